@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+
+#include "base/ensure.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+enum { BUF_FIRST_BYTES = 256 };
+
+void buf_init(struct buf *b, size_t bytes_max)
+{
+    *b = (struct buf){.bytes_max = bytes_max};
+}
+
+void buf_done(struct buf *b)
+{
+    mem_free(b->data);
+    *b = (struct buf){.bytes_max = b->bytes_max};
+}
+
+static int buf_grow(struct buf *b, size_t len)
+{
+    size_t used = buf_len(b);
+    if (len > b->bytes_max || used > b->bytes_max - len)
+        return TTG_EFULL;
+    /* Sliding down pays only when it frees at least half, so that it is O(1) a byte. */
+    if (b->start >= b->cap / 2 && b->cap - used >= len && b->start > 0) {
+        memmove(b->data, b->data + b->start, used);
+        b->start = 0;
+        b->end = used;
+        return 0;
+    }
+    size_t need = b->end + len, cap = b->cap ? b->cap : BUF_FIRST_BYTES;
+    while (cap < need)
+        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    char *data = mem_realloc(b->data, cap);
+    if (!data)
+        return TTG_ENOMEM;
+    b->data = data;
+    b->cap = cap;
+    return 0;
+}
+
+int buf_reserve(struct buf *b, size_t len, char **ret_at)
+{
+    if (b->cap - b->end < len || buf_len(b) + len > b->bytes_max || !b->data) {
+        int rc = buf_grow(b, len);
+        if (rc)
+            return rc;
+    }
+    *ret_at = b->data + b->end;
+    return 0;
+}
+
+void buf_grew(struct buf *b, size_t len)
+{
+    ensure(len <= b->cap - b->end);
+    b->end += len;
+}
+
+int buf_add(struct buf *b, const void *bytes, size_t len)
+{
+    char *at;
+    int rc = buf_reserve(b, len, &at);
+    if (rc)
+        return rc;
+    if (len > 0)
+        memcpy(at, bytes, len);
+    b->end += len;
+    return 0;
+}
+
+int buf_add_str(struct buf *b, struct str s)
+{
+    return buf_add(b, s.ptr, s.len);
+}
+
+int buf_add_char(struct buf *b, char c)
+{
+    return buf_add(b, &c, 1);
+}
+
+int buf_add_u64(struct buf *b, uint64_t value)
+{
+    char digits[20];
+    return buf_add(b, digits, str_from_u64(digits, value));
+}
+
+int buf_add_i64(struct buf *b, int64_t value)
+{
+    char digits[20];
+    return buf_add(b, digits, str_from_i64(digits, value));
+}
+
+int buf_vprintf(struct buf *b, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    int rc = TTG_EINVAL;
+    if (n >= 0) {
+        char *at;
+        rc = buf_reserve(b, (size_t)n + 1, &at);
+        if (!rc) {
+            vsnprintf(at, (size_t)n + 1, format, again);
+            b->end += (size_t)n;
+        }
+    }
+    va_end(again);
+    return rc;
+}
+
+int buf_printf(struct buf *b, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int rc = buf_vprintf(b, format, args);
+    va_end(args);
+    return rc;
+}
+
+static int buf_add_json_char(struct buf *b, unsigned char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    switch (c) {
+    case '"':
+        return buf_add(b, "\\\"", 2);
+    case '\\':
+        return buf_add(b, "\\\\", 2);
+    case '\n':
+        return buf_add(b, "\\n", 2);
+    case '\r':
+        return buf_add(b, "\\r", 2);
+    case '\t':
+        return buf_add(b, "\\t", 2);
+    default:
+        return buf_add(b, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
+    }
+}
+
+int buf_add_json(struct buf *b, struct str s)
+{
+    size_t before = buf_len(b);
+    int rc = buf_add_char(b, '"');
+    bool clean = str_is_utf8(s);
+    for (size_t i = 0, from = 0; !rc && i <= s.len; i++) {
+        unsigned char c = i < s.len ? (unsigned char)s.ptr[i] : 0;
+        bool plain =
+            i < s.len && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && (clean || c < 0x80);
+        if (plain)
+            continue;
+        rc = buf_add(b, s.ptr + from, i - from);
+        if (!rc && i < s.len)
+            rc = c >= 0x80 ? buf_add(b, "\xef\xbf\xbd", 3) : buf_add_json_char(b, c);
+        from = i + 1;
+    }
+    if (!rc)
+        rc = buf_add_char(b, '"');
+    if (rc && b->data)
+        buf_truncate(b, before);
+    return rc;
+}
+
+int buf_add_base64(struct buf *b, struct str s)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *out;
+    size_t len = (s.len + 2) / 3 * 4;
+    int rc = buf_reserve(b, len, &out);
+    if (rc)
+        return rc;
+    const unsigned char *p = (const unsigned char *)s.ptr;
+    for (size_t i = 0; i < s.len; i += 3) {
+        size_t left = s.len - i;
+        unsigned v = (unsigned)p[i] << 16 | (left > 1 ? (unsigned)p[i + 1] << 8 : 0) |
+                     (left > 2 ? p[i + 2] : 0);
+        *out++ = digits[v >> 18];
+        *out++ = digits[v >> 12 & 63];
+        *out++ = left > 1 ? digits[v >> 6 & 63] : '=';
+        *out++ = left > 2 ? digits[v & 63] : '=';
+    }
+    b->end += len;
+    return 0;
+}
+
+void buf_consume(struct buf *b, size_t len)
+{
+    ensure(len <= buf_len(b));
+    b->start += len;
+    if (b->start == b->end)
+        b->start = b->end = 0;
+}
+
+void buf_clear(struct buf *b)
+{
+    b->start = b->end = 0;
+}
+
+void buf_truncate(struct buf *b, size_t len)
+{
+    ensure(len <= buf_len(b));
+    b->end = b->start + len;
+}
+
+const char *buf_cstr(struct buf *b)
+{
+    if (b->end == b->cap || !b->data) {
+        char *data = mem_realloc(b->data, b->end + 1);
+        if (!data)
+            return NULL;
+        b->data = data;
+        b->cap = b->end + 1;
+    }
+    b->data[b->end] = '\0';
+    return buf_ptr(b);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+
+#include "base/list.h"
+
+#include <stdio.h>
+
+static uint64_t virtual_mono_ns(struct clock *c)
+{
+    return container_of(c, struct clock_virtual, clock)->ns;
+}
+
+static uint64_t virtual_wall_ms(struct clock *c)
+{
+    struct clock_virtual *v = container_of(c, struct clock_virtual, clock);
+    return v->wall_at_zero_ms + v->ns / 1000000;
+}
+
+void clock_virtual_init(struct clock_virtual *v, uint64_t wall_ms)
+{
+    *v = (struct clock_virtual){{virtual_mono_ns, virtual_wall_ms}, 0, wall_ms};
+}
+
+void clock_virtual_advance_ms(struct clock_virtual *v, uint64_t ms)
+{
+    v->ns += ms * 1000000;
+}
+
+struct civil {
+    unsigned year, month, day, hour, minute, second;
+};
+
+/* Days to a civil date by the era method: no tables, no locale, no lock as in gmtime. */
+static struct civil civil_from_s(uint64_t s)
+{
+    uint64_t const last_s = 253402300799u; /* 9999-12-31T23:59:59Z */
+    if (s > last_s)
+        s = last_s;
+    uint64_t days = s / 86400 + 719468, era = days / 146097, doe = days % 146097;
+    uint64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    uint64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
+    struct civil c;
+    c.day = (unsigned)(doy - (153 * mp + 2) / 5 + 1);
+    c.month = (unsigned)(mp < 10 ? mp + 3 : mp - 9);
+    c.year = (unsigned)(yoe + era * 400 + (c.month <= 2));
+    c.hour = (unsigned)(s % 86400 / 3600);
+    c.minute = (unsigned)(s % 3600 / 60);
+    c.second = (unsigned)(s % 60);
+    return c;
+}
+
+void clock_text(char *out, uint64_t wall_ms)
+{
+    struct civil c = civil_from_s(wall_ms / 1000);
+    snprintf(out, CLOCK_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02uZ", c.year % 10000u,
+             c.month % 100u, c.day % 100u, c.hour % 100u, c.minute % 100u, c.second % 100u);
+}
+
+void clock_text_ms(char *out, uint64_t wall_ms)
+{
+    struct civil c = civil_from_s(wall_ms / 1000);
+    snprintf(out, CLOCK_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", c.year % 10000u,
+             c.month % 100u, c.day % 100u, c.hour % 100u, c.minute % 100u, c.second % 100u,
+             (unsigned)(wall_ms % 1000));
+}
