@@ -26,7 +26,10 @@ ALL_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARN) $(CFLAGS_$(PR
 ALL_LDFLAGS = -pthread $(CFLAGS_$(PROFILE)) -Wl,--as-needed $(LDFLAGS)
 LIBS = $(PKG_LIBS) -ldl -lm
 
-# `make V=1` shows the commands.
+# As many jobs as processors, unless -j says otherwise. `make V=1` shows the commands.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 Q := $(if $(V),,@)
 SAY := @$(if $(V),:,printf '%-4s%s\n')
 
@@ -66,6 +69,19 @@ $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/all.a
 .PHONY: unit
 unit: $(UNIT)
 	tools/run-tests $(UNIT)
+
+# Everything, in one profile: asan unless the command line names another.
+CHECK_PROFILE := $(if $(filter command%,$(origin PROFILE)),$(PROFILE),asan)
+INTEGRATION := $(wildcard tests/integration/*_test.py)
+
+.PHONY: check check-run deps
+check: deps
+	$(Q)$(MAKE) --no-print-directory PROFILE=$(CHECK_PROFILE) WERROR=1 check-run
+check-run: all $(UNIT)
+	TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(INTEGRATION)
+
+deps:
+	@tools/deps build check
 
 .PHONY: clean
 clean:

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""harness - what the integration tests share: the real binary, real processes, conditions.
+
+A test file is a program that speaks TAP:
+
+    #!/usr/bin/python3
+    from harness import TTG, main, run, test
+
+    @test
+    def version_is_one_line():
+        done = run([TTG, "version"], out=r"^ttg \\d")
+
+    main()
+
+Everything a test starts or creates (`spawn`, `run`, `temp_dir`) is gone when the test ends: each
+process leads a group of its own, and the group is killed. That holds too when the test program
+itself is killed -9, because a guard process, which outlives it, then does the killing. The guard
+knows groups by what the test told it over a pipe, so it never touches a process we did not start.
+
+A test fails by an exception; use plain `assert`, or the checks that `run` makes. Its processes'
+last lines of output are then shown. A report of a sanitizer from any process fails the test.
+`TEST_FILE.py NAME…` runs the tests whose name contains one of the words."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TTG = os.path.abspath(os.environ.get("TTG") or os.path.join(ROOT, "build", "ttg"))
+DEADLINE_S = 20  # of a condition; generous, because it is only ever waited out by a failure
+
+_tests = []
+_processes = []  # of the running test
+_dirs = []
+_top = None      # holds every temporary directory of this program
+_guard = None    # write end of the pipe to the guard
+
+
+class Skip(Exception):
+    """Raised by skip()."""
+
+
+def test(function):
+    """Registers a test; its name, with spaces for underscores, is what TAP shows."""
+    _tests.append(function)
+    return function
+
+
+def skip(reason):
+    """Ends the running test as skipped: for what this machine cannot do, never for a failure."""
+    raise Skip(reason)
+
+
+# ---- processes
+
+def _guard_loop(pipe):
+    """Runs in the guard: remembers groups until the pipe closes, then kills what is left."""
+    groups, rest = set(), b""
+    while True:
+        data = os.read(pipe, 4096)
+        if not data:
+            break
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            (groups.add if line[:1] == b"+" else groups.discard)(int(line[1:]))
+    for group in groups:
+        _kill_group(group)
+    if _top:
+        shutil.rmtree(_top, ignore_errors=True)
+
+
+def _start_guard():
+    global _guard, _top
+    if _guard is not None:
+        return
+    _top = tempfile.mkdtemp(prefix="ttg-test-")
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        os.close(writer)
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):  # or whoever reads our output would wait for the guard
+            os.dup2(null, fd)
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(name, signal.SIG_IGN)
+        try:
+            _guard_loop(reader)
+        finally:
+            os._exit(0)
+    os.close(reader)
+    os.set_inheritable(writer, False)
+    _guard = writer
+
+
+def _kill_group(group):
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+class Process:
+    """A running command. stdout and stderr go to files, so that nothing blocks on a full pipe."""
+
+    def __init__(self, command, env=None, cwd=None, stdin=None, stdout=None, preexec=None):
+        _start_guard()
+        self.command = [str(word) for word in command]
+        self.name = os.path.basename(self.command[0])
+        self.dir = tempfile.mkdtemp(prefix=self.name + "-", dir=_top)
+        self.stdout_path = os.path.join(self.dir, "stdout")
+        self.stderr_path = os.path.join(self.dir, "stderr")
+        reports = os.path.join(_top, "sanitizer")
+        whole = dict(os.environ)
+        whole.update({
+            "ASAN_OPTIONS": f"log_path={reports}:exitcode=99:detect_stack_use_after_return=1",
+            "UBSAN_OPTIONS": f"log_path={reports}:print_stacktrace=1",
+            "TSAN_OPTIONS": f"log_path={reports}:exitcode=99:halt_on_error=1",
+        })
+        for name, value in (env or {}).items():
+            if value is None:
+                whole.pop(name, None)
+            else:
+                whole[name] = str(value)
+        with open(self.stdout_path, "wb") as out, open(self.stderr_path, "wb") as err:
+            self.popen = subprocess.Popen(
+                self.command, env=whole, cwd=cwd, stdin=stdin or subprocess.DEVNULL,
+                stdout=stdout or out, stderr=err, start_new_session=True, preexec_fn=preexec)
+        self.pid = self.popen.pid
+        self.stdin = self.popen.stdin
+        os.write(_guard, b"+%d\n" % self.pid)
+        _processes.append(self)
+
+    def out(self):
+        """What it has written to stdout so far, as text."""
+        with open(self.stdout_path, "rb") as file:
+            return file.read().decode(errors="replace")
+
+    def err(self):
+        """What it has written to stderr so far, as text."""
+        with open(self.stderr_path, "rb") as file:
+            return file.read().decode(errors="replace")
+
+    def code(self):
+        """Exit code, negative for a signal, None while it runs."""
+        return self.popen.poll()
+
+    def kill(self, number=signal.SIGKILL):
+        """Sends a signal to the process (not its group); a process that is gone is no error."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+
+    def stop(self):
+        self.kill(signal.SIGSTOP)
+
+    def cont(self):
+        self.kill(signal.SIGCONT)
+
+    def wait(self, deadline_s=DEADLINE_S):
+        """Waits for the end and returns the exit code (negative: died by that signal)."""
+        try:
+            return self.popen.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {deadline_s} s: {self.command}") from None
+
+    def wait_for(self, pattern, deadline_s=DEADLINE_S):
+        """Waits until stdout or stderr matches; returns the match. The process may not end before."""
+        found = None
+
+        def seen():
+            nonlocal found
+            ended = self.popen.poll() is not None
+            found = re.search(pattern, self.out(), re.M) or re.search(pattern, self.err(), re.M)
+            assert found or not ended, f"{self.name} ended ({self.code()}) without {pattern!r}"
+            return found
+        wait_until(seen, deadline_s, f"{pattern!r} from {self.name}")
+        return found
+
+    def close(self):
+        """Kills the whole group, also what a dead leader left behind, and reaps."""
+        _kill_group(self.pid)
+        self.popen.wait()
+        if self.popen.stdin:
+            try:
+                self.popen.stdin.close()
+            except OSError:
+                pass
+        os.write(_guard, b"-%d\n" % self.pid)
+
+
+def spawn(command, env=None, cwd=None, stdin=None, stdout=None, preexec=None):
+    """Starts a command that runs beside the test. `env` adds variables, None removes one."""
+    return Process(command, env, cwd, stdin, stdout, preexec)
+
+
+class Done:
+    """What a finished command left: code, out, err (text)."""
+
+    def __init__(self, process):
+        self.code, self.out, self.err = process.code(), process.out(), process.err()
+
+    def __str__(self):
+        return f"exit code {self.code}\nstdout: {self.out[-2000:]}\nstderr: {self.err[-4000:]}"
+
+
+def run(command, code=0, out=None, err=None, stdin=None, env=None, cwd=None, deadline_s=60):
+    """Runs a command to its end and checks it. `code` None: any; `out` and `err` are patterns
+    that must be found (re.search, multi-line). `stdin` is text or bytes. Returns a Done."""
+    process = Process(command, env, cwd, subprocess.PIPE if stdin is not None else None)
+    if stdin is not None:
+        try:
+            process.popen.stdin.write(stdin.encode() if isinstance(stdin, str) else stdin)
+            process.popen.stdin.close()
+        except BrokenPipeError:
+            pass
+    process.wait(deadline_s)
+    done = Done(process)
+    words = " ".join(process.command)
+    assert code is None or done.code == code, f"{words}: expected exit code {code}\n{done}"
+    assert out is None or re.search(out, done.out, re.M), f"{words}: no {out!r} on stdout\n{done}"
+    assert err is None or re.search(err, done.err, re.M), f"{words}: no {err!r} on stderr\n{done}"
+    return done
+
+
+def ttg(*words, **checks):
+    """run([TTG, words…], checks…)"""
+    return run([TTG, *words], **checks)
+
+
+# ---- conditions and resources
+
+def wait_until(condition, deadline_s=DEADLINE_S, what=None):
+    """Polls until condition() is true and returns its value; fails after the deadline."""
+    end = time.monotonic() + deadline_s
+    pause = 0.001
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= end:
+            name = what or getattr(condition, "__name__", "condition")
+            raise AssertionError(f"not within {deadline_s} s: {name}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def temp_dir():
+    """A new empty directory, removed after the test. Short enough for a Unix socket's path."""
+    _start_guard()
+    path = tempfile.mkdtemp(dir=_top)
+    _dirs.append(path)
+    return path
+
+
+def write_file(path, content="", mode=None):
+    """Writes text or bytes and returns the path."""
+    with open(path, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    if mode is not None:
+        os.chmod(path, mode)
+    return path
+
+
+def free_port():
+    """A TCP port of 127.0.0.1 that was free just now. Prefer port 0 where the program tells it."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def alive(pid):
+    """Whether a process exists and is not a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def have(program):
+    """Path of a program, or None."""
+    return shutil.which(program)
+
+
+# ---- TAP
+
+def _comment(text):
+    for line in text.rstrip().splitlines():
+        print("#", line)
+
+
+def _show_processes():
+    for process in _processes[-8:]:
+        _comment(f"$ {' '.join(process.command)}  (exit code {process.code()})")
+        for name, text in (("stdout", process.out()), ("stderr", process.err())):
+            for line in text.splitlines()[-30:]:
+                _comment(f"  {name}: {line[:500]}")
+
+
+def _clean():
+    while _processes:
+        process = _processes.pop()
+        process.close()
+        shutil.rmtree(process.dir, ignore_errors=True)
+    while _dirs:
+        shutil.rmtree(_dirs.pop(), ignore_errors=True)
+
+
+def _sanitizer_reports():
+    text = ""
+    for name in os.listdir(_top) if _top else ():
+        if name.startswith("sanitizer"):
+            path = os.path.join(_top, name)
+            with open(path, errors="replace") as file:
+                text += file.read()
+            os.unlink(path)
+    return text
+
+
+def _run_one(number, function):
+    name = function.__name__.replace("_", " ")
+    verdict, tail = "ok", ""
+    try:
+        function()
+    except Skip as reason:
+        tail = f" # SKIP {reason}"
+    except Exception:  # pylint: disable=broad-except
+        verdict = "not ok"
+        _comment(traceback.format_exc())
+    reports = _sanitizer_reports()
+    if reports:
+        verdict, tail = "not ok", ""
+        _comment(reports)
+    if verdict != "ok":
+        _show_processes()
+    _clean()
+    print(f"{verdict} {number} - {name}{tail}", flush=True)
+    return verdict == "ok"
+
+
+def main():
+    """Runs the registered tests, prints TAP and ends the program."""
+    def stopped(number, _frame):
+        sys.exit(128 + number)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stopped)
+    words = sys.argv[1:]
+    chosen = [t for t in _tests if not words or any(w in t.__name__ for w in words)]
+    failed = 0
+    try:
+        print(f"1..{len(chosen)}", flush=True)
+        for number, function in enumerate(chosen, 1):
+            failed += not _run_one(number, function)
+    finally:
+        _clean()
+    sys.exit(1 if failed else 0)

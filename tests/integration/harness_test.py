@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The harness keeps its promises: nothing it started survives, failures and skips are counted."""
+import os
+import signal
+import sys
+
+from harness import (ROOT, alive, main, run, spawn, temp_dir, test, wait_until, write_file)
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+HEAD = f"""#!/usr/bin/python3
+import sys
+sys.path.insert(0, {HERE!r})
+from harness import *
+"""
+
+
+def program(body):
+    return write_file(os.path.join(temp_dir(), "inner_test.py"), HEAD + body, 0o755)
+
+
+@test
+def counts_passed_failed_and_skipped():
+    path = program("""
+@test
+def good(): pass
+@test
+def bad(): assert 1 == 2, "one is not two"
+@test
+def odd(): skip("no such thing here")
+main()
+""")
+    done = run([path], code=1)
+    assert "1..3" in done.out and "ok 1 - good" in done.out, done
+    assert "not ok 2 - bad" in done.out and "# AssertionError: one is not two" in done.out, done
+    assert "ok 3 - odd # SKIP no such thing here" in done.out, done
+    done = run([os.path.join(ROOT, "tools/run-tests"), path], code=1)
+    assert done.out.endswith("1 passed, 1 failed, 1 skipped\n"), done
+
+
+@test
+def run_checks_code_and_output():
+    run(["sh", "-c", "echo out; echo err >&2; exit 3"], code=3, out="^out$", err="^err$")
+    for wrong in ({"code": 0}, {"code": 3, "out": "err"}, {"code": 3, "err": "^out"}):
+        try:
+            run(["sh", "-c", "echo out; echo err >&2; exit 3"], **wrong)
+        except AssertionError:
+            continue
+        raise AssertionError(f"accepted {wrong}")
+    assert run(["cat"], stdin=b"\xff\x00x").code == 0
+
+
+BACKGROUND = """
+@test
+def leaves_things_running():
+    p = spawn(["sh", "-c", "sleep 1000 & echo $! $$; wait"])
+    print("#", p.wait_for(r"[0-9]+ [0-9]+").group(0), temp_dir(), flush=True)
+    {then}
+main()
+"""
+
+
+def started(process):
+    words = process.wait_for(r"^# (\d+) (\d+) (/\S+)")
+    return int(words.group(1)), int(words.group(2)), words.group(3)
+
+
+@test
+def nothing_survives_a_test():
+    process = spawn([program(BACKGROUND.format(then="pass"))])
+    pids = started(process)
+    assert process.wait() == 0
+    assert not alive(pids[0]) and not alive(pids[1]) and not os.path.exists(pids[2])
+
+
+@test
+def nothing_survives_a_killed_test_program():
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = spawn([program(BACKGROUND.format(then="wait_until(lambda: False, 1000)"))])
+        child, parent, directory = started(process)
+        assert alive(child) and alive(parent)
+        process.kill(number)
+        process.wait()
+        wait_until(lambda: not alive(child) and not alive(parent) and
+                   not os.path.exists(directory), 10, "everything is gone")
+
+
+@test
+def wait_until_has_a_deadline():
+    try:
+        wait_until(lambda: False, 0.05, "the impossible")
+    except AssertionError as error:
+        assert "the impossible" in str(error)
+    else:
+        raise AssertionError("waited for nothing and succeeded")
+
+
+@test
+def a_sanitizer_report_fails_the_test():
+    path = program("""
+@test
+def reported():
+    write = "import os; p = os.environ['ASAN_OPTIONS'].split(':')[0].split('=')[1];"
+    run([sys.executable, "-c", write + "open(p + '.1', 'w').write('bad access')"])
+main()
+""")
+    assert "not ok 1" in run([path], code=1).out
+
+
+assert sys.version_info >= (3, 9)
+main()
