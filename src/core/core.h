@@ -49,6 +49,11 @@ struct core_call {
     const struct str *argv;
     struct reply *reply;
     bool may_block; /* false inside MULTI and in replay */
+    /* A command that may block gets an empty buffer from the caller, who keeps it with the parked
+     * client and passes it again with `retry` set: what "new" meant when the client began to wait
+     * is in it. NULL when may_block is false. */
+    struct buf *resume;
+    bool retry; /* a key became ready: the same words again */
     /* out */
     bool changed;             /* the state changed: the command belongs into the log */
     bool blocked;             /* nothing to give yet and nothing changed; park on `keys` */
