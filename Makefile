@@ -9,7 +9,7 @@ CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 B := build/$(PROFILE)
 PREFIX ?= /usr/local
 
-PKGS := libuv hiredis librabbitmq jansson libmicrohttpd openssl libzstd liblz4 libxxhash
+PKGS := libuv hiredis librabbitmq jansson libmicrohttpd openssl libzstd liblz4 libxxhash zlib
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
