@@ -32,14 +32,16 @@ static int buf_grow(struct buf *b, size_t len)
         b->end = used;
         return 0;
     }
-    size_t need = b->end + len, cap = b->cap ? b->cap : BUF_FIRST_BYTES;
-    while (cap < need)
-        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-    char *data = mem_realloc(b->data, cap);
+    size_t need = b->end + len + 1, bytes = b->data ? b->cap + 1 : BUF_FIRST_BYTES;
+    if (need <= len)
+        return TTG_ENOMEM;
+    while (bytes < need)
+        bytes = bytes > SIZE_MAX / 2 ? need : bytes * 2;
+    char *data = mem_realloc(b->data, bytes);
     if (!data)
         return TTG_ENOMEM;
     b->data = data;
-    b->cap = cap;
+    b->cap = bytes - 1;
     return 0;
 }
 
@@ -102,7 +104,7 @@ int buf_vprintf(struct buf *b, const char *format, va_list args)
     int rc = TTG_EINVAL;
     if (n >= 0) {
         char *at;
-        rc = buf_reserve(b, (size_t)n + 1, &at);
+        rc = buf_reserve(b, (size_t)n, &at);
         if (!rc) {
             vsnprintf(at, (size_t)n + 1, format, again);
             b->end += (size_t)n;
@@ -144,18 +146,21 @@ int buf_add_json(struct buf *b, struct str s)
 {
     size_t before = buf_len(b);
     int rc = buf_add_char(b, '"');
-    bool clean = str_is_utf8(s);
-    for (size_t i = 0, from = 0; !rc && i <= s.len; i++) {
-        unsigned char c = i < s.len ? (unsigned char)s.ptr[i] : 0;
-        bool plain =
-            i < s.len && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && (clean || c < 0x80);
-        if (plain)
+    size_t from = 0, i = 0;
+    while (!rc && i < s.len) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        size_t n = c < 0x80 ? 1 : str_utf8_len(str_make(s.ptr + i, s.len - i));
+        if (n > 0 && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+            i += n;
             continue;
+        }
         rc = buf_add(b, s.ptr + from, i - from);
-        if (!rc && i < s.len)
-            rc = c >= 0x80 ? buf_add(b, "\xef\xbf\xbd", 3) : buf_add_json_char(b, c);
-        from = i + 1;
+        if (!rc)
+            rc = n == 0 ? buf_add(b, "\xef\xbf\xbd", 3) : buf_add_json_char(b, c);
+        from = ++i;
     }
+    if (!rc)
+        rc = buf_add(b, s.ptr + from, i - from);
     if (!rc)
         rc = buf_add_char(b, '"');
     if (rc && b->data)
@@ -206,13 +211,9 @@ void buf_truncate(struct buf *b, size_t len)
 
 const char *buf_cstr(struct buf *b)
 {
-    if (b->end == b->cap || !b->data) {
-        char *data = mem_realloc(b->data, b->end + 1);
-        if (!data)
-            return NULL;
-        b->data = data;
-        b->cap = b->end + 1;
-    }
-    b->data[b->end] = '\0';
+    char *at;
+    if (buf_reserve(b, 0, &at))
+        return NULL;
+    *at = '\0';
     return buf_ptr(b);
 }

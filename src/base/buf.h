@@ -14,7 +14,7 @@
 
 struct buf {
     char *data;
-    size_t start, end, cap;
+    size_t start, end, cap; /* one byte more than cap is there, for a NUL */
     size_t bytes_max;
 };
 
@@ -52,7 +52,7 @@ int buf_printf(struct buf *b, const char *format, ...) __attribute__((format(pri
 int buf_vprintf(struct buf *b, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 
-/* A JSON string with its quotes; `s` must be UTF-8 (what is not becomes U+FFFD). */
+/* A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD each. */
 int buf_add_json(struct buf *b, struct str s);
 int buf_add_base64(struct buf *b, struct str s);
 

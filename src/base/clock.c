@@ -26,6 +26,8 @@ void clock_virtual_advance_ms(struct clock_virtual *v, uint64_t ms)
     v->ns += ms * 1000000;
 }
 
+static const uint64_t CLOCK_LAST_S = 253402300799u; /* 9999-12-31T23:59:59Z */
+
 struct civil {
     unsigned year, month, day, hour, minute, second;
 };
@@ -33,9 +35,8 @@ struct civil {
 /* Days to a civil date by the era method: no tables, no locale, no lock as in gmtime. */
 static struct civil civil_from_s(uint64_t s)
 {
-    uint64_t const last_s = 253402300799u; /* 9999-12-31T23:59:59Z */
-    if (s > last_s)
-        s = last_s;
+    if (s > CLOCK_LAST_S)
+        s = CLOCK_LAST_S;
     uint64_t days = s / 86400 + 719468, era = days / 146097, doe = days % 146097;
     uint64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
     uint64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
@@ -61,5 +62,5 @@ void clock_text_ms(char *out, uint64_t wall_ms)
     struct civil c = civil_from_s(wall_ms / 1000);
     snprintf(out, CLOCK_TEXT_BYTES, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", c.year % 10000u,
              c.month % 100u, c.day % 100u, c.hour % 100u, c.minute % 100u, c.second % 100u,
-             (unsigned)(wall_ms % 1000));
+             wall_ms / 1000 > CLOCK_LAST_S ? 999 : (unsigned)(wall_ms % 1000));
 }

@@ -51,6 +51,9 @@ int err_from_errno(int errnum)
     case ENOMEM:
         return TTG_ENOMEM;
     case EINVAL:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
         return TTG_EINVAL;
     case ENOENT:
     case ENOTDIR:
@@ -70,15 +73,21 @@ int err_from_errno(int errnum)
         return TTG_EAGAIN;
     case EBUSY:
     case EADDRINUSE:
+    case ETXTBSY:
         return TTG_EBUSY;
     case ETIMEDOUT:
         return TTG_ETIMEOUT;
     case ECONNREFUSED:
     case EHOSTUNREACH:
     case ENETUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN:
+    case EADDRNOTAVAIL:
         return TTG_EUNREACH;
     case EPIPE:
     case ECONNRESET:
+    case ECONNABORTED:
+    case ESHUTDOWN:
     case ENOTCONN:
         return TTG_ECLOSED;
     case EMFILE:
@@ -94,11 +103,18 @@ int err_from_errno(int errnum)
     }
 }
 
-static void err_format(struct err *e, const char *format, va_list args)
+/* Formats before it writes, because an argument may be the old text of `e`. */
+static void err_fill(struct err *e, int code, const char *reason, const char *format, va_list args)
 {
-    int n = vsnprintf(e->text, sizeof e->text, format, args);
-    if (n >= (int)sizeof e->text)
-        memcpy(e->text + sizeof e->text - 4, "...", 4);
+    char text[ERR_TEXT_BYTES_MAX];
+    size_t room = sizeof text - strlen(reason);
+    int n = vsnprintf(text, room, format, args);
+    if (n < 0)
+        text[0] = '\0';
+    if (n >= (int)room)
+        memcpy(text + room - 4, "...", 4);
+    e->code = code;
+    snprintf(e->text, sizeof e->text, "%s%s", text, reason);
 }
 
 int err_set(struct err *e, int code, const char *format, ...)
@@ -107,9 +123,8 @@ int err_set(struct err *e, int code, const char *format, ...)
         return code;
     va_list args;
     va_start(args, format);
-    err_format(e, format, args);
+    err_fill(e, code, "", format, args);
     va_end(args);
-    e->code = code;
     return code;
 }
 
@@ -118,12 +133,12 @@ int err_set_errno(struct err *e, int errnum, const char *format, ...)
     int code = err_from_errno(errnum);
     if (!e)
         return code;
+    char reason[128];
+    const char *text = strerrordesc_np(errnum);
+    snprintf(reason, sizeof reason, ": %s", text ? text : "unknown system error");
     va_list args;
     va_start(args, format);
-    err_format(e, format, args);
+    err_fill(e, code, reason, format, args);
     va_end(args);
-    e->code = code;
-    size_t len = strlen(e->text);
-    snprintf(e->text + len, sizeof e->text - len, ": %s", strerror(errnum));
     return code;
 }

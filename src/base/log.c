@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/ring.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -17,30 +18,47 @@ static struct {
         char value[LOG_CONTEXT_BYTES_MAX + 1];
     } contexts[LOG_CONTEXTS_MAX];
     size_t context_count;
+    char line[LOG_LINE_BYTES_MAX + 3]; /* being built: "}\n" always fits, and a NUL */
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .setup = {.level = LOG_INFO}};
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
 
+static void lock(void)
+{
+    pthread_mutex_lock(&state.lock);
+}
+
+static void unlock(void)
+{
+    pthread_mutex_unlock(&state.lock);
+}
+
 void log_setup(const struct log_setup *setup)
 {
+    static bool handlers;
+    if (!handlers) /* a forked child may log although another thread was just logging */
+        handlers = pthread_atfork(lock, unlock, unlock) == 0;
     state.setup = *setup;
 }
 
 void log_context(const char *key, const char *value)
 {
-    pthread_mutex_lock(&state.lock);
+    lock();
     size_t i = 0;
     while (i < state.context_count && strcmp(state.contexts[i].key, key) != 0)
         i++;
-    if (!value && i < state.context_count)
-        state.contexts[i] = state.contexts[--state.context_count];
+    if (!value && i < state.context_count) {
+        state.context_count--; /* the others keep their order */
+        for (; i < state.context_count; i++)
+            state.contexts[i] = state.contexts[i + 1];
+    }
     if (value && i < LOG_CONTEXTS_MAX) {
         if (i == state.context_count)
             state.context_count++;
         state.contexts[i].key = key;
         snprintf(state.contexts[i].value, sizeof state.contexts[i].value, "%s", value);
     }
-    pthread_mutex_unlock(&state.lock);
+    unlock();
 }
 
 bool log_enabled(enum log_level level)
@@ -73,8 +91,8 @@ bool log_format_parse(struct str s, enum log_format *ret_format)
 static bool plain(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c <= ' ' || c == '"' || c == '\\' || c == '=' || c == 0x7f)
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '=')
             return false;
     }
     return s.len > 0;
@@ -93,6 +111,8 @@ static int add_value(struct buf *b, const struct kv *kv, enum log_format format)
     case KV_I64:
         return buf_add_i64(b, kv->value.i);
     case KV_F64:
+        if (format == LOG_JSON && !isfinite(kv->value.f))
+            return buf_add_str(b, STR("null"));
         return buf_printf(b, "%.6g", kv->value.f);
     case KV_BOOL:
         return buf_add_str(b, kv->value.b ? STR("true") : STR("false"));
@@ -109,7 +129,7 @@ static void add_kv(struct buf *b, const struct kv *kv, enum log_format format)
         format == LOG_JSON ? buf_printf(b, ",\"%s\":", kv->key) : buf_printf(b, " %s=", kv->key);
     if (!rc)
         rc = add_value(b, kv, format);
-    if (rc && b->data)
+    if (rc)
         buf_truncate(b, before);
 }
 
@@ -128,8 +148,8 @@ static void format_line(struct buf *b, enum log_level level, const char *event,
     if (state.setup.clock)
         clock_text_ms(time, state.setup.clock->wall_ms(state.setup.clock));
     if (format == LOG_JSON)
-        buf_printf(b, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\"", time,
-                   level_names[level], event);
+        buf_printf(b, "{%s%s%s\"level\":\"%s\",\"event\":\"%s\"", *time ? "\"time\":\"" : "", time,
+                   *time ? "\"," : "", level_names[level], event);
     else
         buf_printf(b, "%s%s%s %s", time, *time ? " " : "", level_names[level], event);
     add_contexts(b, format);
@@ -142,16 +162,16 @@ static void format_line(struct buf *b, enum log_level level, const char *event,
 
 void log_emit(enum log_level level, const char *event, const struct kv *kvs, size_t count)
 {
-    struct buf line;
-    buf_init(&line, LOG_LINE_BYTES_MAX);
-    pthread_mutex_lock(&state.lock);
+    lock();
+    /* Fixed memory, which never grows: events get through when there is no more memory. */
+    struct buf line = {
+        .data = state.line, .cap = LOG_LINE_BYTES_MAX + 2, .bytes_max = LOG_LINE_BYTES_MAX};
     bool printed = log_enabled(level);
     format_line(&line, level, event, kvs, count, printed ? state.setup.format : LOG_TEXT);
     ring_add(buf_ptr(&line), buf_len(&line));
     if (printed && buf_add_char(&line, '\n') == 0)
         state.setup.sink(state.setup.sink_ctx, buf_ptr(&line), buf_len(&line));
-    pthread_mutex_unlock(&state.lock);
-    buf_done(&line);
+    unlock();
 }
 
 bool log_limit_pass(struct log_limit *l, uint64_t now_ms, uint64_t *ret_left_out)

@@ -112,9 +112,10 @@ int str_to_f64(struct str s, double *ret_value)
     return 0;
 }
 
-/* Length of the well-formed sequence at p, 0 if there is none (Unicode 15, table 3-7). */
-static size_t utf8_sequence(const unsigned char *p, size_t left)
+/* Unicode 15, table 3-7: only the second byte has narrower ranges. */
+size_t str_utf8_len(struct str s)
 {
+    const unsigned char *p = (const unsigned char *)s.ptr;
     unsigned char lo = 0x80, hi = 0xbf;
     size_t n;
     if (p[0] < 0x80)
@@ -135,7 +136,7 @@ static size_t utf8_sequence(const unsigned char *p, size_t left)
         lo = 0x90;
     else if (p[0] == 0xf4)
         hi = 0x8f;
-    if (left < n || p[1] < lo || p[1] > hi)
+    if (s.len < n || p[1] < lo || p[1] > hi)
         return 0;
     for (size_t i = 2; i < n; i++)
         if (p[i] < 0x80 || p[i] > 0xbf)
@@ -145,9 +146,8 @@ static size_t utf8_sequence(const unsigned char *p, size_t left)
 
 bool str_is_utf8(struct str s)
 {
-    const unsigned char *p = (const unsigned char *)s.ptr;
     for (size_t i = 0, n; i < s.len; i += n)
-        if (!(n = utf8_sequence(p + i, s.len - i)))
+        if (!(n = str_utf8_len(str_make(s.ptr + i, s.len - i))))
             return false;
     return true;
 }

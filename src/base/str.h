@@ -57,6 +57,9 @@ int str_to_u64(struct str s, uint64_t *ret_value);
 /* Decimal fractions and exponents; never NaN or infinity. */
 int str_to_f64(struct str s, double *ret_value);
 
+/* Bytes of the UTF-8 character that `s` (not empty) begins with; 0 when it begins with none. */
+size_t str_utf8_len(struct str s);
+
 /* Valid UTF-8: no overlong forms, no surrogates, nothing past U+10FFFF. */
 bool str_is_utf8(struct str s);
 

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/prng.h"
 
 static void grows_to_its_limit(void **state)
 {
@@ -52,6 +53,7 @@ static void escapes_json(void **state)
         {STR("nul\0del\x7f"), "\"nul\\u0000del\\u007f\""},
         {STR("gr\xc3\xbc"), "\"gr\xc3\xbc\""},
         {STR("bad\xff"), "\"bad\xef\xbf\xbd\""},
+        {STR("\xff\xc3\xbc\xe2\x82"), "\"\xef\xbf\xbd\xc3\xbc\xef\xbf\xbd\xef\xbf\xbd\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf b;
@@ -76,6 +78,63 @@ static void encodes_base64(void **state)
     }
 }
 
+static void prints_up_to_the_last_byte(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 8);
+    assert_int_equal(buf_printf(&b, "%s-%d", "ab", 42), 0);
+    assert_int_equal(buf_printf(&b, "%d", 1234), TTG_EFULL);
+    assert_int_equal(buf_printf(&b, "%d", 123), 0);
+    assert_int_equal(buf_add_char(&b, 'x'), TTG_EFULL);
+    assert_string_equal(buf_cstr(&b), "ab-42123");
+    assert_int_equal(buf_add_json(&b, STR("x")), TTG_EFULL);
+    assert_int_equal(buf_add_base64(&b, STR("x")), TTG_EFULL);
+    assert_int_equal(buf_len(&b), 8);
+    buf_truncate(&b, 2);
+    assert_int_equal(buf_add_json(&b, STR("12345")), TTG_EFULL);
+    assert_string_equal(buf_cstr(&b), "ab"); /* all or nothing */
+    buf_clear(&b);
+    assert_int_equal(buf_add_u64(&b, 12345678), 0);
+    buf_clear(&b);
+    assert_int_equal(buf_add_i64(&b, -1234567), 0);
+    assert_int_equal(buf_add(&b, NULL, SIZE_MAX), TTG_EFULL);
+    buf_done(&b);
+    assert_true(str_eq(buf_str(&b), STR("")));
+    assert_string_equal(buf_cstr(&b), "");
+    buf_done(&b);
+    mem_fail_at(1);
+    assert_null(buf_cstr(&b));
+    mem_fail_at(1);
+    assert_int_equal(buf_printf(&b, "x"), TTG_ENOMEM);
+    mem_fail_at(0);
+    buf_done(&b);
+}
+
+/* A queue of bytes: what comes out is what went in, and memory stays near what is in it. */
+static void slides_instead_of_growing(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct prng p;
+    unsigned char in = 0, out = 0;
+    buf_init(&b, 1 << 20);
+    prng_init(&p, 6);
+    for (int step = 0; step < 20000; step++) {
+        char *at;
+        size_t len = (size_t)prng_below(&p, 300), back = buf_len(&b) > 1000 ? buf_len(&b) : len;
+        assert_int_equal(buf_reserve(&b, len, &at), 0);
+        for (size_t i = 0; i < len; i++)
+            at[i] = (char)in++;
+        buf_grew(&b, len);
+        for (size_t i = 0; i < back; i++)
+            assert_int_equal((unsigned char)buf_ptr(&b)[i], out++);
+        buf_consume(&b, back);
+        assert_true(b.cap < 8192);
+    }
+    buf_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +142,8 @@ int main(void)
         cmocka_unit_test(survives_failed_allocations),
         cmocka_unit_test(escapes_json),
         cmocka_unit_test(encodes_base64),
+        cmocka_unit_test(prints_up_to_the_last_byte),
+        cmocka_unit_test(slides_instead_of_growing),
     };
     return tap_run(tests);
 }
