@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* option_rows - every option, once. Included several times with another OPTION each.
+ *
+ * To add an option, add a row; nothing else needs a change but docs/reference.md, written anew with
+ * `build/ttg help --markdown > docs/reference.md` (a test compares). To give an option to a further
+ * command, add IN_COMMAND to its `commands`. The value is read with option_u64(o, OPT_ID) etc.
+ *
+ * Fields: flag (without dashes), letter (short flag), variable, variable_else (asked when the first
+ * is not set), key (in the file; the flag's name unless given), type, unit (of a plain number),
+ * min and max (inclusive, written like a value), def (default; none: not set), choices ("a|b"), arg
+ * (placeholder in the help), help (one sentence without a full stop), commands. Switches:
+ * only_flag (neither variable nor file), secret (`ttg config` hides it), empty_ok (an empty text is
+ * a value). Two rows may share a flag when they share no command. */
+/* clang-format off */
+
+/* Every command. */
+OPTION(HELP, .flag = "help", .letter = 'h', .type = OPTION_BOOL, .only_flag = true,
+       .help = "explain the command and its options", .commands = IN_ALL)
+OPTION(COLOR, .flag = "color", .type = OPTION_AUTO, .def = "auto",
+       .help = "colour in messages and help; auto: on a terminal", .commands = IN_ALL)
+OPTION(NO_COLOR, .variable = "NO_COLOR", .type = OPTION_STRING, .empty_ok = true,
+       .help = "any text that is not empty: no colour unless --color is given", .commands = IN_ALL)
+OPTION(CONFIG, .flag = "config", .variable = "TTG_CONFIG", .type = OPTION_STRING, .arg = "FILE",
+       .only_flag = true, .help = "read settings from FILE",
+       .commands = IN_ALL & ~(IN_VERSION | IN_HELP))
+OPTION(LOG_LEVEL, .flag = "log-level", .variable = "LOG_LEVEL", .type = OPTION_ENUM,
+       .choices = "DEBUG|INFO|WARN|WARNING|ERROR", .def = "INFO", .help = "least level to log",
+       .commands = IN_LOGGING)
+OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTION_ENUM,
+       .choices = "text|json", .def = "text", .help = "form of the log on standard error",
+       .commands = IN_LOGGING)
+OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
+       .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION)
+
+/* What to compute. */
+OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
+       .unit = "parameters", .min = "1", .max = "9223372036854775807", .def = "10000",
+       .help = "process the parameters 0 to N-1", .commands = IN_WORKER)
+OPTION(CHUNK, .flag = "chunk", .letter = 'c', .variable = "CHUNK_SIZE", .type = OPTION_U64,
+       .unit = "parameters", .min = "1", .max = "9223372036854775807", .def = "100",
+       .help = "parameters per chunk", .commands = IN_WORKER)
+OPTION(BATCH, .flag = "batch", .variable = "BATCH_SIZE", .type = OPTION_U64, .unit = "parameters",
+       .min = "1", .max = "9223372036854775807", .def = "500",
+       .help = "log progress each N parameters", .commands = IN_WORKER)
+
+/* Who computes. */
+OPTION(WORKER_ID, .flag = "worker-id", .variable = "WORKER_ID",
+       .variable_else = "JOB_COMPLETION_INDEX", .type = OPTION_U64, .min = "0",
+       .max = "4294967295", .def = "0", .help = "number of this worker, counted from 0",
+       .commands = IN_WORKER)
+OPTION(TOTAL_WORKERS, .flag = "total-workers", .variable = "TOTAL_WORKERS", .type = OPTION_U64,
+       .unit = "workers", .min = "1", .max = "4294967296", .def = "3",
+       .help = "static mode: workers that share the parameters", .commands = IN_WORKER)
+
+/* How: the kernel. */
+OPTION(SIMULATE_MS, .flag = "simulate-ms", .variable = "SIMULATE_WORK_MS", .type = OPTION_F64,
+       .arg = "MS", .unit = "ms", .min = "0", .max = "86400000", .def = "1",
+       .help = "simulated work per parameter", .commands = IN_WORKER)
+OPTION(FAULT_RATE, .flag = "fault-rate", .variable = "SIMULATE_FAULT_RATE", .type = OPTION_F64,
+       .min = "0", .max = "1", .def = "0.0", .help = "probability that a chunk fails on purpose",
+       .commands = IN_WORKER)
+OPTION(COPROC, .flag = "coproc", .type = OPTION_BOOL, .only_flag = true,
+       .help = "keep CMD running: one JSON line in and one out per chunk", .commands = IN_WORKER)
+OPTION(PLUGIN, .flag = "plugin", .type = OPTION_STRING, .arg = "LIB.so", .only_flag = true,
+       .help = "process chunks with a shared library", .commands = IN_WORKER)
+OPTION(TIMEOUT, .flag = "timeout", .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d",
+       .def = "0", .help = "time limit per chunk; 0: none", .commands = IN_WORKER)
+OPTION(OUTPUT_MAX, .flag = "output-max", .type = OPTION_SIZE, .min = "1", .max = "1GiB",
+       .def = "1MiB", .help = "largest output of a chunk", .commands = IN_WORKER)
+
+/* Failures. */
+OPTION(MAX_ATTEMPTS, .flag = "max-attempts", .type = OPTION_U64, .unit = "attempts", .min = "1",
+       .max = "1000000", .def = "5", .help = "tries before a chunk is given up",
+       .commands = IN_WORKER)
+OPTION(RETRY_DELAY, .flag = "retry-delay", .type = OPTION_DURATION, .unit = "s", .min = "0",
+       .max = "1d", .def = "0.1", .help = "pause before the second try; doubles up to 5 s",
+       .commands = IN_WORKER)
+OPTION(DRAIN, .flag = "drain", .variable = "DRAIN_SECONDS", .type = OPTION_DURATION, .unit = "s",
+       .min = "0", .max = "1d", .def = "25",
+       .help = "after SIGTERM, time to finish the chunk at hand", .commands = IN_WORKER)
+
+/* Where the chunks are. */
+OPTION(QUEUE_MODE, .flag = "queue-mode", .variable = "QUEUE_MODE", .type = OPTION_BOOL,
+       .def = "false", .help = "take chunks from the queue of QUEUE_BACKEND", .commands = IN_WORKER)
+OPTION(QUEUE_BACKEND, .flag = "queue-backend", .variable = "QUEUE_BACKEND", .type = OPTION_ENUM,
+       .choices = "redis|rabbitmq", .def = "redis", .help = "kind of queue in queue mode",
+       .commands = IN_WORKER)
+OPTION(REDIS_HOST, .flag = "redis-host", .variable = "REDIS_HOST", .type = OPTION_STRING,
+       .arg = "HOST", .def = "ttg-redis", .help = "host of Redis", .commands = IN_WORKER)
+OPTION(REDIS_PORT, .flag = "redis-port", .variable = "REDIS_PORT", .type = OPTION_U64, .min = "1",
+       .max = "65535", .def = "6379", .help = "port of Redis", .commands = IN_WORKER)
+OPTION(RABBITMQ_HOST, .flag = "rabbitmq-host", .variable = "RABBITMQ_HOST", .type = OPTION_STRING,
+       .arg = "HOST", .def = "ttg-rabbitmq", .help = "host of RabbitMQ", .commands = IN_WORKER)
+OPTION(RABBITMQ_PORT, .flag = "rabbitmq-port", .variable = "RABBITMQ_PORT", .type = OPTION_U64,
+       .min = "1", .max = "65535", .def = "5672", .help = "AMQP port of RabbitMQ",
+       .commands = IN_WORKER)
+OPTION(IDLE_TIMEOUT, .flag = "idle-timeout", .variable = "IDLE_TIMEOUT_SECONDS",
+       .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "30",
+       .help = "queue mode: end after this long without a chunk", .commands = IN_WORKER)
+OPTION(STALE_CHECK, .flag = "stale-check", .variable = "STALE_CHECK_INTERVAL_SECONDS",
+       .type = OPTION_DURATION, .unit = "s", .min = "1", .max = "1d", .def = "30",
+       .help = "Redis: how often to look for chunks of consumers without presence",
+       .commands = IN_WORKER)
+OPTION(STALE_THRESHOLD, .flag = "stale-threshold", .variable = "STALE_THRESHOLD_MS",
+       .type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d", .def = "60000",
+       .help = "Redis: age at which such a chunk is taken over", .commands = IN_WORKER)
+
+/* ttg help */
+OPTION(COMPLETION, .flag = "completion", .type = OPTION_ENUM, .choices = "bash|zsh|fish",
+       .only_flag = true, .help = "write a completion script", .commands = IN_HELP)
+OPTION(MAN, .flag = "man", .type = OPTION_BOOL, .only_flag = true, .help = "write the man page",
+       .commands = IN_HELP)
+OPTION(MARKDOWN, .flag = "markdown", .type = OPTION_BOOL, .only_flag = true,
+       .help = "write the reference", .commands = IN_HELP)
