@@ -1,23 +1,29 @@
-# ttg - one Makefile. `make` builds, `make demo` and `make check` also install what is missing.
+# ttg - one Makefile. `make` builds; `make demo` and `make check` also install what is missing.
 #
-#   make [PROFILE=release|debug|asan|tsan|coverage] [CC=gcc|clang] [WERROR=1]
+#   make [PROFILE=release|debug|asan|tsan|coverage] [CC=gcc|clang] [WERROR=1] [V=1]
+#   make install [DESTDIR=] [PREFIX=/usr/local]   make uninstall
+#   make demo     a first result                  make check      all tests, under asan+ubsan
+#   make unit     unit tests, this profile        make coverage   the tests, and lines reached
+#   make tidy     layers, clang-tidy, cppcheck    make format     (format-check only looks)
+#   make fuzz [SECONDS=60] [FUZZ=NAME]            make deps       install what is missing
 #
-# A new file in src/*/, tests/unit/ or tests/fuzz/ needs no edit here.
+# A new file in src/*/, tests/*/ needs no edit here.
 
 PROFILE ?= release
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 B := build/$(PROFILE)
-PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/.*TTG_VERSION "\(.*\)"/\1/p' include/ttg/version.h)
 
-PKGS := libuv hiredis librabbitmq jansson libmicrohttpd openssl libzstd liblz4 libxxhash zlib
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+PKGS := hiredis librabbitmq jansson libmicrohttpd openssl libzstd liblz4 libxxhash zlib
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O0 -g3
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 CFLAGS_coverage := -O0 -g --coverage
+CFLAGS_fuzz := $(CFLAGS_asan) -fsanitize=fuzzer-no-link
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes \
         -Wundef -Wwrite-strings $(if $(WERROR),-Werror)
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc
@@ -26,10 +32,11 @@ ALL_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARN) $(CFLAGS_$(PR
 ALL_LDFLAGS = -pthread $(CFLAGS_$(PROFILE)) -Wl,--as-needed $(LDFLAGS)
 LIBS = $(PKG_LIBS) -ldl -lm
 
-# As many jobs as processors, unless -j says otherwise. `make V=1` shows the commands.
+# As many jobs as processors, unless -j says otherwise. V=1 shows the commands.
 ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
+MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
 SAY := @$(if $(V),:,printf '%-4s%s\n')
 
@@ -37,55 +44,136 @@ SRC := $(wildcard src/*/*.c src/*/*/*.c)
 OBJ := $(SRC:%.c=$(B)/%.o)
 LIB_OBJ := $(filter-out $(B)/src/cmd/%,$(OBJ))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*_test.c))
-FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*_fuzz.c))
+REPLAY := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*_fuzz.c))
+INTEGRATION := $(wildcard tests/integration/*_test.py)
+FORMATTED = $(shell find src include tests sim bench examples -name '*.[ch]' 2>/dev/null)
 
 .PHONY: all
-all: $(B)/ttg $(B)/libttg.a
-	@[ $(PROFILE) != release ] || ln -sfn release/ttg build/ttg
-	@[ $(PROFILE) != release ] || ln -sfn release/libttg.a build/libttg.a
+all: $(B)/ttg $(B)/libttg.a $(B)/libttg.so
+	@[ $(PROFILE) != release ] || for f in $(^F); do ln -sfn release/$$f build/$$f; done
 
 $(B)/ttg: $(OBJ)
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# One object in which only ttg_* is left to link against: our buf_add is nobody's business.
 $(B)/libttg.a: $(LIB_OBJ)
 	$(SAY) AR $@
-	$(Q)rm -f $@; ar rcs $@ $^
+	$(Q)ld -r -o $(@:.a=.o) $^
+	$(Q)objcopy --wildcard --keep-global-symbol='ttg_*' $(@:.a=.o)
+	$(Q)rm -f $@; ar rcs $@ $(@:.a=.o)
 
-$(B)/%.o: %.c
+$(B)/libttg.so: $(LIB_OBJ) src/lib/libttg.map
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libttg.so.0 \
+	    -Wl,--version-script=src/lib/libttg.map -o $@ $(LIB_OBJ) $(LIBS)
+
+$(B)/%.o: %.c | $(B)/.libraries
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+$(B)/.libraries:
+	@pkg-config --print-errors --exists $(PKGS) || \
+	    { echo 'Libraries are missing: tools/deps installs them.' >&2; exit 1; }
+	@mkdir -p $(@D) && touch $@
+
+# ---- tests
+
 # Everything but main, so that tests reach the commands too; only what a test uses is linked.
 $(B)/all.a: $(filter-out $(B)/src/cmd/main.o,$(OBJ))
 	$(SAY) AR $@
-	$(Q)rm -f $@; ar rcs $@ $^
+	$(Q)rm -f $@; ar qcs $@ $^
 
 $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/all.a
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
-.PHONY: unit
+# A fuzz target with its corpus and a few mutations of it, without libFuzzer: part of `check`.
+$(B)/tests/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(B)/tests/fuzz/replay.o $(B)/all.a
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/tests/fuzz/%_libfuzzer: $(B)/tests/fuzz/%_fuzz.o $(B)/all.a
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+.PHONY: unit check check-run coverage fuzz fuzz-run demo deps
 unit: $(UNIT)
 	tools/run-tests $(UNIT)
 
-# Everything, in one profile: asan unless the command line names another.
-CHECK_PROFILE := $(if $(filter command%,$(origin PROFILE)),$(PROFILE),asan)
-INTEGRATION := $(wildcard tests/integration/*_test.py)
-
-.PHONY: check check-run deps
+# In one profile: asan unless the command line names another.
 check: deps
-	$(Q)$(MAKE) --no-print-directory PROFILE=$(CHECK_PROFILE) WERROR=1 check-run
-check-run: all $(UNIT)
-	TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(INTEGRATION)
+	$(Q)$(MAKE) PROFILE=$(if $(filter command%,$(origin PROFILE)),$(PROFILE),asan) WERROR=1 check-run
+check-run: all $(UNIT) $(REPLAY)
+	$(Q)TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(REPLAY) $(INTEGRATION)
+
+coverage: deps
+	$(Q)find build/coverage -name '*.gcda' -delete 2>/dev/null || :
+	$(Q)$(MAKE) PROFILE=coverage check-run
+	$(Q)gcovr -r . --filter src/ --html build/coverage/lines.html --print-summary \
+	    --txt build/coverage/lines.txt build/coverage
+	@echo 'By file: build/coverage/lines.txt, build/coverage/lines.html'
+
+fuzz:
+	@tools/deps build check fuzz
+	$(Q)$(MAKE) PROFILE=fuzz CC=clang fuzz-run
+SECONDS ?= 60
+FUZZ ?= $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+fuzz-run: $(FUZZ:%=$(B)/tests/fuzz/%_libfuzzer)
+	$(Q)tools/fuzz $(SECONDS) $^
+
+demo: deps
+	$(Q)$(MAKE) all
+	@TTG=build/ttg examples/demo/static.sh
 
 deps:
 	@tools/deps build check
 
-.PHONY: clean
+# ---- cleanliness
+
+CLANG_FORMAT := $(or $(shell command -v clang-format-14),clang-format)
+.PHONY: tidy format format-check
+tidy:
+	$(Q)tools/tidy
+format:
+	$(Q)$(CLANG_FORMAT) -i $(FORMATTED)
+format-check:
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
+
+# ---- install
+
+PREFIX ?= /usr/local
+BIN := $(DESTDIR)$(PREFIX)/bin
+LIB := $(DESTDIR)$(PREFIX)/lib
+INCLUDE := $(DESTDIR)$(PREFIX)/include/ttg
+SHARE := $(DESTDIR)$(PREFIX)/share
+COMPLETIONS := bash-completion/completions/ttg zsh/site-functions/_ttg \
+               fish/vendor_completions.d/ttg.fish
+
+.PHONY: install uninstall clean
+install: all
+	install -d $(BIN) $(LIB)/pkgconfig $(INCLUDE) $(SHARE)/man/man1 \
+	    $(dir $(COMPLETIONS:%=$(SHARE)/%))
+	install $(B)/ttg $(BIN)/ttg
+	install -m 644 $(B)/libttg.a $(LIB)/libttg.a
+	install $(B)/libttg.so $(LIB)/libttg.so.$(VERSION)
+	ln -sfn libttg.so.$(VERSION) $(LIB)/libttg.so.0
+	ln -sfn libttg.so.0 $(LIB)/libttg.so
+	install -m 644 include/ttg/*.h $(INCLUDE)
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(PKGS)|' \
+	    src/lib/ttg.pc.in >$(LIB)/pkgconfig/ttg.pc
+	$(B)/ttg help --man >$(SHARE)/man/man1/ttg.1
+	$(B)/ttg help --completion bash >$(SHARE)/bash-completion/completions/ttg
+	$(B)/ttg help --completion zsh >$(SHARE)/zsh/site-functions/_ttg
+	$(B)/ttg help --completion fish >$(SHARE)/fish/vendor_completions.d/ttg.fish
+
+uninstall:
+	rm -rf $(BIN)/ttg $(LIB)/libttg.* $(LIB)/pkgconfig/ttg.pc $(INCLUDE) \
+	    $(SHARE)/man/man1/ttg.1 $(COMPLETIONS:%=$(SHARE)/%)
+
 clean:
 	rm -rf build
 
--include $(shell find build/$(PROFILE) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
 .SECONDARY:
