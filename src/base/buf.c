@@ -26,7 +26,7 @@ static int buf_grow(struct buf *b, size_t len)
     if (len > b->bytes_max || used > b->bytes_max - len)
         return TTG_EFULL;
     /* Sliding down pays only when it frees at least half, so that it is O(1) a byte. */
-    if (b->start >= b->cap / 2 && b->cap - used >= len && b->start > 0) {
+    if (b->data && b->start > 0 && b->start >= b->cap / 2 && b->cap - used >= len) {
         memmove(b->data, b->data + b->start, used);
         b->start = 0;
         b->end = used;

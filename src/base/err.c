@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef err_set
+#undef err_set_errno
+
 struct err_row {
     int code;
     bool retry;

@@ -19,7 +19,7 @@ void pack_u64(struct packer *p, uint64_t value)
 
 void pack_i64(struct packer *p, int64_t value)
 {
-    pack_u64(p, (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
+    pack_u64(p, (uint64_t)value << 1 ^ (value < 0 ? UINT64_MAX : 0));
 }
 
 void pack_f64(struct packer *p, double value)

@@ -128,7 +128,7 @@ static int describe_text(struct indexer *x, struct err *err)
     if (strlen(real) >= PATH_BYTES)
         return err_set(err, TTG_ERANGE, "the path of %s is longer than %d bytes", path,
                        PATH_BYTES - 1);
-    strcpy(x->head.text_path, real);
+    memcpy(x->head.text_path, real, strlen(real) + 1);
     x->head.text_bytes = (uint64_t)st.st_size;
     x->head.text_mtime_ns =
         (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;

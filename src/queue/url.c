@@ -72,7 +72,7 @@ static const char *keep_decoded(struct keeper *k, struct str s)
 static int parse_host(struct keeper *k, struct str text, uint16_t port, struct err *err)
 {
     struct url *u = k->u;
-    struct str name = text, rest = {0};
+    struct str name, rest = {0};
     uint64_t number = port;
     if (text.len > 0 && text.ptr[0] == '[') {
         struct str inner = str_cut(str_make(text.ptr + 1, text.len - 1), ']', &rest);
