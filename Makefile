@@ -161,7 +161,7 @@ install: all
 	ln -sfn libttg.so.$(VERSION) $(LIB)/libttg.so.0
 	ln -sfn libttg.so.0 $(LIB)/libttg.so
 	install -m 644 include/ttg/*.h $(INCLUDE)
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(PKGS)|' \
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LIBS)|' \
 	    src/lib/ttg.pc.in >$(LIB)/pkgconfig/ttg.pc
 	$(B)/ttg help --man >$(SHARE)/man/man1/ttg.1
 	$(B)/ttg help --completion bash >$(SHARE)/bash-completion/completions/ttg

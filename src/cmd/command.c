@@ -118,6 +118,7 @@ static int run(struct command_run *r, const struct options_input *in)
         code = r->command->run(r);
     }
     options_done(&o);
+    r->options = NULL;
     return code;
 }
 

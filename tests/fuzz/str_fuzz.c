@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <iconv.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,6 +59,22 @@ static void check_json(struct str s)
     buf_done(&b);
 }
 
+/* UTF-16 can say just the same characters, so that the C library's converter knows the answer. */
+static void check_utf8(struct str s)
+{
+    static iconv_t converter = (iconv_t)-1;
+    if (converter == (iconv_t)-1)
+        converter = iconv_open("UTF-16LE", "UTF-8");
+    ensure(converter != (iconv_t)-1);
+    char out[4096], *in = (char *)(uintptr_t)s.ptr, *at = out;
+    size_t left = s.len, room = sizeof out;
+    if (s.len > sizeof out / 2)
+        return;
+    iconv(converter, NULL, NULL, NULL, NULL);
+    bool valid = iconv(converter, &in, &left, &at, &room) != (size_t)-1;
+    ensure(str_is_utf8(s) == valid);
+}
+
 static void check_views(struct str s)
 {
     struct str rest, first = str_cut(s, ',', &rest), trimmed = str_trim(s);
@@ -72,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str s = str_make(data, size);
     check_numbers(s);
     check_json(s);
+    check_utf8(s);
     check_views(s);
     return 0;
 }

@@ -35,6 +35,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 TTG = os.path.abspath(os.environ.get("TTG") or os.path.join(ROOT, "build", "ttg"))
 DEADLINE_S = 20  # of a condition; generous, because it is only ever waited out by a failure
 
+# Variables of the caller, or of a make above us, that would change what ttg does in a test.
+FOREIGN = re.compile(r"(TTG|QUEUE|REDIS|RABBITMQ|SIMULATE|LOG|WORKER|TOTAL|BATCH|CHUNK|JOB|MAKE)_|"
+                     r"(MAKEFLAGS|MFLAGS|MAKELEVEL|MAKEOVERRIDES|PROFILE|WERROR|NO_COLOR)$")
+
 _tests = []
 _processes = []  # of the running test
 _dirs = []
@@ -116,7 +120,7 @@ class Process:
         self.stdout_path = os.path.join(self.dir, "stdout")
         self.stderr_path = os.path.join(self.dir, "stderr")
         reports = os.path.join(_top, "sanitizer")
-        whole = dict(os.environ)
+        whole = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
         whole.update({
             "ASAN_OPTIONS": f"log_path={reports}:exitcode=99:detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": f"log_path={reports}:print_stacktrace=1",
