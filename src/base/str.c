@@ -171,3 +171,37 @@ size_t str_from_i64(char *out, int64_t value)
     out[0] = '-';
     return 1 + str_from_u64(out + 1, 0 - (uint64_t)value);
 }
+
+int str_to_i128(struct str s, __int128 *ret_value)
+{
+    bool negative = s.len > 0 && s.ptr[0] == '-', overflow = false;
+    __int128 value = 0;
+    if (s.len == (size_t)negative)
+        return TTG_EINVAL;
+    for (size_t i = negative; i < s.len; i++) {
+        int digit = s.ptr[i] - '0';
+        if (digit < 0 || digit > 9)
+            return TTG_EINVAL;
+        overflow |= __builtin_mul_overflow(value, (__int128)10, &value);
+        overflow |= __builtin_add_overflow(value, (__int128)(negative ? -digit : digit), &value);
+    }
+    if (overflow)
+        return TTG_ERANGE;
+    *ret_value = value;
+    return 0;
+}
+
+size_t str_from_i128(char *out, __int128 value)
+{
+    unsigned __int128 rest = value < 0 ? 0 - (unsigned __int128)value : (unsigned __int128)value;
+    char reversed[40];
+    size_t n = 0, at = 0;
+    do
+        reversed[n++] = (char)('0' + (int)(rest % 10));
+    while (rest /= 10);
+    if (value < 0)
+        out[at++] = '-';
+    while (n > 0)
+        out[at++] = reversed[--n];
+    return at;
+}

@@ -68,4 +68,8 @@ size_t str_from_u64(char *out, uint64_t value);
 /* `out` has room for 20 bytes. */
 size_t str_from_i64(char *out, int64_t value);
 
+/* The same for sums: 128 bits. `out` has room for 40 bytes. */
+int str_to_i128(struct str s, __int128 *ret_value);
+size_t str_from_i128(char *out, __int128 value);
+
 #endif

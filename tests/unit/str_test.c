@@ -160,6 +160,35 @@ static void writes_numbers(void **state)
     assert_true(str_eq(str_make(out, str_from_u64(out, UINT64_MAX)), STR("18446744073709551615")));
 }
 
+static void knows_sums(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str text;
+        int rc;
+    } cases[] = {
+        {STR("0"), 0},
+        {STR("-1"), 0},
+        {STR("9223372036854775808"), 0},
+        {STR("170141183460469231731687303715884105727"), 0},
+        {STR("-170141183460469231731687303715884105728"), 0},
+        {STR("170141183460469231731687303715884105728"), TTG_ERANGE},
+        {STR("-170141183460469231731687303715884105729"), TTG_ERANGE},
+        {STR("9999999999999999999999999999999999999999999"), TTG_ERANGE},
+        {STR(""), TTG_EINVAL},
+        {STR("-"), TTG_EINVAL},
+        {STR("+1"), TTG_EINVAL},
+        {STR("1x"), TTG_EINVAL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char out[40];
+        __int128 value;
+        assert_int_equal(str_to_i128(cases[i].text, &value), cases[i].rc);
+        if (!cases[i].rc)
+            assert_true(str_eq(str_make(out, str_from_i128(out, value)), cases[i].text));
+    }
+}
+
 static void knows_utf8(void **state)
 {
     (void)state;
@@ -210,10 +239,15 @@ static void knows_each_character(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compares),        cmocka_unit_test(cuts_and_trims),
-        cmocka_unit_test(reads_unsigned),  cmocka_unit_test(reads_signed),
-        cmocka_unit_test(reads_fractions), cmocka_unit_test(writes_numbers),
-        cmocka_unit_test(knows_utf8),      cmocka_unit_test(knows_each_character),
+        cmocka_unit_test(compares),
+        cmocka_unit_test(cuts_and_trims),
+        cmocka_unit_test(reads_unsigned),
+        cmocka_unit_test(reads_signed),
+        cmocka_unit_test(reads_fractions),
+        cmocka_unit_test(writes_numbers),
+        cmocka_unit_test(knows_sums),
+        cmocka_unit_test(knows_utf8),
+        cmocka_unit_test(knows_each_character),
     };
     return tap_run(tests);
 }
