@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/command.h"
+
+#include "base/mem.h"
+#include "io/process.h"
+#include "worker/kernel.h"
+
+#include <unistd.h>
+
+enum field { FIELD_START, FIELD_END, FIELD_CHUNK, FIELD_ATTEMPT, FIELD_JOB, FIELDS };
+
+static const struct {
+    struct str placeholder, variable;
+} fields[FIELDS] = {
+    [FIELD_START] = {STR("{start}"), STR("TTG_START=")},
+    [FIELD_END] = {STR("{end}"), STR("TTG_END=")},
+    [FIELD_CHUNK] = {STR("{chunk}"), STR("TTG_CHUNK=")},
+    [FIELD_ATTEMPT] = {STR("{attempt}"), STR("TTG_ATTEMPT=")},
+    [FIELD_JOB] = {STR("{job}"), STR("TTG_JOB=")},
+};
+
+static bool is_ours(const char *variable)
+{
+    struct str v = str_of(variable);
+    for (int f = 0; f < FIELDS; f++)
+        if (str_starts(v, fields[f].variable))
+            return true;
+    return str_starts(v, STR("TTG_WORKER="));
+}
+
+static int env_copy(struct command *c, const char *worker)
+{
+    size_t count = 0;
+    while (environ && environ[count])
+        count++;
+    c->env = mem_array(count + 1, sizeof *c->env);
+    if (!c->env)
+        return TTG_ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        if (!is_ours(environ[i]))
+            c->env[c->env_count++] = environ[i];
+    struct buf b;
+    buf_init(&b, 4096);
+    int rc = buf_printf(&b, "TTG_WORKER=%s", worker ? worker : "");
+    c->worker = rc ? NULL : mem_dup(buf_ptr(&b), buf_len(&b));
+    buf_done(&b);
+    if (!c->worker)
+        return rc ? rc : TTG_ENOMEM;
+    c->env[c->env_count++] = c->worker;
+    return 0;
+}
+
+int command_open(struct command *c, char *const *argv, const char *worker, struct err *err)
+{
+    *c = (struct command){.argv = argv};
+    if (!argv || !argv[0])
+        return err_set(err, TTG_EUSAGE, "no command given; write it after --");
+    while (argv[c->argc])
+        c->argc++;
+    int rc = process_find(argv[0], &c->file, err);
+    if (rc)
+        return rc == TTG_ENOMEM ? rc : err ? (err->code = TTG_EUSAGE) : TTG_EUSAGE;
+    rc = env_copy(c, worker);
+    return rc ? err_set(err, rc, "command %s: %s", argv[0], err_text(rc)) : 0;
+}
+
+void command_close(struct command *c)
+{
+    mem_free(c->file);
+    mem_free(c->env);
+    mem_free(c->worker);
+    *c = (struct command){0};
+}
+
+static int add_field(struct buf *b, const struct kernel_task *t, enum field f)
+{
+    switch (f) {
+    case FIELD_START:
+        return buf_add_i64(b, t->start);
+    case FIELD_END:
+        return buf_add_i64(b, t->end);
+    case FIELD_CHUNK:
+        return buf_add_u64(b, t->chunk);
+    case FIELD_ATTEMPT:
+        return buf_add_u64(b, t->attempt);
+    default:
+        return buf_add_str(b, str_of(t->job));
+    }
+}
+
+/* One argument with its placeholders filled in, and a NUL. */
+static int add_argument(struct buf *b, const struct kernel_task *t, const char *arg)
+{
+    int rc = 0;
+    while (*arg && !rc) {
+        size_t plain = strcspn(arg, "{");
+        rc = buf_add(b, arg, plain);
+        arg += plain;
+        if (*arg == '\0' || rc)
+            break;
+        int f = 0;
+        while (f < FIELDS && !str_starts(str_of(arg), fields[f].placeholder))
+            f++;
+        if (f < FIELDS) {
+            rc = add_field(b, t, (enum field)f);
+            arg += fields[f].placeholder.len;
+        } else {
+            rc = buf_add_char(b, *arg++);
+        }
+    }
+    return rc ? rc : buf_add_char(b, '\0');
+}
+
+/* Offsets first: the text may move while it grows. */
+static int fill_text(const struct command *c, struct command_line *line,
+                     const struct kernel_task *t, size_t *env_offset)
+{
+    int rc = 0;
+    for (size_t i = 0; i < c->argc && !rc; i++)
+        if (strchr(c->argv[i], '{'))
+            rc = add_argument(&line->text, t, c->argv[i]);
+    *env_offset = buf_len(&line->text);
+    for (int f = 0; f < FIELDS && !rc; f++) {
+        rc = buf_add_str(&line->text, fields[f].variable);
+        if (!rc)
+            rc = add_field(&line->text, t, (enum field)f);
+        if (!rc)
+            rc = buf_add_char(&line->text, '\0');
+    }
+    return rc;
+}
+
+int command_fill(const struct command *c, struct command_line *line, const struct kernel_task *t,
+                 bool fill)
+{
+    if (!line->argv) {
+        buf_init(&line->text, COMMAND_TEXT_BYTES_MAX);
+        line->argv = mem_array(c->argc + 1, sizeof *line->argv);
+        line->envp = mem_array(c->env_count + FIELDS + 1, sizeof *line->envp);
+        if (!line->argv || !line->envp) {
+            command_line_done(line);
+            return TTG_ENOMEM;
+        }
+        memcpy(line->envp, c->env, c->env_count * sizeof *c->env);
+    }
+    memcpy(line->argv, c->argv, (c->argc + 1) * sizeof *c->argv);
+    line->envp[c->env_count] = NULL;
+    if (!fill)
+        return 0;
+
+    size_t env_offset;
+    buf_clear(&line->text);
+    int rc = fill_text(c, line, t, &env_offset);
+    if (rc)
+        return rc;
+    char *at = buf_ptr(&line->text), *env_at = at + env_offset;
+    for (size_t i = 0; i < c->argc; i++)
+        if (strchr(c->argv[i], '{')) {
+            line->argv[i] = at;
+            at += strlen(at) + 1;
+        }
+    for (size_t f = 0; f < FIELDS; f++) {
+        line->envp[c->env_count + f] = env_at;
+        env_at += strlen(env_at) + 1;
+    }
+    line->envp[c->env_count + FIELDS] = NULL;
+    return 0;
+}
+
+void command_line_done(struct command_line *line)
+{
+    if (line->argv)
+        buf_done(&line->text);
+    mem_free(line->argv);
+    mem_free(line->envp);
+    *line = (struct command_line){0};
+}

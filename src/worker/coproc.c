@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* coproc - a command that stays: one JSON line in for each chunk, one out. docs/kernels.md has the
+ * form of both.
+ *
+ * One child a slot, started with its first chunk and again when it has died, so that a program with
+ * a costly start (Python with its imports) pays it once. A child that breaks the protocol, answers
+ * when it was not asked or runs over its time is replaced: after that nobody could tell which
+ * answer belongs to which task. */
+#include "base/ensure.h"
+#include "base/log.h"
+#include "io/process.h"
+#include "wire/answer.h"
+#include "worker/feed.h"
+#include "worker/kernel_impl.h"
+#include "worker/stream.h"
+#include "worker/tail.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    /* An answer is JSON: escapes make it longer than the output it carries. */
+    ANSWER_OVERHEAD = 6,
+    ANSWER_BYTES_MIN = 65536,
+    QUIT_MS = 1000, /* from the end of stdin to TERM */
+};
+
+struct coproc_slot {
+    struct kernel_slot base;
+    struct process process;
+    struct command_line line;
+    struct stream in, out, err;
+    struct buf request, answer, output;
+    struct feed feed; /* lines of a file */
+    struct tail tail;
+    struct loop_timer quit; /* the end of stdin did not help */
+    bool ending;            /* this child gets no more tasks */
+};
+
+static struct coproc_slot *coproc_slot(struct kernel_slot *s)
+{
+    return container_of(s, struct coproc_slot, base);
+}
+
+static void close_streams(struct coproc_slot *cs)
+{
+    stream_close(&cs->in);
+    stream_close(&cs->out);
+    stream_close(&cs->err);
+}
+
+/* ---- the task line ---- */
+
+static int add_lines(struct coproc_slot *cs)
+{
+    struct feed *f = &cs->feed;
+    feed_start(f, &cs->base.task);
+    int rc = 0;
+    while (!f->ended && !rc)
+        rc = buf_len(&f->buf) > KERNEL_LINES_BYTES_MAX ? TTG_EFULL : feed_more(f, FEED_BYTES);
+    struct str rest = buf_str(&f->buf);
+    const char *separator = ",\"params\":[";
+    if (!rc && rest.len == 0)
+        rc = buf_add_str(&cs->request, STR(",\"params\":["));
+    while (rest.len > 0 && !rc) {
+        rc = buf_add_str(&cs->request, str_of(separator));
+        if (!rc)
+            rc = buf_add_json(&cs->request, str_cut(rest, '\n', &rest));
+        separator = ",";
+    }
+    if (!rc)
+        rc = buf_add_char(&cs->request, ']');
+    buf_done(&f->buf);
+    return rc;
+}
+
+static int make_request(struct coproc_slot *cs)
+{
+    const struct kernel_task *t = &cs->base.task;
+    struct buf *b = &cs->request;
+    buf_clear(b);
+    int rc = buf_printf(b,
+                        "{\"chunk_id\":\"%05llu\",\"start_param\":%lld,\"end_param\":%lld,"
+                        "\"total_in_chunk\":%llu,\"attempt\":%u,\"job\":",
+                        (unsigned long long)t->chunk, (long long)t->start, (long long)t->end,
+                        (unsigned long long)kernel_task_params(t), t->attempt);
+    if (!rc)
+        rc = buf_add_json(b, str_of(t->job));
+    if (!rc && t->lines)
+        rc = add_lines(cs);
+    return rc ? rc : buf_add_str(b, STR("}\n"));
+}
+
+/* ---- the child's life ---- */
+
+/* It gets no more tasks; the chunk, if one runs, ends when the child has. */
+static void end_child(struct coproc_slot *cs, uint64_t grace_ms)
+{
+    cs->ending = true;
+    process_end(&cs->process, grace_ms);
+}
+
+static void broken(struct coproc_slot *cs, const char *why)
+{
+    struct kernel_slot *s = &cs->base;
+    if (s->busy && s->result.status == KERNEL_OK)
+        kernel_failed(s, KERNEL_FAILED, "%s", why);
+    else if (!s->busy)
+        log_warn("coproc.replaced", kv_u64("slot", s->index), kv_str("reason", why));
+    end_child(cs, 0);
+}
+
+static void on_quit_timer(struct loop_timer *t)
+{
+    struct coproc_slot *cs = container_of(t, struct coproc_slot, quit);
+    end_child(cs, cs->base.k->config.kill_grace_ms);
+}
+
+/* The polite end: no more input. */
+static void quit_child(struct coproc_slot *cs)
+{
+    if (!process_runs(&cs->process) || cs->ending)
+        return;
+    cs->ending = true;
+    stream_close(&cs->in);
+    if (loop_timer_after_ms(&cs->quit, QUIT_MS) != 0)
+        end_child(cs, cs->base.k->config.kill_grace_ms);
+}
+
+static bool take_answer(struct coproc_slot *cs);
+
+static void on_child_exit(struct process *p, struct process_exit e)
+{
+    struct coproc_slot *cs = container_of(p, struct coproc_slot, process);
+    struct kernel_slot *s = &cs->base;
+    /* Its last words may be the answer. */
+    while (stream_is_open(&cs->out) && stream_read(&cs->out, &cs->answer) > 0)
+        ;
+    while (stream_read_tail(&cs->err, &cs->tail, kernel_log_line, s))
+        ;
+    tail_end(&cs->tail, kernel_log_line, s);
+    loop_timer_stop(&cs->quit);
+    close_streams(cs);
+    if (!s->busy) {
+        if (!cs->ending && !s->k->draining)
+            log_info("coproc.exit", kv_u64("slot", s->index), kv_i64("status", e.status),
+                     kv_i64("signal", e.signal));
+        kernel_quiet(s->k);
+        return;
+    }
+    s->result.stderr_tail = tail_str(&cs->tail);
+    if (s->result.status == KERNEL_OK && !take_answer(cs)) {
+        kernel_exit_failed(s, e.status, e.signal, e.core_dumped);
+        if (e.status == 0)
+            kernel_failed(s, KERNEL_FAILED, "exited without an answer");
+    }
+    kernel_finish(s);
+}
+
+/* ---- the answer ---- */
+
+static void use_answer(struct coproc_slot *cs, struct str line)
+{
+    struct kernel_slot *s = &cs->base;
+    struct answer a;
+    struct err err;
+    buf_clear(&cs->output);
+    int rc = answer_parse(line, &a, &cs->output, &err);
+    if (rc == TTG_EFULL)
+        kernel_failed(s, KERNEL_FAILED, "output over the limit of %zu bytes",
+                      s->k->config.output_bytes_max);
+    else if (rc == TTG_ENOMEM)
+        kernel_failed(s, KERNEL_FAILED, "out of memory");
+    else if (rc)
+        kernel_failed(s, KERNEL_FAILED, "bad answer: %s: %.*s%s", err.text,
+                      line.len > 80 ? 80 : (int)line.len, line.ptr, line.len > 80 ? "..." : "");
+    else if (a.kind == ANSWER_ERROR)
+        kernel_failed(s, a.permanent ? KERNEL_PERMANENT : KERNEL_FAILED, "%.*s",
+                      STR_ARG(buf_str(&cs->output)));
+    s->result.has_sum = !rc && a.kind == ANSWER_SUM;
+    if (!rc && a.kind == ANSWER_SUM)
+        s->result.sum = a.sum;
+    if (!rc && a.kind == ANSWER_RESULT)
+        s->result.output = buf_str(&cs->output);
+    /* A line that cannot be read may be a stray print before the real answer; one that came before
+     * the whole task was taken leaves the pipe in the middle of a line. */
+    if (rc == TTG_EPROTO || buf_len(&cs->answer) > line.len + 1 || buf_len(&cs->request) > 0)
+        end_child(cs, 0);
+}
+
+/* Whether there was a whole line. */
+static bool take_answer(struct coproc_slot *cs)
+{
+    struct str all = buf_str(&cs->answer);
+    const char *newline = all.len > 0 ? memchr(all.ptr, '\n', all.len) : NULL;
+    if (!newline)
+        return false;
+    use_answer(cs, str_make(all.ptr, (size_t)(newline - all.ptr)));
+    buf_clear(&cs->answer);
+    return true;
+}
+
+static void on_out_ready(struct loop_poll *p, unsigned events)
+{
+    (void)events;
+    struct coproc_slot *cs = container_of(p, struct coproc_slot, out.poll);
+    struct kernel_slot *s = &cs->base;
+    int n = stream_read(&cs->out, &cs->answer);
+    if (n == TTG_EAGAIN)
+        return;
+    if (n <= 0) { /* its exit, if it is one, comes as an event of its own */
+        stream_close(&cs->out);
+        broken(cs, n == 0           ? "closed its output without an answer"
+                   : n == TTG_EFULL ? "answer line too long"
+                                    : err_text(n));
+        return;
+    }
+    if (!s->busy || cs->ending) {
+        buf_clear(&cs->answer);
+        if (!cs->ending)
+            broken(cs, "answered without a task");
+        return;
+    }
+    if (!take_answer(cs))
+        return;
+    s->result.stderr_tail = tail_str(&cs->tail);
+    kernel_finish(s);
+}
+
+static void on_err_ready(struct loop_poll *p, unsigned events)
+{
+    (void)events;
+    struct coproc_slot *cs = container_of(p, struct coproc_slot, err.poll);
+    stream_read_tail(&cs->err, &cs->tail, kernel_log_line, &cs->base);
+}
+
+/* ---- the request ---- */
+
+/* TTG_EAGAIN when the pipe is full. A closed pipe is no error here: the child's exit says more. */
+static int write_request(struct coproc_slot *cs)
+{
+    while (buf_len(&cs->request) > 0) {
+        ssize_t n = write(cs->in.fd, buf_ptr(&cs->request), buf_len(&cs->request));
+        if (n >= 0)
+            buf_consume(&cs->request, (size_t)n);
+        else if (errno == EAGAIN)
+            return TTG_EAGAIN;
+        else if (errno != EINTR)
+            buf_clear(&cs->request);
+    }
+    return 0;
+}
+
+static void on_in_ready(struct loop_poll *p, unsigned events)
+{
+    (void)events;
+    struct coproc_slot *cs = container_of(p, struct coproc_slot, in.poll);
+    if (write_request(cs) == 0)
+        loop_poll_stop(&cs->in.poll);
+}
+
+static int open_child(struct coproc_slot *cs, struct process_spec *spec)
+{
+    struct loop *l = cs->base.k->loop;
+    int rc = command_fill(&cs->base.k->command, &cs->line, NULL, false);
+    if (!rc)
+        rc = stream_open(&cs->in, true, &spec->fds[0]);
+    if (!rc)
+        rc = stream_open(&cs->out, false, &spec->fds[1]);
+    if (!rc)
+        rc = stream_open(&cs->err, false, &spec->fds[2]);
+    if (!rc)
+        rc = stream_watch(&cs->out, l, LOOP_READ, on_out_ready);
+    if (!rc)
+        rc = stream_watch(&cs->err, l, LOOP_READ, on_err_ready);
+    spec->argv = cs->line.argv;
+    spec->envp = cs->line.envp;
+    return rc;
+}
+
+static int start_child(struct coproc_slot *cs, struct err *err)
+{
+    struct kernel *k = cs->base.k;
+    struct process_spec spec = {
+        .file = k->command.file,
+        .dir = k->config.dir,
+        .fds = {-1, -1, -1},
+        .group = guard_slot(k->guard, cs->base.index),
+    };
+    int rc = guard_check(k->guard, err);
+    if (rc)
+        return rc;
+    cs->ending = false;
+    buf_clear(&cs->answer);
+    rc = open_child(cs, &spec);
+    if (rc)
+        err_set(err, rc, "cannot start %s: %s", k->command.argv[0], err_text(rc));
+    else
+        rc = process_start(&cs->process, k->loop, &spec, on_child_exit, err);
+    for (int i = 0; i < 3; i++)
+        if (spec.fds[i] >= 0)
+            close(spec.fds[i]);
+    if (rc)
+        close_streams(cs);
+    return rc;
+}
+
+static bool coproc_start(struct kernel_slot *s)
+{
+    struct coproc_slot *cs = coproc_slot(s);
+    struct err err;
+    tail_start(&cs->tail);
+    int rc = make_request(cs);
+    if (rc) {
+        kernel_failed(s, KERNEL_FAILED, "task line: %s",
+                      rc == TTG_EFULL ? "the lines of the chunk take too much memory; use smaller "
+                                        "chunks"
+                                      : err_text(rc));
+        return true;
+    }
+    /* The last child was told to end and may still be at it. */
+    if (process_runs(&cs->process) && cs->ending) {
+        process_kill(&cs->process);
+        loop_timer_stop(&cs->quit);
+        close_streams(cs);
+    }
+    if (!process_runs(&cs->process) && start_child(cs, &err) != 0) {
+        kernel_failed(s, KERNEL_FAILED, "%s", err.text);
+        return true;
+    }
+    if (write_request(cs) == TTG_EAGAIN) {
+        rc = stream_watch(&cs->in, s->k->loop, LOOP_WRITE, on_in_ready);
+        if (rc)
+            broken(cs, err_text(rc));
+    }
+    return false;
+}
+
+static void coproc_stop(struct kernel_slot *s)
+{
+    end_child(coproc_slot(s), s->k->config.kill_grace_ms);
+}
+
+static void coproc_drain(struct kernel_slot *s)
+{
+    quit_child(coproc_slot(s));
+}
+
+static bool coproc_is_quiet(struct kernel_slot *s)
+{
+    return !process_runs(&coproc_slot(s)->process);
+}
+
+/* ---- open and close ---- */
+
+static int coproc_open(struct kernel *k, struct err *err)
+{
+    size_t output_max = k->config.output_bytes_max;
+    size_t answer_max = output_max < SIZE_MAX / 16 ? output_max * ANSWER_OVERHEAD : output_max;
+    for (uint32_t i = 0; i < k->config.slots; i++) {
+        struct coproc_slot *cs = coproc_slot(kernel_slot(k, i));
+        stream_init(&cs->in);
+        stream_init(&cs->out);
+        stream_init(&cs->err);
+        buf_init(&cs->request, 8ul * KERNEL_LINES_BYTES_MAX);
+        buf_init(&cs->answer, answer_max > ANSWER_BYTES_MIN ? answer_max : ANSWER_BYTES_MIN);
+        buf_init(&cs->output, output_max);
+        loop_timer_init(&cs->quit, k->loop, on_quit_timer);
+    }
+    return kernel_open_command(k, err);
+}
+
+static void coproc_close(struct kernel *k)
+{
+    for (uint32_t i = 0; i < k->config.slots; i++) {
+        struct coproc_slot *cs = coproc_slot(kernel_slot(k, i));
+        process_kill(&cs->process);
+        loop_timer_stop(&cs->quit);
+        close_streams(cs);
+        command_line_done(&cs->line);
+        feed_done(&cs->feed);
+        buf_done(&cs->request);
+        buf_done(&cs->answer);
+        buf_done(&cs->output);
+    }
+    kernel_close_command(k);
+}
+
+const struct kernel_ops coproc_ops = {
+    .name = "coproc",
+    .slot_bytes = sizeof(struct coproc_slot),
+    .open = coproc_open,
+    .start = coproc_start,
+    .stop = coproc_stop,
+    .drain = coproc_drain,
+    .is_quiet = coproc_is_quiet,
+    .close = coproc_close,
+};

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exec - a command per chunk: parameters on stdin, the result on stdout, stderr to the log.
+ *
+ * All three pipes are served at once, so none can block another. Most chunks' parameters fit into a
+ * pipe: they are written before the command starts, and stdin needs no watching at all. The chunk
+ * is over when the command exits; what still hangs on its pipes then (a grandchild that left the
+ * group) is not waited for. */
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "io/process.h"
+#include "worker/feed.h"
+#include "worker/kernel_impl.h"
+#include "worker/stream.h"
+#include "worker/tail.h"
+
+#include <unistd.h>
+
+/* Of stderr that a process outside the group goes on writing, at most so many reads at the end. */
+enum { LAST_READS_MAX = 64 };
+
+struct exec_slot {
+    struct kernel_slot base;
+    struct process process;
+    struct command_line line;
+    struct feed feed;
+    struct stream in, out, err;
+    struct buf output; /* limit: one byte more than allowed, to see that it is too much */
+    struct tail tail;
+};
+
+static struct exec_slot *exec_slot(struct kernel_slot *s)
+{
+    return container_of(s, struct exec_slot, base);
+}
+
+static void close_streams(struct exec_slot *es)
+{
+    stream_close(&es->in);
+    stream_close(&es->out);
+    stream_close(&es->err);
+}
+
+/* ---- while it runs ---- */
+
+static void fail_and_kill(struct exec_slot *es, const char *what, int rc)
+{
+    if (rc == TTG_EFULL)
+        kernel_failed(&es->base, KERNEL_FAILED, "output over the limit of %zu bytes",
+                      es->base.k->config.output_bytes_max);
+    else
+        kernel_failed(&es->base, KERNEL_FAILED, "%s: %s", what, err_text(rc));
+    process_end(&es->process, 0);
+}
+
+static void on_in_ready(struct loop_poll *p, unsigned events)
+{
+    (void)events;
+    struct exec_slot *es = container_of(p, struct exec_slot, in.poll);
+    int rc = feed_write(&es->feed, es->in.fd);
+    if (rc == TTG_EAGAIN)
+        return;
+    stream_close(&es->in);
+    if (rc && rc != TTG_ECLOSED) /* a command need not read its input */
+        fail_and_kill(es, "parameters", rc);
+}
+
+/* True when more may be there. */
+static bool read_output(struct exec_slot *es)
+{
+    if (!stream_is_open(&es->out))
+        return false;
+    int n = stream_read(&es->out, &es->output);
+    if (n == TTG_EAGAIN)
+        return false;
+    if (n > 0 && buf_len(&es->output) > es->base.k->config.output_bytes_max)
+        n = TTG_EFULL;
+    if (n <= 0)
+        stream_close(&es->out);
+    if (n < 0)
+        fail_and_kill(es, "output", n);
+    return n > 0;
+}
+
+static void on_out_ready(struct loop_poll *p, unsigned events)
+{
+    (void)events;
+    read_output(container_of(p, struct exec_slot, out.poll));
+}
+
+static void on_err_ready(struct loop_poll *p, unsigned events)
+{
+    (void)events;
+    struct exec_slot *es = container_of(p, struct exec_slot, err.poll);
+    stream_read_tail(&es->err, &es->tail, kernel_log_line, &es->base);
+}
+
+static void on_exit(struct process *p, struct process_exit e)
+{
+    struct exec_slot *es = container_of(p, struct exec_slot, process);
+    struct kernel_slot *s = &es->base;
+    while (read_output(es))
+        ;
+    for (int i = 0; i < LAST_READS_MAX; i++)
+        if (!stream_read_tail(&es->err, &es->tail, kernel_log_line, s))
+            break;
+    close_streams(es);
+    tail_end(&es->tail, kernel_log_line, s);
+    s->result.exit_status = e.status;
+    s->result.stderr_tail = tail_str(&es->tail);
+    bool failed_before = s->result.status != KERNEL_OK; /* and we killed it */
+    if (!failed_before && e.status == 0)
+        s->result.output = buf_str(&es->output);
+    else if (!failed_before)
+        kernel_exit_failed(s, e.status, e.signal, e.core_dumped);
+    kernel_finish(s);
+}
+
+/* ---- start ---- */
+
+/* Our ends in es, theirs in `theirs`; -1 for those that were not made. */
+static int open_pipes(struct exec_slot *es, int theirs[3])
+{
+    struct loop *l = es->base.k->loop;
+    int rc = stream_open(&es->in, true, &theirs[0]);
+    if (!rc)
+        rc = stream_open(&es->out, false, &theirs[1]);
+    if (!rc)
+        rc = stream_open(&es->err, false, &theirs[2]);
+    if (!rc)
+        rc = stream_watch(&es->out, l, LOOP_READ, on_out_ready);
+    if (!rc)
+        rc = stream_watch(&es->err, l, LOOP_READ, on_err_ready);
+    if (rc)
+        return rc;
+    rc = feed_write(&es->feed, es->in.fd);
+    if (rc == TTG_EAGAIN)
+        return stream_watch(&es->in, l, LOOP_WRITE, on_in_ready);
+    stream_close(&es->in);
+    return rc;
+}
+
+static int start_command(struct exec_slot *es, struct err *err)
+{
+    struct kernel *k = es->base.k;
+    struct process_spec spec = {
+        .file = k->command.file,
+        .dir = k->config.dir,
+        .fds = {-1, -1, -1},
+        .group = guard_slot(k->guard, es->base.index),
+    };
+    int rc = guard_check(k->guard, err);
+    if (rc)
+        return rc;
+    rc = command_fill(&k->command, &es->line, &es->base.task, true);
+    if (!rc)
+        rc = open_pipes(es, spec.fds);
+    if (rc) {
+        err_set(err, rc, "cannot start %s: %s", k->command.argv[0], err_text(rc));
+    } else {
+        spec.argv = es->line.argv;
+        spec.envp = es->line.envp;
+        rc = process_start(&es->process, k->loop, &spec, on_exit, err);
+    }
+    for (int i = 0; i < 3; i++)
+        if (spec.fds[i] >= 0)
+            close(spec.fds[i]);
+    return rc;
+}
+
+static bool exec_start(struct kernel_slot *s)
+{
+    struct exec_slot *es = exec_slot(s);
+    struct err err;
+    feed_start(&es->feed, &s->task);
+    tail_start(&es->tail);
+    buf_clear(&es->output);
+    if (start_command(es, &err) == 0)
+        return false;
+    close_streams(es);
+    kernel_failed(s, KERNEL_FAILED, "%s", err.text);
+    return true;
+}
+
+static void exec_stop(struct kernel_slot *s)
+{
+    process_end(&exec_slot(s)->process, s->k->config.kill_grace_ms);
+}
+
+/* ---- open and close ---- */
+
+static int exec_open(struct kernel *k, struct err *err)
+{
+    for (uint32_t i = 0; i < k->config.slots; i++) {
+        struct exec_slot *es = exec_slot(kernel_slot(k, i));
+        stream_init(&es->in);
+        stream_init(&es->out);
+        stream_init(&es->err);
+        buf_init(&es->output, k->config.output_bytes_max + 1);
+    }
+    return kernel_open_command(k, err);
+}
+
+static void exec_close(struct kernel *k)
+{
+    for (uint32_t i = 0; i < k->config.slots; i++) {
+        struct exec_slot *es = exec_slot(kernel_slot(k, i));
+        process_kill(&es->process);
+        close_streams(es);
+        command_line_done(&es->line);
+        feed_done(&es->feed);
+        buf_done(&es->output);
+    }
+    kernel_close_command(k);
+}
+
+const struct kernel_ops exec_ops = {
+    .name = "exec",
+    .slot_bytes = sizeof(struct exec_slot),
+    .open = exec_open,
+    .start = exec_start,
+    .stop = exec_stop,
+    .close = exec_close,
+};
