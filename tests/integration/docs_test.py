@@ -1,0 +1,113 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the documents tell people to type is typed, and what they promise to appear appears.
+
+A block that starts with ```sh is run by bash, page by page and in order, in one directory that has
+build/ttg and examples/ as a clone has after `make`. A block ```output behind it lists lines that must
+appear in this order; `...` in a line stands for anything. ```sh no-run is not run. Links between
+pages must lead somewhere."""
+import glob
+import os
+import re
+
+from harness import ROOT, TTG, main, run, temp_dir, test
+
+PAGES = [p for p in [os.path.join(ROOT, name) for name in
+                     ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")] +
+         sorted(glob.glob(os.path.join(ROOT, "docs/**/*.md"), recursive=True)) if os.path.exists(p)]
+FENCE = re.compile(r"^```(.*?)\n(.*?)^```[ \t]*$", re.M | re.S)
+
+
+def blocks(text):
+    """(line, script, expected lines or None) for each block that is run."""
+    found = []
+    for block in FENCE.finditer(text):
+        kind, body = block.group(1).strip(), block.group(2)
+        line = text.count("\n", 0, block.start()) + 1
+        if kind == "sh":
+            found.append([line, body, None])
+        elif kind == "output":
+            assert found and found[-1][2] is None, f"line {line}: output of what?"
+            found[-1][2] = body.splitlines()
+    return found
+
+
+def check_output(expected, output, where):
+    """Each expected line is found behind the one before."""
+    lines, at = output.splitlines(), 0
+    for line in expected:
+        pattern = ".*".join(re.escape(part) for part in line.strip().split("..."))
+        while at < len(lines) and not re.fullmatch(pattern, lines[at].strip()):
+            at += 1
+        assert at < len(lines), f"{where}: no line {line!r} (in this place) in:\n{output}"
+        at += 1
+
+
+def run_page(path):
+    root = temp_dir()
+    os.mkdir(os.path.join(root, "build"))
+    os.symlink(TTG, os.path.join(root, "build/ttg"))
+    os.symlink(os.path.join(ROOT, "examples"), os.path.join(root, "examples"))
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    for line, script, expected in blocks(text):
+        where = f"{os.path.relpath(path, ROOT)}:{line}"
+        done = run(["bash", "-eu", "-o", "pipefail", "-c", script], cwd=root, code=None,
+                   env={"HOME": root, "TTG": TTG})
+        assert done.code == 0, f"{where}:\n{script}{done}"
+        if expected is not None:
+            check_output(expected, done.out + done.err, where)
+
+
+def page_test(path):
+    def page():
+        run_page(path)
+    page.__name__ = "commands of " + os.path.relpath(path, ROOT)
+    test(page)
+
+
+for page_path in PAGES:
+    with open(page_path, encoding="utf-8") as page_file:
+        if blocks(page_file.read()):
+            page_test(page_path)
+
+
+def anchors(text):
+    """Names that a heading can be linked by."""
+    text = FENCE.sub("", text)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+            for heading in re.findall(r"^#+ +(.*)$", text, re.M)}
+
+
+@test
+def links_lead_somewhere():
+    assert PAGES
+    for path in PAGES:
+        with open(path, encoding="utf-8") as file:
+            text = FENCE.sub("", file.read())
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            there = os.path.normpath(os.path.join(os.path.dirname(path), name)) if name else path
+            where = f"{os.path.relpath(path, ROOT)}: {target}"
+            assert os.path.exists(there), where
+            if anchor:
+                with open(there, encoding="utf-8") as file:
+                    assert anchor in anchors(file.read()), where
+
+
+@test
+def the_test_itself_can_fail():
+    found = blocks("a\n```sh\ntrue\n```\n```output\nx ... z\n```\n```sh no-run\nfalse\n```\n")
+    assert found == [[2, "true\n", ["x ... z"]]], found
+    check_output(["x ... z", "b"], "a\nx y z\nb\n", "here")
+    for expected, output in ((["a"], "b\n"), (["b", "a"], "a\nb\n"), (["a ...b"], "a c\n")):
+        try:
+            check_output(expected, output, "here")
+        except AssertionError:
+            continue
+        raise AssertionError(f"found {expected} in {output!r}")
+
+
+main()
