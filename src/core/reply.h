@@ -33,5 +33,7 @@ void reply_set(struct reply *r, size_t count); /* RESP2: an array */
 /* An array whose length comes later. Nesting is allowed; close in reverse order. */
 size_t reply_open(struct reply *r);
 void reply_close(struct reply *r, size_t mark, size_t count);
+/* The same as a map of `pairs` in RESP3; an array of `pairs` elements in RESP2. */
+void reply_close_map(struct reply *r, size_t mark, size_t pairs);
 
 #endif

@@ -55,6 +55,8 @@ struct core_part {
     void (*tick)(struct core *c, uint64_t now_ms);
     /* FLUSHALL: NULL when it may, else why not. */
     const char *(*flush_refused)(const struct core *c);
+    /* FLUSHALL goes ahead: let go of every key, they are all freed next. */
+    void (*flush)(struct core *c);
 };
 
 /* Where a part keeps its pointer; found by the address of its description. */

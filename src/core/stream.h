@@ -117,7 +117,7 @@ void stream_free(struct stream *s);
 bool stream_id_make(const struct stream *s, uint64_t now_ms, struct stream_id *ret_id);
 
 /* Adds an entry. TTG_EINVAL: the id is not greater than the last one, TTG_EFULL: too large,
- * TTG_ENOMEM, or what blob_write said; in every case the stream is unchanged. */
+ * TTG_ENOMEM; in every case the stream is unchanged. */
 int stream_append(struct stream *s, struct stream_id id, const struct str *fields, size_t pairs);
 
 /* Removes one entry. TTG_ENOENT when it is not there. With `tombstone` it counts as a deletion that
@@ -135,10 +135,20 @@ struct stream_trim {
 };
 int stream_trim(struct stream *s, const struct stream_trim *t, uint64_t *ret_removed);
 
+/* What XSETID sets: `added` -1 and `deleted` zero leave those as they are. The id is not below the
+ * last live entry. */
+int stream_setid(struct stream *s, struct stream_id last_id, int64_t added,
+                 struct stream_id deleted);
+
 /* False when the entry does not exist; a block that cannot be read back counts as absent. */
 bool stream_has(const struct stream *s, struct stream_id id);
 /* The last entry that is not deleted; STREAM_ID_MIN when there is none. */
 struct stream_id stream_last_live(const struct stream *s);
+
+/* To a snapshot and back. Loading fills an empty stream; errors in u->rc. */
+void stream_save(const struct stream *s, struct core_saver *out);
+void stream_load(struct stream *s, struct unpacker *u);
+uint64_t stream_digest(const struct stream *s);
 
 /* Groups and consumers. */
 struct stream_group *stream_group_find(const struct stream *s, struct str name);
@@ -182,8 +192,8 @@ struct stream_iter {
     bool reverse;
     size_t block; /* index in the directory */
     const char *data, *at, *end;
-    struct buf *spilled; /* a block that was read back */
-    int rc;              /* a block could not be read back */
+    struct buf spilled; /* a block that was read back */
+    int rc;             /* a block could not be read back */
 };
 
 struct stream_entry {

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands answer, as Redis 7.0.15 does. */
+#include "tap.h"
+
+#include "core_harness.h"
+
+struct step {
+    const char *line, *answer;
+};
+
+static void play(const struct step *steps, size_t count)
+{
+    struct h h;
+    h_open(&h);
+    for (size_t i = 0; i < count; i++) {
+        const char *got = h_run(&h, steps[i].line);
+        if (strcmp(got, steps[i].answer) != 0)
+            fail_msg("step %zu: %s: %s instead of %s", i, steps[i].line, got, steps[i].answer);
+    }
+    h_close(&h);
+}
+
+#define PLAY(...)                                                                                  \
+    do {                                                                                           \
+        static const struct step steps[] = {__VA_ARGS__};                                          \
+        play(steps, sizeof steps / sizeof *steps);                                                 \
+    } while (0)
+
+static void xadd_makes_ids(void **state)
+{
+    (void)state;
+    PLAY({"XADD s * a 1", "\"1000-0\""}, {"XADD s * a 2", "\"1000-1\""},
+         {"XADD s 1000-* a 3", "\"1000-2\""}, {"XADD s 2000-* a 4", "\"2000-0\""},
+         {"XADD s * a 5", "\"2000-1\""},
+         {"XADD s 0-0 a 1", "-ERR The ID specified in XADD must be greater than 0-0"},
+         {"XADD s 2000-1 a 1",
+          "-ERR The ID specified in XADD is equal or smaller than the target stream top item"},
+         {"XADD s 5-x a 1", "-ERR Invalid stream ID specified as stream command argument"},
+         {"XADD s * a", "(arity)"},
+         {"XADD s * a 1 b", "-ERR wrong number of arguments for 'xadd' command"},
+         {"XADD t 0-* a b", "\"0-1\""}, {"XADD u NOMKSTREAM * a b", "(nil)"}, {"EXISTS u", "0"},
+         {"XADD v 18446744073709551615-18446744073709551615 a b",
+          "\"18446744073709551615-18446744073709551615\""},
+         {"XADD v * a b",
+          "-ERR The stream has exhausted the last possible ID, unable to add more items"},
+         {"SET k v", "OK"},
+         {"XADD k * a b", "-WRONGTYPE Operation against a key holding the wrong kind of value"},
+         {"XLEN s", "5"}, {"XLEN none", "0"}, {"TYPE s", "stream"});
+}
+
+static void xrange_walks(void **state)
+{
+    (void)state;
+    PLAY({"XADD s 1-0 a 1", "\"1-0\""}, {"XADD s 2-0 b 2 c 3", "\"2-0\""},
+         {"XADD s 3-0 a 4", "\"3-0\""},
+         {"XRANGE s - +",
+          "[[\"1-0\" [\"a\" \"1\"]] [\"2-0\" [\"b\" \"2\" \"c\" \"3\"]] [\"3-0\" [\"a\" \"4\"]]]"},
+         {"XREVRANGE s + - COUNT 2",
+          "[[\"3-0\" [\"a\" \"4\"]] [\"2-0\" [\"b\" \"2\" \"c\" \"3\"]]]"},
+         {"XRANGE s (1-0 (3-0", "[[\"2-0\" [\"b\" \"2\" \"c\" \"3\"]]]"},
+         {"XRANGE s - + COUNT 0", "(nil-array)"}, {"XRANGE none - +", "[]"},
+         {"XRANGE s (- +", "-ERR Invalid stream ID specified as stream command argument"},
+         {"XRANGE s - (0-0", "-ERR invalid end ID for the interval"}, {"XDEL s 2-0 9-9", "1"},
+         {"XRANGE s - +", "[[\"1-0\" [\"a\" \"1\"]] [\"3-0\" [\"a\" \"4\"]]]"},
+         {"XTRIM s MINID 3", "1"}, {"XTRIM s MAXLEN 0", "1"}, {"XRANGE s - +", "[]"},
+         {"XTRIM s MAXLEN 1 LIMIT 3",
+          "-ERR syntax error, LIMIT cannot be used without the special ~ option"});
+}
+
+static void groups_deliver(void **state)
+{
+    (void)state;
+    PLAY({"XGROUP CREATE s g $",
+          "-ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want "
+          "to use the MKSTREAM option to create an empty stream automatically."},
+         {"XGROUP CREATE s g $ MKSTREAM", "OK"},
+         {"XGROUP CREATE s g $", "-BUSYGROUP Consumer Group name already exists"},
+         {"XADD s 1-0 a 1", "\"1-0\""}, {"XADD s 2-0 a 2", "\"2-0\""},
+         {"XREADGROUP GROUP g c1 COUNT 1 STREAMS s >", "[[\"s\" [[\"1-0\" [\"a\" \"1\"]]]]]"},
+         {"XREADGROUP GROUP g c2 STREAMS s >", "[[\"s\" [[\"2-0\" [\"a\" \"2\"]]]]]"},
+         {"XREADGROUP GROUP g c2 STREAMS s >", "(nil-array)"},
+         {"XREADGROUP GROUP g c1 STREAMS s 0", "[[\"s\" [[\"1-0\" [\"a\" \"1\"]]]]]"},
+         {"XPENDING s g", "[2 \"1-0\" \"2-0\" [[\"c1\" \"1\"] [\"c2\" \"1\"]]]"},
+         {"XPENDING s g - + 10 c1", "[[\"1-0\" \"c1\" 0 2]]"},
+         {"XCLAIM s g c3 0 1-0 JUSTID", "[\"1-0\"]"}, {"XPENDING s g - + 10 c1", "[]"},
+         {"XACK s g 1-0 1-0", "1"}, {"XDEL s 2-0", "1"},
+         {"XAUTOCLAIM s g c1 0 -", "[\"0-0\" [] [\"2-0\"]]"},
+         {"XPENDING s g", "[0 (nil) (nil) (nil-array)]"},
+         {"XINFO GROUPS s",
+          "[[\"name\" \"g\" \"consumers\" 3 \"pending\" 0 \"last-delivered-id\" \"2-0\" "
+          "\"entries-read\" 2 \"lag\" 0]]"},
+         {"XGROUP DELCONSUMER s g c1", "0"},
+         {"XGROUP FOO s g", "-ERR unknown subcommand 'FOO'. Try XGROUP HELP."},
+         {"XGROUP CREATE s", "-ERR wrong number of arguments for 'xgroup|create' command"},
+         {"XREADGROUP GROUP x c STREAMS s >",
+          "-NOGROUP No such key 's' or consumer group 'x' in XREADGROUP with GROUP option"},
+         {"XGROUP DESTROY s g", "1"}, {"XGROUP DESTROY s g", "0"});
+}
+
+static void waiting(void **state)
+{
+    (void)state;
+    struct h h;
+    h_open(&h);
+    h_expect(&h, "XADD s 5-0 a 1", "\"5-0\"");
+    h.may_block = true;
+    h_expect(&h, "XREAD BLOCK 100 STREAMS none s $ $", "(blocked)");
+    assert_int_equal(h.call.block_until_ms, 1100);
+    assert_int_equal(h.call.key_at, 4);
+    assert_int_equal(h.call.key_count, 2);
+    struct buf kept = h.resume;
+    buf_init(&h.resume, 1000);
+    h_expect(&h, "XADD s 6-0 a 2", "\"6-0\"");
+    struct buf other = h.resume;
+    h.resume = kept;
+    h.retry = true;
+    h_expect(&h, "XREAD BLOCK 100 STREAMS none s $ $", "[[\"s\" [[\"6-0\" [\"a\" \"2\"]]]]]");
+    buf_done(&other);
+    h.retry = false;
+    h_expect(&h, "XGROUP CREATE s g $", "OK");
+    h_expect(&h, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >", "(blocked)");
+    assert_int_equal(h.call.block_until_ms, 0);
+    h.retry = true;
+    h_expect(&h, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >", "(blocked)");
+    h_expect(&h, "XGROUP DESTROY s g", "1");
+    h_expect(&h, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >",
+             "-NOGROUP the consumer group this client was blocked on no longer exists");
+    h_expect(&h, "SET s x", "OK");
+    h_expect(&h, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >",
+             "-UNBLOCKED the stream key no longer exists");
+    h_expect(&h, "XREAD BLOCK 0 STREAMS s 0", "(blocked)");
+    h.retry = h.may_block = false;
+    h_expect(&h, "XREAD BLOCK 0 STREAMS none 0", "(nil-array)");
+    h_close(&h);
+}
+
+static void keys_and_small_types(void **state)
+{
+    (void)state;
+    PLAY({"SET a 1", "OK"}, {"INCR a", "2"}, {"APPEND a x", "2"}, {"GET a", "\"2x\""},
+         {"INCR a", "-ERR value is not an integer or out of range"}, {"SET a y NX", "(nil)"},
+         {"SET a y XX GET", "\"2x\""}, {"RPUSH l 1 2 3", "3"}, {"LPUSH l 0", "4"},
+         {"LRANGE l 0 -2", "[\"0\" \"1\" \"2\"]"}, {"LPOP l", "\"0\""}, {"SADD s b a b", "2"},
+         {"SMEMBERS s", "[\"a\" \"b\"]"}, {"HSET h f 1 g 2", "2"}, {"HSET h f 3", "0"},
+         {"HGETALL h", "[\"f\" \"3\" \"g\" \"2\"]"}, {"HGET h z", "(nil)"}, {"DBSIZE", "4"},
+         {"HGET s z", "-WRONGTYPE Operation against a key holding the wrong kind of value"},
+         {"RENAME a l", "OK"}, {"GET l", "\"y\""}, {"RENAMENX l s", "0"}, {"RENAMENX l m", "1"},
+         {"RENAME zz y", "-ERR no such key"}, {"KEYS ?", "[\"h\" \"s\" \"m\"]"},
+         {"SREM s a b", "2"}, {"EXISTS s", "0"}, {"DEL m h nope", "2"}, {"DBSIZE", "0"},
+         {"FLUSHALL", "OK"}, {"SCAN 0", "[\"0\" []]"},
+         {"TTG.CONFIG stream-node-max-entries 7", "OK"},
+         {"TTG.CONFIG stream-node-max-entries", "7"});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(xadd_makes_ids),       cmocka_unit_test(xrange_walks),
+        cmocka_unit_test(groups_deliver),       cmocka_unit_test(waiting),
+        cmocka_unit_test(keys_and_small_types),
+    };
+    return tap_run(tests);
+}
