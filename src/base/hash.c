@@ -64,3 +64,20 @@ uint64_t hash_xxh3(const void *bytes, size_t len, uint64_t seed)
 {
     return XXH3_64bits_withSeed(bytes, len, seed);
 }
+
+uint64_t hash_xxh3_two(const void *a, size_t a_len, const void *b, size_t b_len, uint64_t seed)
+{
+    char small[240]; /* a state of its own costs more than copying a few bytes */
+    if (a_len <= sizeof small && b_len <= sizeof small - a_len) {
+        memcpy(small, a, a_len);
+        if (b_len > 0)
+            memcpy(small + a_len, b, b_len);
+        return XXH3_64bits_withSeed(small, a_len + b_len, seed);
+    }
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset_withSeed(&state, seed);
+    XXH3_64bits_update(&state, a, a_len);
+    XXH3_64bits_update(&state, b, b_len);
+    return XXH3_64bits_digest(&state);
+}

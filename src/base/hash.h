@@ -15,6 +15,9 @@ uint32_t hash_crc32c_portable(uint32_t crc, const void *bytes, size_t len);
 /* XXH3, 64 bits. */
 uint64_t hash_xxh3(const void *bytes, size_t len, uint64_t seed);
 
+/* The same over the bytes of `a` followed by those of `b`. */
+uint64_t hash_xxh3_two(const void *a, size_t a_len, const void *b, size_t b_len, uint64_t seed);
+
 /* Mixes an integer key. */
 static inline uint64_t hash_u64(uint64_t x)
 {

@@ -37,17 +37,27 @@ static void heap_sift(struct heap *h, size_t at)
     heap_put(h, at, n);
 }
 
+int heap_reserve(struct heap *h, size_t count)
+{
+    if (count < h->cap) /* index 0 is unused */
+        return 0;
+    size_t cap = h->cap ? h->cap * 2 : 16;
+    while (cap <= count)
+        cap *= 2;
+    struct heap_node **nodes = mem_realloc(h->nodes, cap * sizeof(struct heap_node *));
+    if (!nodes)
+        return TTG_ENOMEM;
+    h->nodes = nodes;
+    h->cap = cap;
+    return 0;
+}
+
 int heap_set(struct heap *h, struct heap_node *n, uint64_t key)
 {
     if (!heap_has(n)) {
-        if (h->count + 1 >= h->cap) {
-            size_t cap = h->cap ? h->cap * 2 : 16;
-            struct heap_node **nodes = mem_realloc(h->nodes, cap * sizeof(struct heap_node *));
-            if (!nodes)
-                return TTG_ENOMEM;
-            h->nodes = nodes;
-            h->cap = cap;
-        }
+        int rc = heap_reserve(h, h->count + 1);
+        if (rc)
+            return rc;
         heap_put(h, ++h->count, n);
     }
     n->key = key;

@@ -35,6 +35,9 @@ static inline struct heap_node *heap_min(const struct heap *h)
     return h->count ? h->nodes[1] : NULL;
 }
 
+/* Room for `count` nodes in all: heap_set then cannot fail up to there. TTG_ENOMEM. */
+int heap_reserve(struct heap *h, size_t count);
+
 /* Adds the node, or moves it when it is in the heap already. TTG_ENOMEM only when adding. */
 int heap_set(struct heap *h, struct heap_node *n, uint64_t key);
 

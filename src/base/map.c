@@ -53,6 +53,11 @@ static int map_resize(struct map *m, size_t slot_count)
     return 0;
 }
 
+int map_reserve(struct map *m)
+{
+    return m->slots ? 0 : map_resize(m, MAP_SLOTS_MIN);
+}
+
 static struct map_node **map_slot(const struct map *m, uint64_t hash)
 {
     if (m->old_slots) {

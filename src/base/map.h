@@ -27,6 +27,10 @@ void map_init(struct map *m);
 /* Frees the table, not the elements. */
 void map_done(struct map *m);
 
+/* Makes the table: map_add cannot fail from then on, as a full table only gets slower. TTG_ENOMEM.
+ */
+int map_reserve(struct map *m);
+
 /* NULL when there is none. */
 struct map_node *map_find(const struct map *m, uint64_t hash, map_eq *eq, const void *key);
 

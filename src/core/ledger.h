@@ -36,11 +36,11 @@
 #include <stdint.h>
 
 enum {
-    LEDGER_WINDOW = 65536,          /* chunks fed and not closed, by default */
+    LEDGER_WINDOW = 65536, /* chunks fed and not closed, by default */
     LEDGER_WINDOW_MAX = 4194304,
-    LEDGER_TAKE_MAX = 4096,         /* chunks by one take */
+    LEDGER_TAKE_MAX = 4096, /* chunks by one take */
     LEDGER_SLOTS_MAX = 65536,
-    LEDGER_RECENT = 1024,           /* commits a worker may have unanswered, by default */
+    LEDGER_RECENT = 1024, /* commits a worker may have unanswered, by default */
     LEDGER_RECENT_MAX = 65536,
     LEDGER_MAX_ATTEMPTS = 5,
     LEDGER_RETRY_MIN_MS = 100,
@@ -56,6 +56,7 @@ enum {
     LEDGER_TEXT_BYTES_MAX = 65536,  /* of kernel and input */
     LEDGER_RESULTS_KEPT = 10000,    /* newest results that a trim leaves */
     LEDGER_EPOCH_BITS = 40,
+    LEDGER_SUMMARY_BYTES = 96, /* room for the JSON text of a sum */
 };
 
 struct ledger;
@@ -172,6 +173,8 @@ int ledger_join_foreign(struct ledger *l, struct str name, uint64_t now_ms,
 
 /* The live worker of that name and incarnation (foreign: 0), or NULL. */
 struct ledger_worker *ledger_worker(const struct ledger *l, struct str name, uint64_t incarnation);
+/* The same, whatever the incarnation. */
+struct ledger_worker *ledger_worker_named(const struct ledger *l, struct str name);
 /* In order of joining; NULL starts and ends. */
 struct ledger_worker *ledger_worker_next(const struct ledger *l, const struct ledger_worker *w);
 
@@ -206,8 +209,9 @@ enum ledger_verdict {
     LEDGER_ACCEPTED,
     LEDGER_AGAIN, /* this very commit was accepted before */
     LEDGER_STALE,
-    LEDGER_REFUSED, /* the job was canceled */
-    LEDGER_INVALID, /* no such chunk, not a number */
+    LEDGER_REFUSED,   /* the job was canceled */
+    LEDGER_INVALID,   /* no such chunk, not a number */
+    LEDGER_NO_MEMORY, /* nothing has happened; only for foreign commits */
 };
 /* `name` and `incarnation` say who; only the epoch decides. Sets the filled-in part of `r`. */
 enum ledger_verdict ledger_commit(struct ledger *l, struct str name, uint64_t incarnation,
@@ -339,7 +343,8 @@ void ledger_check(const struct ledger *l);
  *   half i = XXH3-64(seed i, "<chunk>" 0 "<s|o>" 0 text), text being the JSON text of
  * `result_summary` as in the output line (kinds s and j), or the bytes of `output`. */
 void ledger_result_digest(uint64_t chunk, char kind, struct str text, uint64_t ret_digest[2]);
-/* The text of `result_summary` for a sum: {"sum":S,"count":N}. The length; room for 96 bytes. */
+/* The text of `result_summary` for a sum: {"sum":S,"count":N}. The length; room for
+ * LEDGER_SUMMARY_BYTES. */
 size_t ledger_summary_text(char *out, __int128 sum, uint64_t count);
 
 /* Decimal i128. */
