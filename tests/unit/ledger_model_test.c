@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CHUNKS = 60, WORKERS = 4, GRANTS = 200000, STEPS = 1500, RUNS = 60 };
+enum { CHUNKS = 60, WORKERS = 4, GRANTS = 200000, STEPS = 1500, RUNS = 60, RECENT = 8 };
 
 enum place { FREE, DELAYED, LEASED, DONE, DEAD, DROPPED };
 
@@ -27,14 +27,14 @@ struct model_chunk {
 
 struct model_worker {
     bool joined, foreign;
-    uint64_t incarnation;
+    uint64_t incarnation, accepted;
     uint32_t slots;
     uint64_t queue[CHUNKS]; /* in take order */
     size_t held;
 };
 
 struct grant {
-    uint64_t chunk, epoch, incarnation;
+    uint64_t chunk, epoch, incarnation, order;
     int worker;
     bool accepted;
 };
@@ -105,7 +105,8 @@ static void model_grant(struct world *m, int w, uint64_t chunk, uint64_t epoch)
     *c = (struct model_chunk){LEASED, epoch, epoch, w, c->attempts, false};
     m->workers[w].queue[m->workers[w].held++] = chunk;
     assert_true(m->grant_count < GRANTS);
-    m->grants[m->grant_count++] = (struct grant){chunk, epoch, m->workers[w].incarnation, w, false};
+    m->grants[m->grant_count++] =
+        (struct grant){chunk, epoch, m->workers[w].incarnation, 0, w, false};
 }
 
 static void do_lost(struct world *m, int w)
@@ -162,7 +163,7 @@ static void do_join(struct world *m, int w)
     memcpy(before, held, sizeof before);
     mw->slots = (uint32_t)prng_below(&m->prng, 3) + 1;
     assert_int_equal(ledger_join(m->l, str_of(names[w]), mw->incarnation, 100 + (uint64_t)w,
-                                 mw->slots, 8, held, count, m->now_ms, &lw),
+                                 mw->slots, RECENT, held, count, m->now_ms, &lw),
                      0);
     mw->joined = true;
     for (size_t i = 0; i < mw->held;) {
@@ -247,9 +248,13 @@ static void do_commit(struct world *m)
             unqueue(&m->workers[c->holder], g->chunk);
         c->place = DONE;
         g->accepted = true;
+        g->order = ++m->workers[g->worker].accepted;
     } else if (verdict == LEDGER_AGAIN) {
         assert_true(g->accepted);
     } else {
+        const struct model_worker *mw = &m->workers[g->worker];
+        bool fresh = g->accepted && g->incarnation == mw->incarnation && !mw->foreign;
+        assert_false(fresh && mw->accepted - g->order < RECENT);
         assert_int_equal(verdict, LEDGER_STALE);
         m->stale++;
     }

@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules of docs/guarantees.md about leases, epochs and attempts, one small story each. */
+#include "tap.h"
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "core/ledger.h"
+
+#include <stdio.h>
+
+static const struct ledger_spec base_spec = {.params = 1000,
+                                             .chunk_params = 10,
+                                             .window = 1000,
+                                             .max_attempts = 3,
+                                             .retry_min_ms = 100,
+                                             .retry_max_ms = 1000,
+                                             .stale_ms = 60000};
+
+static struct ledger *make(uint64_t chunks)
+{
+    struct ledger_spec spec = base_spec;
+    spec.params = chunks * spec.chunk_params;
+    struct ledger *l;
+    assert_int_equal(ledger_new(STR("job"), &spec, 1, 1000, NULL, &l), 0);
+    return l;
+}
+
+static struct ledger_worker *join(struct ledger *l, const char *name, uint64_t incarnation,
+                                  uint32_t slots)
+{
+    struct ledger_worker *w;
+    assert_int_equal(ledger_join(l, str_of(name), incarnation, 9, slots, 100, NULL, 0, 1000, &w),
+                     0);
+    return w;
+}
+
+static struct ledger_run take(struct ledger *l, struct ledger_worker *w, uint64_t count,
+                              uint64_t now_ms)
+{
+    struct ledger_run runs[64] = {{0}};
+    size_t n;
+    int rc = ledger_take(l, w, 9, count, now_ms, runs, &n);
+    if (rc)
+        return (struct ledger_run){0};
+    assert_int_equal(n, 1);
+    return runs[0];
+}
+
+static enum ledger_verdict commit(struct ledger *l, const char *name, uint64_t incarnation,
+                                  uint64_t chunk, uint64_t epoch, const char *value)
+{
+    struct ledger_result r = {
+        .chunk = chunk, .epoch = epoch, .kind = LEDGER_SUM, .value = str_of(value)};
+    return ledger_commit(l, str_of(name), incarnation, &r, 2000);
+}
+
+static struct ledger_status status(const struct ledger *l)
+{
+    struct ledger_status s;
+    ledger_check(l);
+    ledger_status(l, &s);
+    return s;
+}
+
+static void commits_once(void **state)
+{
+    (void)state;
+    struct ledger *l = make(10);
+    struct ledger_worker *w = join(l, "a", 7, 4);
+    struct ledger_run run = take(l, w, 4, 1000);
+    static const struct {
+        const char *what, *name;
+        uint64_t incarnation, chunk, epoch_plus;
+        const char *value;
+        enum ledger_verdict verdict;
+    } cases[] = {
+        {"wrong epoch", "a", 7, 0, 1, "5", LEDGER_STALE},
+        {"no such chunk", "a", 7, 10, 0, "5", LEDGER_INVALID},
+        {"no number", "a", 7, 0, 0, "5x", LEDGER_INVALID},
+        {"empty", "a", 7, 0, 0, "", LEDGER_INVALID},
+        {"right", "a", 7, 0, 0, "5", LEDGER_ACCEPTED},
+        {"its answer got lost", "a", 7, 0, 0, "5", LEDGER_AGAIN},
+        {"by another incarnation", "a", 8, 0, 0, "5", LEDGER_STALE},
+        {"by another worker", "b", 7, 0, 0, "5", LEDGER_STALE},
+        {"never leased", "a", 7, 5, 5, "5", LEDGER_STALE},
+        {"out of order", "a", 7, 3, 3, "-6", LEDGER_ACCEPTED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        print_message("# %s\n", cases[i].what);
+        assert_int_equal(commit(l, cases[i].name, cases[i].incarnation, cases[i].chunk,
+                                run.epoch + cases[i].epoch_plus, cases[i].value),
+                         cases[i].verdict);
+    }
+    assert_int_equal(status(l).completed, 2);
+    assert_int_equal(status(l).stale_dropped, 4);
+    assert_true(status(l).sum == -1);
+    ledger_free(l);
+}
+
+static void a_loss_charges_one_chunk_per_slot(void **state)
+{
+    (void)state;
+    struct ledger *l = make(100);
+    struct ledger_worker *w = join(l, "a", 1, 2);
+    struct ledger_run run = take(l, w, 10, 1000);
+    assert_int_equal(run.count, 10);
+    assert_int_equal(commit(l, "a", 1, 0, run.epoch, "0"), LEDGER_ACCEPTED);
+    assert_int_equal(ledger_lost(l, w, STR("silent"), 5000), 9);
+    for (uint64_t i = 1; i < 10; i++) {
+        struct ledger_chunk_info info;
+        ledger_chunk_info(l, i, &info);
+        assert_int_equal(info.place, LEDGER_AT_READY);
+        assert_int_equal(info.attempts, i <= 2); /* 1 and 2 ran, the others were waiting */
+    }
+    struct ledger_worker *b = join(l, "b", 2, 50);
+    struct ledger_run runs[64];
+    size_t n;
+    assert_int_equal(ledger_take(l, b, 9, 20, 6000, runs, &n), 0);
+    assert_int_equal(n, 2); /* two at attempt 2, then the others and fresh ones at attempt 1 */
+    assert_int_equal(runs[0].count, 2);
+    assert_int_equal(runs[0].attempt, 2);
+    assert_int_equal(runs[1].chunk, 3);
+    assert_int_equal(runs[1].count, 18);
+    assert_int_equal(runs[1].attempt, 1);
+    /* the lost worker wakes up: what was taken over is stale */
+    assert_int_equal(commit(l, "a", 1, 1, run.epoch + 1, "0"), LEDGER_STALE);
+    assert_int_equal(status(l).reclaimed, 9);
+    assert_int_equal(status(l).workers_lost, 1);
+    ledger_free(l);
+}
+
+static void a_late_commit_counts_while_nobody_took_over(void **state)
+{
+    (void)state;
+    struct ledger *l = make(10);
+    struct ledger_worker *w = join(l, "a", 1, 1);
+    struct ledger_run run = take(l, w, 1, 1000);
+    ledger_lost(l, w, STR("silent"), 5000);
+    assert_int_equal(commit(l, "a", 1, 0, run.epoch, "0"), LEDGER_ACCEPTED);
+    assert_int_equal(status(l).attempts, 1); /* charged by the loss, not twice */
+    assert_int_equal(commit(l, "a", 1, 0, run.epoch, "0"), LEDGER_AGAIN);
+    ledger_free(l);
+}
+
+static void killers_become_dead_letters(void **state)
+{
+    (void)state;
+    struct ledger *l = make(2);
+    for (uint64_t i = 1; i <= 3; i++) {
+        struct ledger_worker *w = join(l, "a", i, 1);
+        assert_int_equal(take(l, w, 1, 1000).attempt, i);
+        ledger_lost(l, w, STR("signal 11"), 1000);
+    }
+    struct ledger_chunk_info info;
+    struct ledger_reason reason;
+    ledger_chunk_info(l, 0, &info);
+    assert_int_equal(info.place, LEDGER_AT_DEAD);
+    assert_int_equal(info.reason_count, 3);
+    assert_true(ledger_chunk_reason(l, 0, 2, &reason));
+    assert_true(str_eq(reason.text, STR("signal 11")));
+    assert_int_equal(reason.attempt, 3);
+
+    struct ledger_worker *w = join(l, "a", 9, 1);
+    struct ledger_run run = take(l, w, 1, 1000);
+    assert_int_equal(run.chunk, 1);
+    assert_int_equal(commit(l, "a", 9, 1, run.epoch, "1"), LEDGER_ACCEPTED);
+    assert_int_equal(status(l).state, LEDGER_FINISHED);
+    struct ledger_run runs[1];
+    size_t n;
+    assert_int_equal(ledger_take(l, w, 9, 1, 1000, runs, &n), TTG_EDONE);
+
+    assert_false(ledger_redrive(l, 1, 3000));
+    assert_true(ledger_redrive(l, 0, 3000));
+    assert_false(ledger_redrive(l, 0, 3000)); /* repeating is harmless */
+    assert_int_equal(status(l).state, LEDGER_RUNNING);
+    run = take(l, w, 1, 3000);
+    assert_int_equal(run.attempt, 1);
+    assert_int_equal(commit(l, "a", 9, 0, run.epoch, "1"), LEDGER_ACCEPTED);
+    assert_int_equal(status(l).state, LEDGER_FINISHED);
+    assert_int_equal(status(l).dead, 0);
+    ledger_free(l);
+}
+
+static void failures_wait_longer_each_time(void **state)
+{
+    (void)state;
+    struct ledger_spec spec = base_spec;
+    spec.max_attempts = 8;
+    struct ledger *l;
+    assert_int_equal(ledger_new(STR("job"), &spec, 1, 0, NULL, &l), 0);
+    static const uint64_t delays[] = {100, 200, 400, 800, 1000, 1000, 1000};
+    struct ledger_worker *w = join(l, "a", 1, 1);
+    uint64_t now_ms = 1000, retry_ms;
+    enum ledger_fate fate;
+    for (size_t i = 0; i < 8; i++) {
+        struct ledger_run run = take(l, w, 1, now_ms);
+        assert_int_equal(run.chunk, 0); /* what came back goes before what is fresh */
+        assert_int_equal(ledger_fail(l, 0, run.epoch, false, STR("no"), now_ms, &fate, &retry_ms),
+                         0);
+        if (i == 7)
+            break;
+        assert_int_equal(fate, LEDGER_RETRY);
+        assert_int_equal(retry_ms, now_ms + delays[i]);
+        assert_int_equal(ledger_next_ms(l), retry_ms);
+        ledger_tick(l, retry_ms - 1);
+        assert_int_equal(status(l).delayed, 1);
+        ledger_tick(l, now_ms = retry_ms);
+        assert_int_equal(status(l).ready, 1);
+    }
+    assert_int_equal(fate, LEDGER_DEAD);
+    /* "do not retry" ends it at once */
+    struct ledger_run run = take(l, w, 1, now_ms);
+    assert_int_equal(ledger_fail(l, run.chunk, run.epoch, true, STR(""), now_ms, &fate, &retry_ms),
+                     0);
+    assert_int_equal(fate, LEDGER_DEAD);
+    ledger_free(l);
+}
+
+static void reattaches_after_a_restart(void **state)
+{
+    (void)state;
+    struct ledger *l = make(100);
+    struct ledger_worker *w = join(l, "a", 5, 3);
+    struct ledger_run run = take(l, w, 3, 1000);
+    uint64_t early = (uint64_t)1 << LEDGER_EPOCH_BITS | 99; /* a take that never reached the disk */
+    ledger_boot(l, 2, 2000);
+    struct ledger_run none[1];
+    size_t n;
+    assert_int_equal(ledger_take(l, w, 9, 1, 2000, none, &n), TTG_ESTALE); /* join first */
+
+    struct ledger_held held[] = {
+        {0, run.epoch}, {1, run.epoch + 7}, {2, run.epoch + 2}, {50, early}};
+    assert_int_equal(ledger_join(l, STR("a"), 5, 11, 3, 100, held, 4, 2000, &w), 0);
+    assert_int_equal(held[0].epoch, run.epoch); /* kept */
+    assert_int_equal(held[2].epoch, run.epoch + 2);
+    assert_int_equal(held[3].epoch >> LEDGER_EPOCH_BITS, 2); /* granted anew */
+    assert_int_equal(held[1].epoch >> LEDGER_EPOCH_BITS, 2); /* was not its own: free, so granted */
+    assert_int_equal(status(l).leased, 4);
+    assert_int_equal(status(l).ready, 47 + 2 - 2 + 0);
+    assert_int_equal(commit(l, "a", 5, 50, early, "1"), LEDGER_STALE);
+    assert_int_equal(commit(l, "a", 5, 50, held[3].epoch, "1"), LEDGER_ACCEPTED);
+
+    /* It comes again and knows only chunk 0: the other grants got lost on the way. */
+    held[0].epoch = run.epoch;
+    assert_int_equal(ledger_join(l, STR("a"), 5, 12, 3, 100, held, 1, 2500, &w), 0);
+    assert_int_equal(status(l).leased, 1);
+    assert_int_equal(status(l).reclaimed, 0);
+    ledger_free(l);
+}
+
+static void a_new_incarnation_replaces(void **state)
+{
+    (void)state;
+    struct ledger *l = make(100);
+    struct ledger_worker *w = join(l, "a", 5, 1);
+    take(l, w, 3, 1000);
+    w = join(l, "a", 6, 1);
+    assert_int_equal(status(l).workers_lost, 1);
+    assert_int_equal(status(l).ready, 3);
+    assert_null(ledger_worker(l, STR("a"), 5));
+    struct ledger_worker *old;
+    assert_int_equal(ledger_join(l, STR("a"), 5, 9, 1, 100, NULL, 0, 1000, &old), TTG_ESTALE);
+    ledger_free(l);
+}
+
+static void nobody_sits_on_work(void **state)
+{
+    (void)state;
+    struct ledger *l = make(100);
+    struct ledger_worker *a = join(l, "a", 1, 1), *b = join(l, "b", 2, 1);
+    struct ledger_run run = take(l, a, 1000, 1000);
+    assert_int_equal(run.count, 1 + 25); /* its slot and half of its half */
+    uint64_t taken = run.count;
+    while ((run = take(l, b, 64, 1000)).count > 0)
+        taken += run.count;
+    assert_in_range(taken, 27, 60);
+    while ((run = take(l, a, 64, 1000)).count > 0)
+        taken += run.count;
+    assert_true(taken < 100);
+    /* a third one still finds something, as does anybody with a free slot */
+    struct ledger_worker *c = join(l, "c", 3, 1);
+    assert_true(take(l, c, 64, 1000).count > 0);
+    ledger_free(l);
+}
+
+static void idle_workers_steal_what_waits(void **state)
+{
+    (void)state;
+    struct ledger *l = make(4);
+    struct ledger_worker *a = join(l, "a", 1, 1);
+    struct ledger_run all = take(l, a, 4, 1000);
+    assert_int_equal(all.count, 3);
+    assert_int_equal(take(l, join(l, "b", 2, 1), 4, 1000).chunk, 3);
+    struct ledger_worker *c = join(l, "c", 3, 1);
+    assert_int_equal(take(l, c, 4, 1050).count, 0); /* it may be about to start */
+    assert_int_equal(ledger_next_ms(l), 1000 + LEDGER_STEAL_MS);
+    struct ledger_run run = take(l, c, 4, 1000 + LEDGER_STEAL_MS);
+    assert_int_equal(run.chunk, 2); /* the newest */
+    assert_int_equal(run.count, 1);
+    assert_false(ledger_holds(l, 2, all.epoch + 2));
+    assert_int_equal(commit(l, "a", 1, 2, all.epoch + 2, "0"), LEDGER_STALE);
+    assert_int_equal(commit(l, "c", 3, 2, run.epoch, "0"), LEDGER_ACCEPTED);
+    assert_int_equal(take(l, c, 4, 1200).chunk, 1);
+    assert_int_equal(take(l, join(l, "d", 4, 1), 4, 9000).count, 0); /* chunk 0 runs */
+    assert_int_equal(status(l).stolen, 2);
+    ledger_free(l);
+}
+
+static void plain_consumers_have_a_time(void **state)
+{
+    (void)state;
+    struct ledger *l = make(10);
+    struct ledger_worker *f;
+    assert_int_equal(ledger_join_foreign(l, STR("plain"), 1000, &f), 0);
+    assert_int_equal(take(l, f, 1, 1000).chunk, 0);
+    assert_int_equal(ledger_next_ms(l), 61000);
+    assert_int_equal(ledger_claim(l, f, 0, 31000), 0); /* renewed */
+    ledger_tick(l, 61000);
+    assert_int_equal(status(l).leased, 1);
+    ledger_tick(l, 91000);
+    assert_int_equal(status(l).leased, 0);
+    assert_int_equal(status(l).reclaimed, 1);
+    struct ledger_result r = {.chunk = 0, .kind = LEDGER_OUTPUT, .value = STR("late")};
+    assert_int_equal(ledger_commit_foreign(l, STR("plain"), &r, 92000), LEDGER_ACCEPTED);
+    assert_int_equal(ledger_commit_foreign(l, STR("plain"), &r, 92000), LEDGER_STALE);
+    /* a result for a chunk that nobody has taken */
+    r.chunk = 4;
+    assert_int_equal(ledger_commit_foreign(l, STR("plain"), &r, 92000), LEDGER_ACCEPTED);
+    assert_int_equal(status(l).ready, 3);
+    assert_int_equal(status(l).next, 5);
+    /* acknowledged without a result */
+    assert_int_equal(take(l, f, 1, 93000).chunk, 1);
+    assert_true(ledger_release_foreign(l, STR("plain"), 1, 93000));
+    assert_false(ledger_release_foreign(l, STR("plain"), 1, 93000));
+    assert_int_equal(status(l).ready, 3);
+    ledger_free(l);
+}
+
+static void says_when_it_is_the_same_job(void **state)
+{
+    (void)state;
+    struct ledger *l = make(100);
+    struct err err;
+    struct ledger_spec spec = base_spec;
+    assert_int_equal(ledger_same(l, &spec, &err), 0);
+    spec.window = 5;
+    assert_int_equal(ledger_same(l, &spec, &err), 0);
+    spec.chunk_params = 11;
+    assert_int_equal(ledger_same(l, &spec, &err), TTG_EEXIST);
+    assert_string_equal(err.text, "job job exists with another chunk size");
+    spec = base_spec;
+    spec.kernel = STR("other");
+    assert_int_equal(ledger_same(l, &spec, &err), TTG_EEXIST);
+    ledger_cancel(l, 1000);
+    assert_int_equal(ledger_same(l, &base_spec, &err), TTG_EDONE);
+    ledger_free(l);
+}
+
+static void refuses_bad_specs(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t first;
+        uint64_t params, chunk_params;
+        int rc;
+    } cases[] = {
+        {0, 0, 1, 0},
+        {0, 1, 0, TTG_EINVAL},
+        {0, (uint64_t)1 << 63, 1000, 0}, /* 0 .. 2^63-1 */
+        {1, (uint64_t)1 << 63, 1000, TTG_EINVAL},
+        {INT64_MIN, (uint64_t)1 << 63, 1, 0},
+        {-5, (uint64_t)1 << 63, 1, 0},
+        {INT64_MIN, ((uint64_t)1 << 63) + 1, 1, TTG_EINVAL},
+        {INT64_MAX, 1, 1, 0},
+        {INT64_MAX, 2, 1, TTG_EINVAL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ledger_spec spec = base_spec;
+        spec.first = cases[i].first;
+        spec.params = cases[i].params;
+        spec.chunk_params = cases[i].chunk_params;
+        assert_int_equal(ledger_spec_check(&spec, NULL), cases[i].rc);
+        if (cases[i].rc)
+            continue;
+        struct ledger *l;
+        assert_int_equal(ledger_new(STR("j"), &spec, 1, 1, NULL, &l), 0);
+        struct ledger_status s = status(l);
+        assert_int_equal(s.state, spec.params ? LEDGER_RUNNING : LEDGER_FINISHED);
+        if (spec.params) {
+            int64_t from, to;
+            ledger_range(l, s.chunks - 1, &from, &to);
+            assert_int_equal(to, (int64_t)((uint64_t)spec.first + (spec.params - 1)));
+        }
+        ledger_free(l);
+    }
+}
+
+static void huge_jobs_stay_small(void **state)
+{
+    (void)state;
+    struct ledger_spec spec = base_spec;
+    spec.params = (uint64_t)1 << 62;
+    spec.chunk_params = 1;
+    struct ledger *l;
+    assert_int_equal(ledger_new(STR("j"), &spec, 1, 1, NULL, &l), 0);
+    struct ledger_worker *w = join(l, "a", 1, 64);
+    for (int i = 0; i < 1000; i++) {
+        struct ledger_run run = take(l, w, 64, 1000);
+        assert_int_equal(run.count, 64);
+        for (uint64_t k = 0; k < 64; k++)
+            assert_int_equal(commit(l, "a", 1, run.chunk + k, run.epoch + k, "7"), LEDGER_ACCEPTED);
+    }
+    assert_int_equal(status(l).completed, 64000);
+    assert_int_equal(status(l).fed, 65000);
+    ledger_free(l);
+}
+
+static void sums_have_128_bits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int rc;
+    } cases[] = {
+        {"0", 0},
+        {"-1", 0},
+        {"18446744073709551616", 0},
+        {"170141183460469231731687303715884105727", 0},
+        {"-170141183460469231731687303715884105728", 0},
+        {"170141183460469231731687303715884105728", TTG_ERANGE},
+        {"-170141183460469231731687303715884105729", TTG_ERANGE},
+        {"", TTG_EINVAL},
+        {"-", TTG_EINVAL},
+        {"+1", TTG_EINVAL},
+        {"1 ", TTG_EINVAL},
+        {"1.5", TTG_EINVAL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        __int128 value = 0;
+        char text[48];
+        assert_int_equal(ledger_sum_parse(str_of(cases[i].text), &value), cases[i].rc);
+        if (cases[i].rc)
+            continue;
+        text[ledger_sum_text(text, value)] = '\0';
+        assert_string_equal(text, cases[i].text);
+    }
+    char text[LEDGER_SUMMARY_BYTES + 1];
+    text[ledger_summary_text(text, 421950, 100)] = '\0';
+    assert_string_equal(text, "{\"sum\":421950,\"count\":100}");
+}
+
+/* The digest is the same for the same results, whatever happened on the way. */
+static void the_digest_ignores_order(void **state)
+{
+    (void)state;
+    uint64_t digests[2][2];
+    for (int round = 0; round < 2; round++) {
+        struct ledger *l = make(10);
+        struct ledger_worker *w = join(l, "a", 1, 16);
+        if (round == 1) {
+            take(l, w, 3, 1000);
+            ledger_lost(l, w, STR("x"), 1000);
+            w = join(l, "b", 4, 16);
+        }
+        struct ledger_run runs[16];
+        size_t n;
+        assert_int_equal(ledger_take(l, w, 9, 10, 1000, runs, &n), 0);
+        for (size_t i = 0; i < n; i++) {
+            struct ledger_run *run = &runs[round ? n - 1 - i : i];
+            for (uint64_t k = 0; k < run->count; k++) {
+                char text[24];
+                text[str_from_u64(text, run->chunk + k)] = '\0';
+                assert_int_equal(commit(l, round ? "b" : "a", round ? 4 : 1, run->chunk + k,
+                                        run->epoch + k, text),
+                                 LEDGER_ACCEPTED);
+            }
+        }
+        memcpy(digests[round], status(l).digest, sizeof digests[round]);
+        assert_int_equal(status(l).state, LEDGER_FINISHED);
+        assert_true(status(l).sum == 45);
+        ledger_free(l);
+    }
+    assert_memory_equal(digests[0], digests[1], sizeof digests[0]);
+    assert_true(digests[0][0] != digests[0][1]);
+}
+
+static void trims_but_keeps_the_newest(void **state)
+{
+    (void)state;
+    struct ledger_spec spec = base_spec;
+    spec.params = 1000000;
+    spec.chunk_params = 1;
+    struct ledger *l;
+    assert_int_equal(ledger_new(STR("j"), &spec, 1, 1, NULL, &l), 0);
+    struct ledger_worker *w = join(l, "a", 1, 64);
+    for (uint64_t i = 0; i < 12000; i++)
+        commit(l, "a", 1, i, take(l, w, 1, 1).epoch, "1");
+    assert_int_equal(ledger_trim(l, 500), 501);
+    assert_int_equal(ledger_trim(l, 100), 501);
+    assert_int_equal(ledger_trim(l, 12000), 2001);
+    ledger_free(l);
+}
+
+/* --- what the golden trace and the failing allocations share --- */
+
+static void story(struct ledger *l, int *rc)
+{
+    struct ledger_worker *a, *b;
+    struct ledger_run runs[8];
+    size_t n;
+    enum ledger_fate fate;
+    uint64_t retry_ms;
+    if ((*rc = ledger_join(l, STR("worker-0"), 1, 1, 1, 4, NULL, 0, 2000, &a)) ||
+        (*rc = ledger_take(l, a, 1, 3, 2100, runs, &n)))
+        return;
+    uint64_t epoch = runs[0].epoch;
+    ledger_lost(l, a, STR("connection lost"), 2600);
+    struct ledger_held held[] = {{0, epoch}};
+    (void)held;
+    if ((*rc = ledger_join(l, STR("worker-1"), 2, 2, 1, 4, NULL, 0, 2610, &b)) ||
+        (*rc = ledger_take(l, b, 2, 1, 2630, runs, &n)))
+        return;
+    commit(l, "worker-0", 1, 0, epoch, "45");
+    commit(l, "worker-1", 2, 0, runs[0].epoch, "45");
+    if ((*rc = ledger_take(l, b, 2, 1, 2700, runs, &n)) ||
+        (*rc = ledger_fail(l, runs[0].chunk, runs[0].epoch, true, STR("exit code 100"), 2900, &fate,
+                           &retry_ms)))
+        return;
+}
+
+static void golden_trace_of_a_reclaim(void **state)
+{
+    (void)state;
+    static const char *const expected[] = {
+        "1 1000 job.created -  ->  0 ''",
+        "2 2000 worker.joined - worker-0 ->  1 ''",
+        "3 2600 worker.lost - worker-0 ->  3 'connection lost'",
+        "4 2610 worker.joined - worker-1 ->  1 ''",
+        "5 2630 chunk.reclaimed 0 worker-0 -> worker-1 30 ''",
+        "6 2700 chunk.reclaimed 1 worker-0 -> worker-1 100 ''",
+        "7 2900 chunk.dead 1 worker-1 ->  1 'exit code 100'",
+    };
+    struct ledger *l = make(20);
+    int rc;
+    story(l, &rc);
+    assert_int_equal(rc, 0);
+    struct ledger_event e;
+    uint64_t seq = 0;
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++, seq = e.seq) {
+        char line[200], chunk[24] = "-";
+        assert_true(ledger_event_next(l, seq, &e));
+        if (e.chunk != UINT64_MAX)
+            chunk[str_from_u64(chunk, e.chunk)] = '\0';
+        snprintf(line, sizeof line, "%d %d %s %s %.*s -> %.*s %d '%.*s'", (int)e.seq, (int)e.at_ms,
+                 ledger_event_name(e.kind), chunk, STR_ARG(e.from), STR_ARG(e.to), (int)e.value,
+                 STR_ARG(e.text));
+        assert_string_equal(line, expected[i]);
+    }
+    assert_false(ledger_event_next(l, seq, &e));
+    assert_int_equal(status(l).reclaimed, 3);
+    assert_int_equal(status(l).stale_dropped, 1);
+    assert_int_equal(status(l).attempts, 3);
+    ledger_free(l);
+}
+
+static void survives_failed_allocations(void **state)
+{
+    (void)state;
+    for (size_t at = 1;; at++) {
+        struct ledger_spec spec = base_spec;
+        struct ledger *l = NULL;
+        mem_fail_at(at);
+        int rc = ledger_new(STR("job"), &spec, 1, 1000, NULL, &l);
+        if (!rc)
+            story(l, &rc);
+        int failed = mem_failed();
+        mem_fail_at(0);
+        assert_true(rc == 0 || (failed && rc == TTG_ENOMEM));
+        if (l)
+            ledger_check(l);
+        ledger_free(rc && !l ? NULL : l);
+        if (!failed)
+            break;
+    }
+}
+
+static void refuses_damaged_snapshots(void **state)
+{
+    (void)state;
+    struct ledger *l = make(20), *copy;
+    int rc;
+    story(l, &rc);
+    struct buf b;
+    buf_init(&b, 100000);
+    struct packer p = {&b, 0};
+    ledger_save(l, &p);
+    size_t len = buf_len(&b);
+    for (size_t cut = 0; cut < len; cut++) {
+        struct unpacker u = unpack_of(str_make(buf_ptr(&b), cut));
+        assert_int_equal(ledger_load(&u, NULL, &copy), TTG_ECORRUPT);
+    }
+    /* Any other damage: refused, or a state that keeps all invariants. */
+    for (size_t i = 0; i < len * 8; i++) {
+        buf_ptr(&b)[i / 8] = (char)(buf_ptr(&b)[i / 8] ^ 1 << i % 8);
+        struct unpacker u = unpack_of(buf_str(&b));
+        if (ledger_load(&u, NULL, &copy) == 0) {
+            ledger_check(copy);
+            ledger_free(copy);
+        }
+        buf_ptr(&b)[i / 8] = (char)(buf_ptr(&b)[i / 8] ^ 1 << i % 8);
+    }
+    for (size_t at = 1;; at++) {
+        struct unpacker u = unpack_of(buf_str(&b));
+        mem_fail_at(at);
+        rc = ledger_load(&u, NULL, &copy);
+        int failed = mem_failed();
+        mem_fail_at(0);
+        if (!rc)
+            ledger_free(copy);
+        if (!failed)
+            break;
+    }
+    assert_int_equal(rc, 0);
+    buf_done(&b);
+    ledger_free(l);
+}
+
+static void each_done(void *ctx, uint64_t from, uint64_t to)
+{
+    struct buf *b = ctx;
+    assert_int_equal(buf_printf(b, "%d-%d ", (int)from, (int)to), 0);
+}
+
+static void lists_what_is_done(void **state)
+{
+    (void)state;
+    struct ledger *l = make(10);
+    struct ledger_worker *w = join(l, "a", 1, 8);
+    struct ledger_run run = take(l, w, 8, 1000);
+    static const uint64_t done[] = {0, 1, 4, 6, 7};
+    for (size_t i = 0; i < sizeof done / sizeof *done; i++)
+        commit(l, "a", 1, done[i], run.epoch + done[i], "0");
+    struct buf b;
+    buf_init(&b, 1000);
+    assert_int_equal(ledger_done_each(l, each_done, &b), 0);
+    assert_string_equal(buf_cstr(&b), "0-2 4-5 6-8 ");
+    buf_done(&b);
+    ledger_free(l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commits_once),
+        cmocka_unit_test(a_loss_charges_one_chunk_per_slot),
+        cmocka_unit_test(a_late_commit_counts_while_nobody_took_over),
+        cmocka_unit_test(killers_become_dead_letters),
+        cmocka_unit_test(failures_wait_longer_each_time),
+        cmocka_unit_test(reattaches_after_a_restart),
+        cmocka_unit_test(a_new_incarnation_replaces),
+        cmocka_unit_test(nobody_sits_on_work),
+        cmocka_unit_test(idle_workers_steal_what_waits),
+        cmocka_unit_test(plain_consumers_have_a_time),
+        cmocka_unit_test(says_when_it_is_the_same_job),
+        cmocka_unit_test(refuses_bad_specs),
+        cmocka_unit_test(huge_jobs_stay_small),
+        cmocka_unit_test(sums_have_128_bits),
+        cmocka_unit_test(the_digest_ignores_order),
+        cmocka_unit_test(trims_but_keeps_the_newest),
+        cmocka_unit_test(golden_trace_of_a_reclaim),
+        cmocka_unit_test(survives_failed_allocations),
+        cmocka_unit_test(refuses_damaged_snapshots),
+        cmocka_unit_test(lists_what_is_done),
+    };
+    return tap_run(tests);
+}
