@@ -110,9 +110,9 @@ check-run: all $(UNIT) $(REPLAY)
 
 coverage: deps
 	$(Q)find build/coverage -name '*.gcda' -delete 2>/dev/null || :
-	$(Q)$(MAKE) PROFILE=coverage check-run
-	$(Q)gcovr -r . --filter src/ --html build/coverage/lines.html --print-summary \
-	    --txt build/coverage/lines.txt build/coverage
+	$(Q)$(MAKE) PROFILE=coverage check-run; code=$$?; \
+	gcovr -r . --filter src/ --html build/coverage/lines.html --print-summary \
+	    --txt build/coverage/lines.txt build/coverage && exit $$code
 	@echo 'By file: build/coverage/lines.txt, build/coverage/lines.html'
 
 fuzz:
