@@ -27,6 +27,9 @@ CFLAGS_fuzz := $(CFLAGS_asan) -fsanitize=fuzzer-no-link
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes \
         -Wundef -Wwrite-strings $(if $(WERROR),-Werror)
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc
+# Tests and benchmarks also see sim/.
+$(B)/tests/%.o $(B)/bench/%.o $(B)/sim/%.o: CPPFLAGS += -I.
+
 ALL_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -pthread $(WARN) $(CFLAGS_$(PROFILE)) \
              $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(CFLAGS_$(PROFILE)) -Wl,--as-needed $(LDFLAGS)
@@ -43,6 +46,7 @@ SAY := @$(if $(V),:,printf '%-4s%s\n')
 SRC := $(wildcard src/*/*.c src/*/*/*.c)
 OBJ := $(SRC:%.c=$(B)/%.o)
 LIB_OBJ := $(filter-out $(B)/src/cmd/%,$(OBJ))
+SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out sim/main.c,$(wildcard sim/*.c)))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*_test.c))
 REPLAY := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*_fuzz.c))
 INTEGRATION := $(wildcard tests/integration/*_test.py)
@@ -81,7 +85,7 @@ $(B)/.libraries:
 # ---- tests
 
 # Everything but main, so that tests reach the commands too; only what a test uses is linked.
-$(B)/all.a: $(filter-out $(B)/src/cmd/main.o,$(OBJ))
+$(B)/all.a: $(filter-out $(B)/src/cmd/main.o,$(OBJ)) $(SIM_OBJ)
 	$(SAY) AR $@
 	$(Q)rm -f $@; ar qcs $@ $^
 

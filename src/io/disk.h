@@ -39,6 +39,10 @@ struct disk_ops {
      * that later writes below do not fail for lack of it. New bytes read as zero. */
     int (*allocate)(struct disk *d, int file, uint64_t bytes);
 
+    /* The first place at or behind `offset` that may hold something else than zero; the size of the
+     * file when there is none. Skips room that was never written without reading it. */
+    int (*next_data)(struct disk *d, int file, uint64_t offset, uint64_t *ret_offset);
+
     /* Content and size are on disk afterwards. */
     int (*sync)(struct disk *d, int file);
 
