@@ -88,7 +88,7 @@ int stream_append(struct stream *s, struct stream_id id, const struct str *field
     struct stream_block *tail;
     int rc = 0;
     if (needs_block(s, fields, pairs, bytes_max)) {
-        rc = store_reserve(s);
+        rc = stream_store_reserve(s);
         tail = rc ? NULL : block_new(id, fields, pairs);
         if (!tail)
             return TTG_ENOMEM;

@@ -6,7 +6,7 @@ static bool open_block(struct stream_iter *it)
     const struct stream_block *b = store_block(it->s, it->block);
     it->data = b->data;
     if (b->spilled) {
-        it->rc = store_read(it->s, b, &it->spilled);
+        it->rc = stream_store_read(it->s, b, &it->spilled);
         if (it->rc)
             return false;
         it->data = buf_ptr(&it->spilled);

@@ -112,7 +112,7 @@ static void load_bytes(struct stream_block *b, struct unpacker *u)
 static void load_block(struct stream *s, struct unpacker *u)
 {
     struct stream_block *b = mem_zalloc(sizeof *b);
-    if (!b || store_reserve(s)) {
+    if (!b || stream_store_reserve(s)) {
         mem_free(b);
         u->rc = TTG_ENOMEM;
         return;

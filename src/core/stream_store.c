@@ -24,7 +24,7 @@ size_t store_find(const struct stream *s, struct stream_id id)
     return lo;
 }
 
-int store_reserve(struct stream *s)
+int stream_store_reserve(struct stream *s)
 {
     if (s->at + s->count < s->cap)
         return 0;
@@ -90,7 +90,7 @@ void store_drop(struct stream *s, size_t i, size_t n)
         s->at = 0;
 }
 
-int store_read(const struct stream *s, const struct stream_block *b, struct buf *out)
+int stream_store_read(const struct stream *s, const struct stream_block *b, struct buf *out)
 {
     ensure(b->spilled);
     buf_clear(out);
@@ -108,7 +108,7 @@ int store_fetch(struct stream *s, struct stream_block *b)
         return 0;
     struct buf in;
     buf_init(&in, STORE_BLOCK_BYTES_MAX);
-    int rc = store_read(s, b, &in);
+    int rc = stream_store_read(s, b, &in);
     char *data = rc ? NULL : mem_dup(buf_ptr(&in), buf_len(&in));
     buf_done(&in);
     if (!data)

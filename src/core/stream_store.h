@@ -18,7 +18,7 @@ static inline struct stream_block *store_block(const struct stream *s, size_t i)
 size_t store_find(const struct stream *s, struct stream_id id);
 
 /* Room for one more block. TTG_ENOMEM. */
-int store_reserve(struct stream *s);
+int stream_store_reserve(struct stream *s);
 /* Adds a block behind the others; the one before it is sealed and older ones may be spilled. */
 void store_push(struct stream *s, struct stream_block *b);
 /* Removes and frees `n` blocks from index `i` on. */
@@ -27,7 +27,7 @@ void store_drop(struct stream *s, size_t i, size_t n);
 void store_block_free(struct stream *s, struct stream_block *b);
 
 /* Reads a spilled block's bytes and checks them. */
-int store_read(const struct stream *s, const struct stream_block *b, struct buf *out);
+int stream_store_read(const struct stream *s, const struct stream_block *b, struct buf *out);
 /* Brings a spilled block back into memory to be changed; nothing to do when it is there. */
 int store_fetch(struct stream *s, struct stream_block *b);
 
