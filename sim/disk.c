@@ -180,7 +180,7 @@ static int new_open(struct sim_disk *d, int file, bool write, bool lock)
             d->files[file].refs++;
         return i;
     }
-    ensure(!"too many open simulated files");
+    ensure_failed("too many open simulated files", __FILE__, __LINE__);
 }
 
 static int create(struct sim_disk *d, const char *name, int *ret_file)
