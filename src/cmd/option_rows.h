@@ -51,6 +51,9 @@ OPTION(WORKER_ID, .flag = "worker-id", .variable = "WORKER_ID",
 OPTION(TOTAL_WORKERS, .flag = "total-workers", .variable = "TOTAL_WORKERS", .type = OPTION_U64,
        .unit = "workers", .min = "1", .max = "4294967296", .def = "3",
        .help = "static mode: workers that share the parameters", .commands = IN_WORKER)
+OPTION(SLOTS, .flag = "slots", .type = OPTION_U64, .unit = "slots", .min = "1", .max = "1024",
+       .def = "1", .help = "chunks that this worker processes at the same time",
+       .commands = IN_WORKER)
 
 /* How: the kernel. */
 OPTION(SIMULATE_MS, .flag = "simulate-ms", .variable = "SIMULATE_WORK_MS", .type = OPTION_F64,
@@ -63,6 +66,8 @@ OPTION(COPROC, .flag = "coproc", .type = OPTION_BOOL, .only_flag = true,
        .help = "keep CMD running: one JSON line in and one out per chunk", .commands = IN_WORKER)
 OPTION(PLUGIN, .flag = "plugin", .type = OPTION_STRING, .arg = "LIB.so", .only_flag = true,
        .help = "process chunks with a shared library", .commands = IN_WORKER)
+OPTION(PLUGIN_ARG, .flag = "plugin-arg", .type = OPTION_STRING, .only_flag = true, .empty_ok = true,
+       .help = "text that the plugin gets when it is loaded", .commands = IN_WORKER)
 OPTION(TIMEOUT, .flag = "timeout", .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d",
        .def = "0", .help = "time limit per chunk; 0: none", .commands = IN_WORKER)
 OPTION(OUTPUT_MAX, .flag = "output-max", .type = OPTION_SIZE, .min = "1", .max = "1GiB",
