@@ -89,9 +89,17 @@ $(B)/all.a: $(filter-out $(B)/src/cmd/main.o,$(OBJ)) $(SIM_OBJ)
 	$(SAY) AR $@
 	$(Q)rm -f $@; ar qcs $@ $^
 
+# What plugin_test loads.
+PLUGINS := $(patsubst %.c,$(B)/%.so,$(wildcard tests/unit/plugins/*.c))
+$(B)/tests/unit/plugin_test: $(PLUGINS)
+$(B)/tests/unit/plugins/%.so: tests/unit/plugins/%.c include/ttg/plugin.h
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) -shared -fPIC -O2 $(WARN) -Iinclude -o $@ $<
+
 $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/all.a
 	$(SAY) LD $@
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out %.so,$^) $(LIBS) -lcmocka
 
 # A fuzz target with its corpus and a few mutations of it, without libFuzzer: part of `check`.
 $(B)/tests/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(B)/tests/fuzz/replay.o $(B)/all.a

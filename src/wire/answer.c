@@ -1,89 +1,78 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/answer.h"
 
-#include <jansson.h>
+#include "wire/json.h"
 
-/* "-12", up to 128 bits. */
-static int sum_from_text(struct str s, __int128 *ret_sum)
+enum member { RESULT, SUM, ERROR, PERMANENT, CHUNK_ID, MEMBERS };
+
+static const struct str names[MEMBERS] = {
+    [RESULT] = {"result", 6},       [SUM] = {"sum", 3},           [ERROR] = {"error", 5},
+    [PERMANENT] = {"permanent", 9}, [CHUNK_ID] = {"chunk_id", 8},
+};
+
+static int find_members(struct json root, struct json *members, bool *has, struct err *err)
 {
-    bool negative = s.len > 0 && s.ptr[0] == '-';
-    __int128 sum = 0;
-    if (s.len == (size_t)negative)
-        return TTG_EPROTO;
-    for (size_t i = negative; i < s.len; i++) {
-        int digit = s.ptr[i] - '0';
-        if (digit < 0 || digit > 9 || __builtin_mul_overflow(sum, 10, &sum) ||
-            __builtin_add_overflow(sum, negative ? -digit : digit, &sum))
-            return TTG_EPROTO;
-    }
-    *ret_sum = sum;
+    struct json name, value;
+    struct str at = json_inside(root);
+    while (json_next(&at, &name, &value))
+        for (int m = 0; m < MEMBERS; m++) {
+            if (!json_is(name, names[m]))
+                continue;
+            if (has[m])
+                return err_set(err, TTG_EPROTO, "two members \"%s\"", names[m].ptr);
+            has[m] = true;
+            members[m] = value;
+        }
+    if (has[RESULT] + has[SUM] + has[ERROR] != 1)
+        return err_set(err, TTG_EPROTO, "not one of \"result\", \"sum\" and \"error\"");
     return 0;
 }
 
-static struct str text_of(const json_t *value)
+/* A sum may stand in a string, as many languages cannot write big integers. */
+static int parse_sum(struct json value, struct answer *a, struct err *err)
 {
-    return str_make(json_string_value(value), json_string_length(value));
+    if (value.type == JSON_STRING)
+        value = (struct json){JSON_NUMBER, str_make(value.raw.ptr + 1, value.raw.len - 2)};
+    a->kind = ANSWER_SUM;
+    if (value.type != JSON_NUMBER || json_i128(value, &a->sum) != 0)
+        return err_set(err, TTG_EPROTO, "\"sum\" must be an integer of at most 128 bits");
+    return 0;
 }
 
-static int parse_sum(const json_t *value, struct answer *ret_answer, struct err *err)
+static int add_text(struct json value, struct buf *text, struct err *err)
 {
-    ret_answer->kind = ANSWER_SUM;
-    if (json_is_integer(value)) {
-        ret_answer->sum = json_integer_value(value);
-        return 0;
-    }
-    if (json_is_string(value) && sum_from_text(text_of(value), &ret_answer->sum) == 0)
-        return 0;
-    return err_set(err, TTG_EPROTO, "\"sum\" must be an integer, or one in a string");
+    int rc = value.type == JSON_STRING ? json_add_text(value, text) : buf_add_str(text, value.raw);
+    return rc ? err_set(err, rc, "%s", err_text(rc)) : 0;
 }
 
-static int parse_result(const json_t *value, struct answer *ret_answer, struct buf *text)
+int answer_parse(struct str line, struct str chunk_id, struct answer *ret_answer, struct buf *text,
+                 struct err *err)
 {
-    ret_answer->kind = ANSWER_RESULT;
-    if (json_is_string(value))
-        return buf_add_str(text, text_of(value));
-    char *json = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-    int rc = json ? buf_add_str(text, str_of(json)) : TTG_ENOMEM;
-    free(json);
-    return rc;
-}
-
-static int parse_error(const json_t *value, const json_t *permanent, struct answer *ret_answer,
-                       struct buf *text, struct err *err)
-{
-    ret_answer->kind = ANSWER_ERROR;
-    ret_answer->permanent = json_is_true(permanent);
-    if (!json_is_string(value))
-        return err_set(err, TTG_EPROTO, "\"error\" must be a string");
-    if (permanent && !json_is_boolean(permanent))
-        return err_set(err, TTG_EPROTO, "\"permanent\" must be true or false");
-    return buf_add_str(text, text_of(value));
-}
-
-int answer_parse(struct str line, struct answer *ret_answer, struct buf *text, struct err *err)
-{
-    json_error_t e;
-    json_t *root = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
-    if (!root && json_error_code(&e) == json_error_out_of_memory)
-        return err_set(err, TTG_ENOMEM, "out of memory");
-    if (!root)
-        return err_set(err, TTG_EPROTO, "not one line of JSON (%s)", e.text);
-    json_t *result = json_object_get(root, "result"), *sum = json_object_get(root, "sum");
-    json_t *error = json_object_get(root, "error");
+    struct json root, members[MEMBERS];
+    bool has[MEMBERS] = {false};
     struct answer a = {0};
-    int rc;
-    if ((result != NULL) + (sum != NULL) + (error != NULL) != 1)
-        rc =
-            err_set(err, TTG_EPROTO, "not an object with one of \"result\", \"sum\" and \"error\"");
-    else if (result)
-        rc = parse_result(result, &a, text);
-    else if (sum)
-        rc = parse_sum(sum, &a, err);
-    else
-        rc = parse_error(error, json_object_get(root, "permanent"), &a, text, err);
-    json_decref(root);
-    if (rc == TTG_EFULL || rc == TTG_ENOMEM)
-        err_set(err, rc, "%s", err_text(rc));
+    int rc = json_parse(line, &root, err);
+    if (rc)
+        return rc;
+    if (root.type != JSON_OBJECT)
+        return err_set(err, TTG_EPROTO, "not a JSON object");
+    rc = find_members(root, members, has, err);
+    if (rc)
+        return rc;
+    if (has[CHUNK_ID] && !json_is(members[CHUNK_ID], chunk_id))
+        return err_set(err, TTG_EPROTO, "the answer is for chunk_id %.*s, not \"%.*s\"",
+                       STR_ARG(members[CHUNK_ID].raw), STR_ARG(chunk_id));
+    if (has[PERMANENT] && members[PERMANENT].type != JSON_BOOL)
+        return err_set(err, TTG_EPROTO, "\"permanent\" must be true or false");
+    if (has[ERROR] && members[ERROR].type != JSON_STRING)
+        return err_set(err, TTG_EPROTO, "\"error\" must be a string");
+    if (has[SUM]) {
+        rc = parse_sum(members[SUM], &a, err);
+    } else {
+        a.kind = has[ERROR] ? ANSWER_ERROR : ANSWER_RESULT;
+        a.permanent = has[PERMANENT] && members[PERMANENT].raw.ptr[0] == 't';
+        rc = add_text(members[has[ERROR] ? ERROR : RESULT], text, err);
+    }
     if (!rc)
         *ret_answer = a;
     return rc;

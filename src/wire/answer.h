@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* answer - the line with which a coprocess answers a task line. See docs/kernels.md.
  *
- *     {"result": ANY}                      text as it is, any other value as compact JSON
- *     {"sum": INTEGER}                     or a decimal string, for sums past 2^63
+ *     {"result": ANY}                      text as it is, any other value as its JSON
+ *     {"sum": INTEGER}                     or in a string, up to 128 bits
  *     {"error": "TEXT", "permanent": BOOL} a failed attempt
  *
- * Unknown members are ignored; exactly one of the three must be there. */
+ * Exactly one of the three must be there. A "chunk_id" must be the task's; other members are
+ * ignored. */
 #ifndef TTG_WIRE_ANSWER_H
 #define TTG_WIRE_ANSWER_H
 
@@ -20,8 +21,9 @@ struct answer {
     bool permanent;
 };
 
-/* The text of a result or an error is added to `text`. TTG_EPROTO with a message when the line is
- * no answer, TTG_EFULL, TTG_ENOMEM. */
-int answer_parse(struct str line, struct answer *ret_answer, struct buf *text, struct err *err);
+/* The text of a result or an error is added to `text`. `chunk_id` is the task's. TTG_EPROTO with a
+ * message when the line is no answer to it, TTG_EFULL, TTG_ENOMEM. */
+int answer_parse(struct str line, struct str chunk_id, struct answer *ret_answer, struct buf *text,
+                 struct err *err);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
@@ -24,6 +25,7 @@ enum {
     ANSWER_OVERHEAD = 6,
     ANSWER_BYTES_MIN = 65536,
     QUIT_MS = 1000, /* from the end of stdin to TERM */
+    EXIT_MS = 200,  /* from the end of its stdout to its exit */
 };
 
 struct coproc_slot {
@@ -32,10 +34,14 @@ struct coproc_slot {
     struct command_line line;
     struct stream in, out, err;
     struct buf request, answer, output;
+    size_t request_bytes; /* all of it */
+    char chunk_id[24];
     struct feed feed; /* lines of a file */
     struct tail tail;
     struct loop_timer quit; /* the end of stdin did not help */
     bool ending;            /* this child gets no more tasks */
+    bool answered;          /* this child has, once at least */
+    bool refused;           /* it was gone before it could be given the task */
 };
 
 static struct coproc_slot *coproc_slot(struct kernel_slot *s)
@@ -80,10 +86,11 @@ static int make_request(struct coproc_slot *cs)
     const struct kernel_task *t = &cs->base.task;
     struct buf *b = &cs->request;
     buf_clear(b);
+    snprintf(cs->chunk_id, sizeof cs->chunk_id, "%05llu", (unsigned long long)t->chunk);
     int rc = buf_printf(b,
-                        "{\"chunk_id\":\"%05llu\",\"start_param\":%lld,\"end_param\":%lld,"
+                        "{\"chunk_id\":\"%s\",\"start_param\":%lld,\"end_param\":%lld,"
                         "\"total_in_chunk\":%llu,\"attempt\":%u,\"job\":",
-                        (unsigned long long)t->chunk, (long long)t->start, (long long)t->end,
+                        cs->chunk_id, (long long)t->start, (long long)t->end,
                         (unsigned long long)kernel_task_params(t), t->attempt);
     if (!rc)
         rc = buf_add_json(b, str_of(t->job));
@@ -114,7 +121,10 @@ static void broken(struct coproc_slot *cs, const char *why)
 static void on_quit_timer(struct loop_timer *t)
 {
     struct coproc_slot *cs = container_of(t, struct coproc_slot, quit);
-    end_child(cs, cs->base.k->config.kill_grace_ms);
+    if (cs->base.busy)
+        broken(cs, "closed its output without an answer");
+    else
+        end_child(cs, cs->base.k->config.kill_grace_ms);
 }
 
 /* The polite end: no more input. */
@@ -129,6 +139,20 @@ static void quit_child(struct coproc_slot *cs)
 }
 
 static bool take_answer(struct coproc_slot *cs);
+static bool send_task(struct coproc_slot *cs);
+
+/* A child that ended after its last answer, before it took this task, did not fail it: the whole
+ * line is still in the pipe. Another child gets it; a file's lines are gone, they need a retry. */
+static bool task_untouched(struct coproc_slot *cs)
+{
+    if (!cs->answered || cs->base.stop || cs->base.task.lines || !stream_is_open(&cs->in))
+        return false;
+    int unread = 0;
+    if (cs->refused)
+        return true;
+    return buf_len(&cs->request) == 0 && ioctl(cs->in.fd, FIONREAD, &unread) == 0 && unread > 0 &&
+           (size_t)unread == cs->request_bytes;
+}
 
 static void on_child_exit(struct process *p, struct process_exit e)
 {
@@ -141,6 +165,8 @@ static void on_child_exit(struct process *p, struct process_exit e)
         ;
     tail_end(&cs->tail, kernel_log_line, s);
     loop_timer_stop(&cs->quit);
+    bool again =
+        s->busy && s->result.status == KERNEL_OK && buf_len(&cs->answer) == 0 && task_untouched(cs);
     close_streams(cs);
     if (!s->busy) {
         if (!cs->ending && !s->k->draining)
@@ -150,7 +176,9 @@ static void on_child_exit(struct process *p, struct process_exit e)
         return;
     }
     s->result.stderr_tail = tail_str(&cs->tail);
-    if (s->result.status == KERNEL_OK && !take_answer(cs)) {
+    if (again && send_task(cs))
+        return;
+    if (!again && s->result.status == KERNEL_OK && !take_answer(cs)) {
         kernel_exit_failed(s, e.status, e.signal, e.core_dumped);
         if (e.status == 0)
             kernel_failed(s, KERNEL_FAILED, "exited without an answer");
@@ -165,8 +193,9 @@ static void use_answer(struct coproc_slot *cs, struct str line)
     struct kernel_slot *s = &cs->base;
     struct answer a;
     struct err err;
+    cs->answered = true;
     buf_clear(&cs->output);
-    int rc = answer_parse(line, &a, &cs->output, &err);
+    int rc = answer_parse(line, str_of(cs->chunk_id), &a, &cs->output, &err);
     if (rc == TTG_EFULL)
         kernel_failed(s, KERNEL_FAILED, "output over the limit of %zu bytes",
                       s->k->config.output_bytes_max);
@@ -209,11 +238,15 @@ static void on_out_ready(struct loop_poll *p, unsigned events)
     int n = stream_read(&cs->out, &cs->answer);
     if (n == TTG_EAGAIN)
         return;
-    if (n <= 0) { /* its exit, if it is one, comes as an event of its own */
+    if (n <= 0)
         stream_close(&cs->out);
-        broken(cs, n == 0           ? "closed its output without an answer"
-                   : n == TTG_EFULL ? "answer line too long"
-                                    : err_text(n));
+    if (n == 0) { /* most likely it exits, which says more: wait for that */
+        cs->ending = true;
+        if (loop_timer_after_ms(&cs->quit, EXIT_MS) == 0)
+            return;
+    }
+    if (n <= 0) {
+        broken(cs, n == TTG_EFULL ? "answer line too long" : err_text(n < 0 ? n : TTG_ECLOSED));
         return;
     }
     if (!s->busy || cs->ending) {
@@ -246,8 +279,10 @@ static int write_request(struct coproc_slot *cs)
             buf_consume(&cs->request, (size_t)n);
         else if (errno == EAGAIN)
             return TTG_EAGAIN;
-        else if (errno != EINTR)
+        else if (errno != EINTR) {
+            cs->refused = buf_len(&cs->request) == cs->request_bytes;
             buf_clear(&cs->request);
+        }
     }
     return 0;
 }
@@ -291,7 +326,7 @@ static int start_child(struct coproc_slot *cs, struct err *err)
     int rc = guard_check(k->guard, err);
     if (rc)
         return rc;
-    cs->ending = false;
+    cs->ending = cs->answered = false;
     buf_clear(&cs->answer);
     rc = open_child(cs, &spec);
     if (rc)
@@ -306,35 +341,48 @@ static int start_child(struct coproc_slot *cs, struct err *err)
     return rc;
 }
 
-static bool coproc_start(struct kernel_slot *s)
+/* False: the chunk has failed. */
+static bool send_task(struct coproc_slot *cs)
 {
-    struct coproc_slot *cs = coproc_slot(s);
+    struct kernel_slot *s = &cs->base;
     struct err err;
-    tail_start(&cs->tail);
     int rc = make_request(cs);
     if (rc) {
         kernel_failed(s, KERNEL_FAILED, "task line: %s",
                       rc == TTG_EFULL ? "the lines of the chunk take too much memory; use smaller "
                                         "chunks"
                                       : err_text(rc));
-        return true;
+        return false;
     }
-    /* The last child was told to end and may still be at it. */
-    if (process_runs(&cs->process) && cs->ending) {
-        process_kill(&cs->process);
-        loop_timer_stop(&cs->quit);
-        close_streams(cs);
-    }
+    cs->request_bytes = buf_len(&cs->request);
+    cs->refused = false;
     if (!process_runs(&cs->process) && start_child(cs, &err) != 0) {
         kernel_failed(s, KERNEL_FAILED, "%s", err.text);
-        return true;
+        return false;
     }
     if (write_request(cs) == TTG_EAGAIN) {
         rc = stream_watch(&cs->in, s->k->loop, LOOP_WRITE, on_in_ready);
         if (rc)
             broken(cs, err_text(rc));
     }
-    return false;
+    return true;
+}
+
+static bool coproc_start(struct kernel_slot *s)
+{
+    struct coproc_slot *cs = coproc_slot(s);
+    tail_start(&cs->tail);
+    /* What it said since its last answer would be taken for the next one. */
+    if (process_runs(&cs->process) && stream_is_open(&cs->out) &&
+        stream_read(&cs->out, &cs->answer) > 0)
+        cs->ending = true;
+    /* A child that was told to end may still be at it. */
+    if (process_runs(&cs->process) && cs->ending) {
+        process_kill(&cs->process);
+        loop_timer_stop(&cs->quit);
+        close_streams(cs);
+    }
+    return !send_task(cs);
 }
 
 static void coproc_stop(struct kernel_slot *s)

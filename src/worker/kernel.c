@@ -199,7 +199,8 @@ bool kernel_start(struct kernel *k, uint32_t slot, const struct kernel_task *t,
     ensure(!s->busy);
     s->task = *t;
     s->stop = STOP_NO;
-    s->result = (struct kernel_result){.exit_status = -1};
+    s->result = (struct kernel_result){
+        .exit_status = -1, .output = STR(""), .reason = STR(""), .stderr_tail = STR("")};
     s->started_ns = loop_now_update(k->loop);
     s->busy = true;
     k->busy++;
