@@ -25,6 +25,18 @@ COMMAND(WORKER, worker,
             "Standard output gets one JSON line with the result; a kernel with output of its own "
             "adds one line per chunk before it.")
 
+COMMAND(NODE, node,
+        .summary = "serve streams and jobs over the Redis protocol from a log on disk",
+        .usage = "--data DIR",
+        .details =
+            "The node owns the directory: a log of every change, one sync for all that arrive "
+            "together, and snapshots. An answer means that the change is on disk (--sync always). "
+            "Redis clients work on it; the TTG.* commands serve jobs (docs/protocol.md).\n\n"
+            "It prints `listening on ADDR` for each address and `ready` on standard output, and "
+            "tells systemd. SIGTERM answers what was accepted and stops, SIGHUP opens --log-file "
+            "again. Without --password-file it listens on this machine only, unless --insecure. "
+            "Exit code 3: the directory is in use, damaged, or the disk failed.")
+
 COMMAND(CONFIG, config,
         .summary = "print each setting and where its value came from",
         .usage = "[COMMAND]",

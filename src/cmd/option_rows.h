@@ -110,6 +110,45 @@ OPTION(STALE_THRESHOLD, .flag = "stale-threshold", .variable = "STALE_THRESHOLD_
        .type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d", .def = "60000",
        .help = "Redis: age at which such a chunk is taken over", .commands = IN_WORKER)
 
+/* ttg node */
+OPTION(DATA, .flag = "data", .type = OPTION_STRING, .variable = "TTG_DATA", .arg = "DIR",
+       .help = "directory of log and snapshots; created when missing", .commands = IN_NODE)
+OPTION(LISTEN, .flag = "listen", .type = OPTION_LIST, .arg = "ADDR",
+       .help = "serve on HOST:PORT; port 0: any; may be repeated", .commands = IN_NODE)
+OPTION(UNIX, .flag = "unix", .type = OPTION_STRING, .arg = "PATH",
+       .help = "serve on a Unix socket", .commands = IN_NODE)
+OPTION(HTTP, .flag = "http", .type = OPTION_STRING, .arg = "ADDR",
+       .help = "serve /metrics, /healthz and /readyz on HOST:PORT", .commands = IN_NODE)
+OPTION(SYNC, .flag = "sync", .type = OPTION_STRING, .arg = "always|interval:MS|never",
+       .def = "always",
+       .help = "when the log is synced; only `always` survives a power cut without loss",
+       .commands = IN_NODE)
+OPTION(PASSWORD_FILE, .flag = "password-file", .variable = "TTG_PASSWORD_FILE",
+       .type = OPTION_STRING, .arg = "FILE",
+       .help = "clients must give the password in the first line of FILE", .commands = IN_NODE)
+OPTION(INSECURE, .flag = "insecure", .type = OPTION_BOOL,
+       .help = "listen beyond this machine without a password", .commands = IN_NODE)
+OPTION(TLS_LISTEN, .flag = "tls-listen", .type = OPTION_LIST, .arg = "ADDR",
+       .help = "serve TLS on HOST:PORT; may be repeated", .commands = IN_NODE)
+OPTION(TLS_CERT, .flag = "tls-cert", .variable = "TTG_TLS_CERT", .type = OPTION_STRING,
+       .arg = "FILE", .help = "certificate (PEM)", .commands = IN_NODE)
+OPTION(TLS_KEY, .flag = "tls-key", .variable = "TTG_TLS_KEY", .type = OPTION_STRING, .arg = "FILE",
+       .help = "its key (PEM)", .commands = IN_NODE)
+OPTION(TLS_CA, .flag = "tls-ca", .variable = "TTG_TLS_CA", .type = OPTION_STRING, .arg = "FILE",
+       .help = "certificates to trust (PEM)", .commands = IN_NODE)
+OPTION(TLS_CLIENTS, .flag = "tls-clients", .type = OPTION_BOOL,
+       .help = "clients must show a certificate that --tls-ca trusts", .commands = IN_NODE)
+OPTION(MAX_CLIENTS, .flag = "max-clients", .type = OPTION_U64, .unit = "clients", .min = "1",
+       .max = "1000000", .def = "10000", .help = "connections at a time", .commands = IN_NODE)
+OPTION(SNAPSHOT_LOG, .flag = "snapshot-log", .type = OPTION_SIZE, .min = "4KiB", .def = "256MiB",
+       .max = "1TiB", .help = "write a snapshot after this much log", .commands = IN_NODE)
+OPTION(LOG_FILE, .flag = "log-file", .type = OPTION_STRING, .arg = "FILE",
+       .help = "append the log to FILE; SIGHUP opens it again", .commands = IN_NODE)
+OPTION(CHECK, .flag = "check", .type = OPTION_BOOL, .only_flag = true,
+       .help = "read all of --data, change nothing, say whether it is good", .commands = IN_NODE)
+OPTION(REPAIR, .flag = "repair", .type = OPTION_BOOL, .only_flag = true,
+       .help = "cut the log at the damage, keep the damaged file aside", .commands = IN_NODE)
+
 /* ttg help */
 OPTION(COMPLETION, .flag = "completion", .type = OPTION_ENUM, .choices = "bash|zsh|fish",
        .only_flag = true, .help = "write a completion script", .commands = IN_HELP)

@@ -285,8 +285,8 @@ int core_load(struct core *c, struct str bytes)
 
 uint64_t core_digest(const struct core *c)
 {
-    uint64_t digest = hash_u64(c->boot) ^ hash_u64(c->streams.node_entries_max + 1) ^
-                      hash_u64(c->streams.node_bytes_max + 2);
+    uint64_t digest =
+        hash_u64(c->streams.node_entries_max + 1) ^ hash_u64(c->streams.node_bytes_max + 2);
     for (size_t i = 0; i < PARTS; i++)
         if (parts[i]->digest)
             digest = hash_u64(digest + parts[i]->digest(c));

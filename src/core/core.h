@@ -97,7 +97,8 @@ void core_tick(struct core *c, uint64_t now_ms);
 int core_save(const struct core *c, int (*write)(void *ctx, struct str bytes), void *ctx);
 int core_load(struct core *c, struct str bytes);
 
-/* Digest of the whole logical state, for tests: equal states have equal digests. */
+/* Digest of the whole logical state, for tests: equal states have equal digests. The boot number
+ * does not count, so a restart alone changes nothing. */
 uint64_t core_digest(const struct core *c);
 
 #endif

@@ -44,6 +44,7 @@ struct listener {
     int fd;                  /* -1: closed */
     struct net_addr addr;    /* as bound: with the port that 0 became */
     bool unlink;             /* a Unix socket that we made */
+    void *ctx;               /* the caller's */
     /* The descriptor is the callee's. */
     void (*on_accept)(struct listener *l, int fd, const struct net_addr *peer);
 };

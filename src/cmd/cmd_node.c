@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ttg node: options, the password file, the log file, and what systemd expects. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/options.h"
+#include "io/realclock.h"
+#include "node/node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { PASSWORD_BYTES_MAX = 512 };
+
+/* The first line of the file; others on this machine must not be able to read it. */
+static int password_read(const char *path, char password[PASSWORD_BYTES_MAX + 1], struct err *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(e, errno, "password file %s", path);
+    ssize_t len = fstat(fd, &st) < 0 ? -1 : read(fd, password, PASSWORD_BYTES_MAX);
+    close(fd);
+    if (len < 0)
+        return err_set_errno(e, errno, "password file %s", path);
+    if (S_ISREG(st.st_mode) && st.st_mode & (S_IRWXO | S_IWGRP))
+        return err_set(e, TTG_EUSAGE, "password file %s can be read by others: chmod 600 %s", path,
+                       path);
+    password[len] = 0;
+    password[strcspn(password, "\r\n")] = 0;
+    if (password[0] == 0)
+        return err_set(e, TTG_EUSAGE, "password file %s has an empty first line", path);
+    return 0;
+}
+
+/* Standard error becomes the file: whatever writes there follows. */
+static int log_reopen(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return -errno;
+    int rc = dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
+static void on_hangup(void *ctx)
+{
+    const char *path = ctx;
+    if (path)
+        log_reopen(path);
+}
+
+/* One line for a script that started us, and a datagram for systemd. */
+static void say_ready(const struct node *n)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    for (size_t i = 0; node_address(n, i); i++)
+        printf("listening on %s\n", node_address(n, i));
+    printf("ready\n");
+    fflush(stdout);
+    if (!path || (path[0] != '/' && path[0] != '@'))
+        return;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && len < sizeof(un.sun_path)) {
+        memcpy(un.sun_path, path, len);
+        if (path[0] == '@')
+            un.sun_path[0] = 0;
+        sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&un,
+               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void report_print(const struct store_report *report)
+{
+    printf("records %llu, positions %llu to %llu, snapshot at %llu, %llu segments, %llu bytes\n",
+           (unsigned long long)report->records, (unsigned long long)report->first,
+           (unsigned long long)report->last, (unsigned long long)report->snapshot_position,
+           (unsigned long long)report->segments, (unsigned long long)report->log_bytes);
+    if (report->torn_bytes > 0)
+        printf("torn tail: %llu bytes in %s from offset %llu; the next start cuts it\n",
+               (unsigned long long)report->torn_bytes, report->torn_file,
+               (unsigned long long)report->torn_offset);
+    if (report->damaged)
+        printf("damaged: %s at offset %llu; at least %llu records (%llu bytes) behind it\n",
+               report->damage_file, (unsigned long long)report->damage_offset,
+               (unsigned long long)report->lost_records_min,
+               (unsigned long long)report->lost_bytes);
+}
+
+static int check_or_repair(const char *dir, bool repair, struct err *e)
+{
+    struct store_options o = {0};
+    struct store_report report = {0};
+    char stamp[CLOCK_TEXT_BYTES], plain[CLOCK_TEXT_BYTES];
+    size_t len = 0;
+    struct clock *clock = realclock();
+    int rc = disk_open(dir, 0, &o.disk, e);
+    if (rc)
+        return rc;
+    clock_text(stamp, clock->wall_ms(clock));
+    for (const char *at = stamp; *at; at++)
+        if (*at != '-' && *at != ':')
+            plain[len++] = *at;
+    plain[len] = 0;
+    rc = repair ? store_repair(&o, plain, &report, e) : store_check(&o, &report, e);
+    report_print(&report);
+    if (!rc)
+        printf(repair && report.damaged ? "repaired\n" : "good\n");
+    disk_free(o.disk);
+    return rc;
+}
+
+static void list_take(const struct options *o, enum option_id id, const char *out[NODE_LISTEN_MAX])
+{
+    const struct option_slot *slot = &o->slots[id];
+    for (size_t i = 0; i < slot->item_count && i < NODE_LISTEN_MAX - 1; i++)
+        out[i] = slot->items[i];
+}
+
+static int serve(struct command_run *r, struct err *e)
+{
+    const struct options *o = r->options;
+    char password[PASSWORD_BYTES_MAX + 1];
+    const char *password_file = option_text(o, OPT_PASSWORD_FILE);
+    const char *log_file = option_text(o, OPT_LOG_FILE);
+    struct node_options node = {
+        .data_dir = option_text(o, OPT_DATA),
+        .unix_path = option_text(o, OPT_UNIX),
+        .http = option_text(o, OPT_HTTP),
+        .insecure = option_bool(o, OPT_INSECURE),
+        .tls_cert = option_text(o, OPT_TLS_CERT),
+        .tls_key = option_text(o, OPT_TLS_KEY),
+        .tls_ca = option_text(o, OPT_TLS_CA),
+        .tls_verify = option_bool(o, OPT_TLS_CLIENTS),
+        .sync = option_text(o, OPT_SYNC),
+        .clients_max = option_u64(o, OPT_MAX_CLIENTS),
+        .snapshot_log_bytes = option_u64(o, OPT_SNAPSHOT_LOG),
+        .clock = realclock(),
+        .on_hangup = on_hangup,
+        .on_hangup_ctx = (void *)(uintptr_t)log_file,
+    };
+    list_take(o, OPT_LISTEN, node.listen);
+    list_take(o, OPT_TLS_LISTEN, node.tls_listen);
+    if (!node.listen[0] && !node.tls_listen[0] && !node.unix_path)
+        return err_set(e, TTG_EUSAGE,
+                       "nothing to listen on: give --unix PATH, --listen ADDR or "
+                       "--tls-listen ADDR");
+    int rc = password_file ? password_read(password_file, password, e) : 0;
+    if (rc)
+        return rc;
+    if (password_file)
+        node.password = password;
+    rc = log_file ? log_reopen(log_file) : 0;
+    if (rc)
+        return err_set_errno(e, -rc, "log file %s", log_file);
+    struct node *n;
+    rc = node_open(&node, &n, e);
+    if (rc)
+        return rc;
+    say_ready(n);
+    rc = node_run(n, e);
+    node_close(n);
+    if (!rc)
+        log_info("node.stopped");
+    return rc;
+}
+
+int cmd_node(struct command_run *r)
+{
+    const struct options *o = r->options;
+    const char *dir = option_text(o, OPT_DATA);
+    struct err e = {0};
+    int rc;
+    if (!dir)
+        rc = err_set(&e, TTG_EUSAGE, "give the directory of the data: --data DIR");
+    else if (option_bool(o, OPT_CHECK) || option_bool(o, OPT_REPAIR))
+        rc = check_or_repair(dir, option_bool(o, OPT_REPAIR), &e);
+    else
+        rc = serve(r, &e);
+    if (!rc)
+        return EXIT_DONE;
+    int code = command_fail(r, &e);
+    return code == EXIT_USAGE ? EXIT_USAGE : EXIT_LOST;
+}

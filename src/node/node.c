@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/node.h"
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/prng.h"
+#include "node/http.h"
+#include "node/presence.h"
+#include "node/snapshot.h"
+#include "node/state.h"
+#include "store/blob.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { ROUNDS_MAX = 64, FULL_RETRY_MS = 100, DRAIN_MS = 3000, RECORD_TYPE = 1, RECORD_GROUP = 0 };
+
+uint64_t node_now_ms(struct node *n)
+{
+    uint64_t wall_ms = n->clock->wall_ms(n->clock);
+    if (wall_ms > n->now_ms)
+        n->now_ms = wall_ms;
+    return n->now_ms;
+}
+
+void node_fail(struct node *n, int rc, const struct err *err)
+{
+    if (n->failed_rc)
+        return;
+    n->failed_rc = rc;
+    n->failure = *err;
+    log_error("node.failed", kv_str("reason", err->text));
+    loop_stop(n->loop);
+}
+
+/* ---- the log ---- */
+int node_reserve(struct node *n, uint64_t bytes)
+{
+    char *room;
+    buf_clear(&n->record);
+    int rc = buf_reserve(&n->record, bytes, &room);
+    if (rc)
+        return rc;
+    rc = store_reserve(n->store, 1, bytes, n->now_ms);
+    if (rc == TTG_EAGAIN) {
+        /* The batch is full: if none is under way it can be taken at once. */
+        node_commit(n);
+        rc = store_reserve(n->store, 1, bytes, n->now_ms);
+    }
+    if (rc == TTG_ENOSPC && !n->disk_full)
+        log_error("disk.full", kv_str("action", "commands that write are refused"));
+    if (rc == 0 && n->disk_full)
+        log_info("disk.room", kv_str("action", "writing again"));
+    if (rc == 0 || rc == TTG_ENOSPC)
+        n->disk_full = rc == TTG_ENOSPC;
+    if (rc == TTG_EIO) {
+        struct err err;
+        err_set(&err, rc, "the log cannot be written any more");
+        node_fail(n, rc, &err);
+    }
+    return rc;
+}
+
+void node_log(struct node *n)
+{
+    uint64_t position;
+    int rc = store_append(n->store, RECORD_GROUP, RECORD_TYPE, buf_str(&n->record), &position);
+    ensure(rc == 0); /* node_reserve made the room */
+}
+
+static void count_sync(struct node *n, uint64_t us)
+{
+    size_t bucket = 0;
+    while (bucket + 1 < NODE_LATENCY_BUCKETS && us >> (bucket + 1))
+        bucket++;
+    n->stats.sync_buckets[bucket]++;
+    n->stats.sync_us_sum += us;
+    n->stats.sync_count++;
+}
+
+void node_commit(struct node *n)
+{
+    struct err err;
+    uint64_t before = store_ack_position(n->store);
+    bool was_busy = store_writer_busy(n->writer);
+    uint64_t began_ns = n->batch_began_ns, now_ns = n->clock->mono_ns(n->clock);
+    int rc = store_writer_poll(n->writer, n->now_ms, &err);
+    bool moved = store_ack_position(n->store) != before;
+    if (was_busy && moved)
+        count_sync(n, (now_ns - began_ns) / 1000);
+    if (store_writer_busy(n->writer) && (!was_busy || moved))
+        n->batch_began_ns = now_ns;
+    if (moved || !store_writer_busy(n->writer))
+        n->stalled = false;
+    if (rc == TTG_ENOSPC)
+        loop_timer_after_ms(&n->full_timer, FULL_RETRY_MS);
+    else if (rc)
+        node_fail(n, rc, &err);
+}
+
+static void on_writer(struct loop_poll *p, unsigned events)
+{
+    (void)p, (void)events; /* the end of the turn collects */
+}
+
+static void on_full_timer(struct loop_timer *t)
+{
+    (void)t; /* the end of the turn tries again */
+}
+
+/* ---- time ---- */
+static void on_due(struct loop_timer *t)
+{
+    struct node *n = container_of(t, struct node, due_timer);
+    uint64_t now_ms = node_now_ms(n);
+    if (core_next_ms(n->core) > now_ms || node_reserve(n, RECORD_HEAD_BYTES_MAX))
+        return;
+    int rc = record_begin(&n->record, RECORD_TICK, now_ms, 0);
+    ensure(rc == 0);
+    core_tick(n->core, now_ms);
+    node_log(n);
+}
+
+void node_schedule(struct node *n)
+{
+    uint64_t next = core_next_ms(n->core), store_next = store_next_ms(n->store);
+    if (store_next < next)
+        next = store_next;
+    if (next == n->due_ms && loop_timer_is_set(&n->due_timer))
+        return;
+    n->due_ms = next;
+    if (next == UINT64_MAX)
+        loop_timer_stop(&n->due_timer);
+    else
+        loop_timer_after_ms(&n->due_timer, next > n->now_ms ? next - n->now_ms : n->stalled);
+}
+
+/* ---- the end of a turn ---- */
+static void go_on(struct node *n)
+{
+    for (int i = 0; i < ROUNDS_MAX && !n->stalled; i++) {
+        if (!list_empty(&n->park_ready))
+            park_serve(n);
+        if (list_empty(&n->again))
+            return;
+        struct list todo;
+        list_init(&todo);
+        while (!list_empty(&n->again))
+            list_push_back(&todo, list_pop_front(&n->again));
+        while (!list_empty(&todo)) {
+            struct list *first = list_pop_front(&todo);
+            struct client *c = container_of(first, struct client, again);
+            conn_show(&c->conn);
+            if (!c->dead)
+                client_release(c);
+        }
+    }
+    loop_timer_after_ms(&n->full_timer, 1); /* others want a turn, too */
+}
+
+static void on_turn(struct loop_hook *h)
+{
+    struct node *n = container_of(h, struct node, turn);
+    node_now_ms(n);
+    go_on(n);
+    node_commit(n);
+    if (!n->stalled && (!list_empty(&n->again) || !list_empty(&n->park_ready)))
+        go_on(n);
+    if (n->failed_rc)
+        return;
+    uint64_t ack = store_ack_position(n->store);
+    if (ack != n->released) {
+        n->released = ack;
+        list_each(it, &n->held) client_release(container_of(it, struct client, held));
+    }
+    client_bury(n);
+    snapshot_check(n);
+    node_schedule(n);
+    if (n->stopping && list_empty(&n->held) && !store_writer_busy(n->writer))
+        loop_stop(n->loop);
+}
+
+/* ---- start and stop ---- */
+void node_stop(struct node *n)
+{
+    if (n->stopping)
+        return;
+    n->stopping = true;
+    log_info("node.stopping", kv_u64("clients", n->client_count));
+    for (size_t i = 0; i < n->listener_count; i++)
+        listener_close(&n->listeners[i]);
+    list_each(it, &n->clients)
+    {
+        struct client *c = container_of(it, struct client, link);
+        conn_pause(&c->conn);
+    }
+    loop_timer_after_ms(&n->drain_timer, DRAIN_MS);
+}
+
+static void on_drain_timer(struct loop_timer *t)
+{
+    loop_stop(t->loop);
+}
+
+static void on_stop_signal(struct loop_signal *s)
+{
+    struct node *n = s->signo == SIGTERM ? container_of(s, struct node, sigterm)
+                                         : container_of(s, struct node, sigint);
+    node_stop(n);
+}
+
+static void on_hangup_signal(struct loop_signal *s)
+{
+    struct node *n = container_of(s, struct node, sighup);
+    if (n->options.on_hangup)
+        n->options.on_hangup(n->options.on_hangup_ctx);
+    log_info("node.reopened_logs");
+}
+
+static void on_accept(struct listener *l, int fd, const struct net_addr *peer)
+{
+    struct node *n = l->ctx;
+    client_accept(n, fd, peer, NULL);
+}
+
+static void on_accept_tls(struct listener *l, int fd, const struct net_addr *peer)
+{
+    struct node *n = l->ctx;
+    client_accept(n, fd, peer, n->tls);
+}
+
+static int listen_one(struct node *n, const struct net_addr *addr, bool tls, struct err *err)
+{
+    if (n->listener_count == sizeof(n->listeners) / sizeof(n->listeners[0]))
+        return err_set(err, TTG_EUSAGE, "too many addresses to listen on");
+    if (!net_addr_is_local(addr) && !n->options.password && !n->options.insecure &&
+        !(tls && n->options.tls_verify)) {
+        char text[NET_TEXT_BYTES];
+        net_addr_text(addr, text);
+        return err_set(err, TTG_EUSAGE,
+                       "refusing to listen on %s without a password: anybody who reaches this "
+                       "machine could use the node. Give --password-file, or --insecure",
+                       text);
+    }
+    struct listener *l = &n->listeners[n->listener_count];
+    int rc =
+        listener_open(l, n->loop, addr, n->options.unix_mode, tls ? on_accept_tls : on_accept, err);
+    if (rc)
+        return rc;
+    l->ctx = n;
+    n->listener_count++;
+    net_addr_text(&l->addr, n->addresses[n->listener_count - 1]);
+    log_info("node.listening", kv_str("address", n->addresses[n->listener_count - 1]),
+             kv_bool("tls", tls));
+    return 0;
+}
+
+static int listen_all(struct node *n, struct err *err)
+{
+    const struct node_options *o = &n->options;
+    struct net_addr addr;
+    int rc = 0;
+    if (o->unix_path) {
+        rc = net_addr_unix(&addr, str_of(o->unix_path), err);
+        if (!rc)
+            rc = listen_one(n, &addr, false, err);
+    }
+    for (size_t i = 0; !rc && i < 2 * NODE_LISTEN_MAX; i++) {
+        bool tls = i >= NODE_LISTEN_MAX;
+        const char *text = tls ? o->tls_listen[i - NODE_LISTEN_MAX] : o->listen[i];
+        if (!text)
+            continue;
+        rc = net_addr_parse(&addr, str_of(text), 0, err);
+        if (!rc)
+            rc = listen_one(n, &addr, tls, err);
+    }
+    return rc;
+}
+
+/* As many clients as asked for, as far as descriptors go. */
+static void limit_clients(struct node *n)
+{
+    struct rlimit limit;
+    uint64_t wanted = n->options.clients_max ? n->options.clients_max : NODE_CLIENTS_MAX;
+    n->clients_max = n->clients_limit = wanted;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    if (limit.rlim_cur < wanted + NODE_SPARE_FDS) {
+        rlim_t asked = wanted + NODE_SPARE_FDS;
+        limit.rlim_cur = limit.rlim_max < asked ? limit.rlim_max : asked;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur > NODE_SPARE_FDS)
+        n->clients_limit = limit.rlim_cur - NODE_SPARE_FDS;
+    if (n->clients_limit >= wanted)
+        return;
+    n->clients_max = n->clients_limit;
+    log_warn("node.fewer_clients", kv_u64("wanted", wanted), kv_u64("possible", n->clients_max),
+             kv_str("reason", "the limit of open files (ulimit -Hn) allows no more"));
+}
+
+static int tls_setup(struct node *n, struct err *err)
+{
+    const struct node_options *o = &n->options;
+    if (!o->tls_listen[0])
+        return 0;
+    struct tls_options t = {
+        .server = true,
+        .cert_file = o->tls_cert,
+        .key_file = o->tls_key,
+        .ca_file = o->tls_ca,
+        .verify = o->tls_verify,
+    };
+    return tls_new(&t, &n->tls, err);
+}
+
+static void env_ready(void *ctx, struct str key)
+{
+    park_ready(ctx, key);
+}
+
+static int env_blob_write(void *ctx, struct str bytes, struct blob_ref *ret_ref)
+{
+    return store_blob_write(((struct node *)ctx)->store, bytes, ret_ref);
+}
+
+static int env_blob_read(void *ctx, struct blob_ref ref, struct buf *out)
+{
+    return store_blob_read(((struct node *)ctx)->store, ref, out);
+}
+
+static void env_blob_free(void *ctx, struct blob_ref ref)
+{
+    store_blob_free(((struct node *)ctx)->store, ref);
+}
+
+static int state_open(struct node *n, struct err *err)
+{
+    struct store_options so = {0};
+    struct core_env env = {n, env_blob_write, env_blob_read, env_blob_free, env_ready};
+    int rc = store_sync_parse(str_of(n->options.sync ? n->options.sync : "always"), &so, err);
+    if (!rc)
+        rc = disk_open(n->options.data_dir, 1, &n->disk, err);
+    so.disk = n->disk;
+    if (!rc)
+        rc = store_open(&so, &n->store, err);
+    if (!rc && core_new(&env, &n->core))
+        rc = err_set(err, TTG_ENOMEM, "out of memory");
+    if (!rc)
+        rc = recover(n, err);
+    return rc;
+}
+
+static int service_open(struct node *n, struct err *err)
+{
+    int rc = 0;
+    if (exec_init(n) || store_writer_start(n->store, &n->writer))
+        rc = err_set(err, TTG_ENOMEM, "cannot start the thread that writes the log");
+    if (!rc &&
+        loop_poll_start(&n->writer_poll, n->loop, store_writer_fd(n->writer), LOOP_READ, on_writer))
+        rc = err_set(err, TTG_ENOMEM, "out of memory");
+    if (!rc)
+        rc = tls_setup(n, err);
+    if (!rc)
+        rc = snapshot_open(n, err);
+    if (!rc)
+        rc = presence_open(n, err);
+    limit_clients(n);
+    if (!rc)
+        rc = listen_all(n, err);
+    if (!rc && n->options.http)
+        rc = http_open(n, n->options.http, err);
+    if (rc)
+        return rc;
+    loop_hook_start(&n->turn, n->loop, on_turn);
+    loop_signal_start(&n->sigterm, n->loop, SIGTERM, on_stop_signal);
+    loop_signal_start(&n->sigint, n->loop, SIGINT, on_stop_signal);
+    loop_signal_start(&n->sighup, n->loop, SIGHUP, on_hangup_signal);
+    return 0;
+}
+
+/* Names this run of the process; not a secret. */
+static void make_run_id(struct node *n)
+{
+    struct prng p;
+    prng_init(&p, n->started_wall_ms << 20 ^ n->clock->mono_ns(n->clock) ^ (uint64_t)getpid());
+    for (size_t i = 0; i < sizeof(n->run_id) - 1; i++)
+        n->run_id[i] = "0123456789abcdef"[prng_below(&p, 16)];
+}
+
+int node_open(const struct node_options *options, struct node **ret_node, struct err *err)
+{
+    struct node *n = mem_zalloc(sizeof(*n));
+    if (!n)
+        return err_set(err, TTG_ENOMEM, "out of memory");
+    n->options = *options;
+    n->clock = options->clock;
+    if (!n->options.client_out_bytes_max)
+        n->options.client_out_bytes_max = NODE_OUT_BYTES_MAX;
+    n->snapshot_log_bytes =
+        options->snapshot_log_bytes ? options->snapshot_log_bytes : NODE_SNAPSHOT_LOG_BYTES;
+    list_init(&n->clients);
+    list_init(&n->held);
+    list_init(&n->again);
+    list_init(&n->dead);
+    resp_request_init(&n->request);
+    buf_init(&n->record, STORE_RECORD_BYTES_MAX);
+    int rc = loop_open(&n->loop, err);
+    if (rc) {
+        mem_free(n);
+        return rc;
+    }
+    n->started_mono_ms = n->clock->mono_ns(n->clock) / 1000000;
+    n->started_wall_ms = n->clock->wall_ms(n->clock);
+    make_run_id(n);
+    park_init(n);
+    loop_timer_init(&n->due_timer, n->loop, on_due);
+    loop_timer_init(&n->full_timer, n->loop, on_full_timer);
+    loop_timer_init(&n->drain_timer, n->loop, on_drain_timer);
+    node_now_ms(n);
+    rc = state_open(n, err);
+    if (!rc)
+        rc = service_open(n, err);
+    if (rc)
+        node_close(n);
+    else
+        *ret_node = n;
+    return rc;
+}
+
+int node_run(struct node *n, struct err *err)
+{
+    int rc = loop_run(n->loop);
+    if (n->failed_rc) {
+        *err = n->failure;
+        return n->failed_rc;
+    }
+    return rc ? err_set(err, rc, "the event loop failed") : 0;
+}
+
+void node_close(struct node *n)
+{
+    if (!n)
+        return;
+    struct err err;
+    http_close(n->http);
+    list_each(it, &n->clients) client_close(container_of(it, struct client, link));
+    client_bury(n);
+    presence_close(n);
+    for (size_t i = 0; i < n->listener_count; i++)
+        listener_close(&n->listeners[i]);
+    snapshot_close(n);
+    loop_poll_stop(&n->writer_poll);
+    store_writer_stop(n->writer);
+    if (n->writer && !n->failed_rc && store_flush(n->store, &err))
+        log_error("log.flush_failed", kv_str("reason", err.text));
+    loop_hook_stop(&n->turn);
+    loop_signal_stop(&n->sigterm);
+    loop_signal_stop(&n->sigint);
+    loop_signal_stop(&n->sighup);
+    loop_timer_stop(&n->due_timer);
+    loop_timer_stop(&n->full_timer);
+    loop_timer_stop(&n->drain_timer);
+    park_done(n);
+    exec_done(n);
+    core_free(n->core);
+    store_close(n->store);
+    disk_free(n->disk);
+    tls_free(n->tls);
+    resp_request_done(&n->request);
+    buf_done(&n->record);
+    loop_close(n->loop);
+    mem_free(n);
+}
+
+const char *node_address(const struct node *n, size_t i)
+{
+    return i < n->listener_count ? n->addresses[i] : NULL;
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/presence.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "wire/resp_client.h"
+
+#include <stdio.h>
+
+enum {
+    SILENT_MS = 3000,   /* says nothing */
+    AWAY_TCP_MS = 1000, /* its connection broke */
+    REPLY_BYTES_MAX = 64 << 20,
+};
+
+/* One worker of one job. */
+struct presence {
+    struct map_node node; /* presences->all, by job, name and incarnation */
+    struct heap_node due;
+    struct list of_client; /* client->presences; a list of its own while away */
+    struct presences *all;
+    struct client *client; /* where it joined last; NULL: away */
+    uint64_t seen_ms;      /* monotonic */
+    const char *why;
+    struct str job, worker; /* in the memory behind */
+    uint64_t incarnation;
+};
+
+struct presences {
+    struct node *node;
+    struct map all;
+    struct heap due;
+    struct loop_timer timer;
+};
+
+struct presence_key {
+    struct str job, worker;
+    uint64_t incarnation;
+};
+
+static bool key_eq(const struct map_node *node, const void *key)
+{
+    const struct presence *p = container_of(node, struct presence, node);
+    const struct presence_key *k = key;
+    return str_eq(p->job, k->job) && str_eq(p->worker, k->worker) &&
+           p->incarnation == k->incarnation;
+}
+
+static uint64_t key_hash(const struct presence_key *k)
+{
+    uint64_t hash = hash_xxh3(k->job.ptr, k->job.len, 1);
+    hash = hash_xxh3(k->worker.ptr, k->worker.len, hash);
+    return hash ^ hash_u64(k->incarnation);
+}
+
+static struct presence *find(struct presences *all, const struct presence_key *k)
+{
+    struct map_node *m = map_find(&all->all, key_hash(k), key_eq, k);
+    return m ? container_of(m, struct presence, node) : NULL;
+}
+
+static void timer_set(struct presences *all)
+{
+    struct heap_node *first = heap_min(&all->due);
+    if (first)
+        loop_timer_at_ns(&all->timer, first->key * 1000000);
+    else
+        loop_timer_stop(&all->timer);
+}
+
+static void set_due(struct presence *p, uint64_t at_ms, const char *why)
+{
+    bool was_first = heap_min(&p->all->due) == &p->due;
+    p->why = why;
+    heap_set(&p->all->due, &p->due, at_ms);
+    if (was_first || heap_min(&p->all->due) == &p->due)
+        timer_set(p->all);
+}
+
+static void forget(struct presence *p)
+{
+    list_remove(&p->of_client);
+    heap_remove(&p->all->due, &p->due);
+    map_remove(&p->all->all, &p->node);
+    mem_free(p);
+}
+
+static struct presence *add(struct presences *all, const struct presence_key *k)
+{
+    struct presence *p = mem_zalloc(sizeof(*p) + k->job.len + k->worker.len);
+    if (!p)
+        return NULL;
+    char *at = (char *)(p + 1);
+    memcpy(at, k->job.ptr, k->job.len);
+    p->job = str_make(at, k->job.len);
+    memcpy(at += k->job.len, k->worker.ptr, k->worker.len);
+    p->worker = str_make(at, k->worker.len);
+    p->incarnation = k->incarnation;
+    p->all = all;
+    list_init(&p->of_client);
+    if (map_add(&all->all, &p->node, key_hash(k))) {
+        mem_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+/* Logs the decision. TTG_EAGAIN and the like: not now. */
+static int declare_lost(struct presence *p, const char *why)
+{
+    char digits[20];
+    struct str incarnation = str_make(digits, str_from_u64(digits, p->incarnation));
+    const struct str words[] = {STR("TTG.LOST"), p->job, p->worker, incarnation, str_of(why)};
+    int rc = exec_internal(p->all->node, 0, 5, words, NULL);
+    if (rc)
+        return rc;
+    log_info("worker.lost", kv_s("job", p->job), kv_s("worker", p->worker), kv_str("reason", why));
+    forget(p);
+    return 0;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    enum { AGAIN_MS = 100 };
+    struct presences *all = container_of(t, struct presences, timer);
+    uint64_t now_ms = loop_now_ms(all->node->loop);
+    struct heap_node *first;
+    node_now_ms(all->node);
+    while ((first = heap_min(&all->due)) && first->key <= now_ms) {
+        struct presence *p = container_of(first, struct presence, due);
+        /* Bytes of its connection count as a sign of life, also while it waits for a take. */
+        if (p->client && p->client->active_ms > p->seen_ms)
+            p->seen_ms = p->client->active_ms;
+        if (p->client && p->seen_ms + SILENT_MS > now_ms)
+            heap_set(&all->due, &p->due, p->seen_ms + SILENT_MS);
+        else if (declare_lost(p, p->why))
+            heap_set(&all->due, &p->due, now_ms + AGAIN_MS);
+    }
+    timer_set(all);
+}
+
+static void present(struct presence *p, struct client *c)
+{
+    list_remove(&p->of_client);
+    p->client = c;
+    list_push_back(&c->presences, &p->of_client);
+    p->seen_ms = loop_now_ms(c->node->loop);
+    set_due(p, p->seen_ms + SILENT_MS, "silent");
+}
+
+void presence_command(struct client *c, const struct node_entry *e, size_t argc,
+                      const struct str *argv, bool failed)
+{
+    struct presences *all = c->node->presences;
+    if (argc < 4 || failed || !str_starts(e->name, STR("TTG.")))
+        return;
+    struct presence_key key = {argv[1], argv[2], 0};
+    if (str_to_u64(argv[3], &key.incarnation))
+        return;
+    struct presence *p = find(all, &key);
+    if (str_eq(e->name, STR("TTG.JOIN"))) {
+        if (!p)
+            p = add(all, &key);
+        if (p)
+            present(p, c);
+    } else if (p && (str_eq(e->name, STR("TTG.LEAVE")) || str_eq(e->name, STR("TTG.LOST")))) {
+        forget(p);
+    } else if (p) {
+        p->seen_ms = loop_now_ms(c->node->loop);
+    }
+}
+
+void presence_disconnected(struct client *c)
+{
+    uint64_t now_ms = loop_now_ms(c->node->loop);
+    if (c->node->stopping || !c->node->presences)
+        goto out;
+    node_now_ms(c->node);
+    list_each(it, &c->presences)
+    {
+        struct presence *p = container_of(it, struct presence, of_client);
+        if (c->is_unix && declare_lost(p, "connection lost") == 0)
+            continue;
+        p->client = NULL;
+        set_due(p, now_ms + (c->is_unix ? 1 : AWAY_TCP_MS), "connection lost");
+    }
+out:
+    while (!list_empty(&c->presences))
+        list_pop_front(&c->presences);
+}
+
+/* ---- after a restart: who worked before gets three seconds to come back ---- */
+static int ask(struct node *n, size_t argc, const struct str *argv, struct buf *out)
+{
+    struct reply r = {.out = out};
+    const struct core_command *command = core_find(argv[0]);
+    if (!command)
+        return TTG_ENOENT;
+    struct core_call call = {.now_ms = n->now_ms, .argc = argc, .argv = argv, .reply = &r};
+    core_exec(n->core, command, &call);
+    return r.rc ? r.rc : r.failed ? TTG_EINVAL : 0;
+}
+
+struct row {
+    struct str texts[3];
+    uint64_t numbers[3];
+};
+
+/* Passes through an array of flat maps and gives `each` the values of three keys. */
+static void each_row(struct str reply, const char *const keys[3], struct presences *all,
+                     void (*each)(struct presences *all, const struct row *row, struct str job),
+                     struct str job)
+{
+    struct resp_cursor cursor = resp_cursor_of(reply);
+    size_t rows, words;
+    if (!resp_next_array(&cursor, &rows))
+        return;
+    while (rows-- > 0 && resp_next_array(&cursor, &words)) {
+        struct row row = {0};
+        for (; words >= 2; words -= 2) {
+            struct resp_value name, value;
+            if (!resp_next(&cursor, &name))
+                return;
+            struct resp_cursor at = cursor;
+            resp_skip(&cursor);
+            if (!resp_next(&at, &value))
+                return;
+            for (size_t i = 0; i < 3; i++) {
+                if (!str_eq(name.s, str_of(keys[i])))
+                    continue;
+                if (value.type == RESP_INT)
+                    row.numbers[i] = (uint64_t)value.number;
+                else
+                    row.texts[i] = value.s;
+            }
+        }
+        each(all, &row, job);
+    }
+}
+
+static void add_worker(struct presences *all, const struct row *row, struct str job)
+{
+    struct presence_key key = {job, row->texts[0], row->numbers[1]};
+    if (row->numbers[2])
+        return; /* a plain Redis consumer: its leases expire by themselves */
+    struct presence *p = find(all, &key);
+    if (!p)
+        p = add(all, &key);
+    if (!p)
+        return;
+    p->seen_ms = loop_now_ms(all->node->loop);
+    set_due(p, p->seen_ms + SILENT_MS, "not back after the restart");
+}
+
+static void add_job(struct presences *all, const struct row *row, struct str none)
+{
+    static const char *const keys[3] = {"worker", "incarnation", "foreign"};
+    const struct str words[] = {STR("TTG.WORKERS"), row->texts[0]};
+    struct buf out;
+    (void)none;
+    buf_init(&out, REPLY_BYTES_MAX);
+    if (!ask(all->node, 2, words, &out))
+        each_row(buf_str(&out), keys, all, add_worker, row->texts[0]);
+    buf_done(&out);
+}
+
+int presence_open(struct node *n, struct err *err)
+{
+    static const char *const keys[3] = {"job", "", ""};
+    struct presences *all = mem_zalloc(sizeof(*all));
+    if (!all)
+        return err_set(err, TTG_ENOMEM, "out of memory");
+    all->node = n;
+    map_init(&all->all);
+    heap_init(&all->due);
+    loop_timer_init(&all->timer, n->loop, on_timer);
+    n->presences = all;
+    struct buf out;
+    const struct str words[] = {STR("TTG.JOB"), STR("LIST")};
+    buf_init(&out, REPLY_BYTES_MAX);
+    if (!ask(n, 2, words, &out))
+        each_row(buf_str(&out), keys, all, add_job, STR(""));
+    buf_done(&out);
+    return 0;
+}
+
+void presence_close(struct node *n)
+{
+    struct presences *all = n->presences;
+    if (!all)
+        return;
+    for (struct map_node *m = map_next(&all->all, NULL), *next; m; m = next) {
+        next = map_next(&all->all, m);
+        forget(container_of(m, struct presence, node));
+    }
+    loop_timer_stop(&all->timer);
+    heap_done(&all->due);
+    map_done(&all->all);
+    mem_free(all);
+    n->presences = NULL;
+}
+
+size_t presence_count(const struct node *n)
+{
+    return n->presences ? n->presences->all.count : 0;
+}

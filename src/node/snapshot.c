@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/snapshot.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { RETRY_MS = 10000 };
+
+struct snapshotter {
+    struct node *node;
+    pid_t child; /* 0: none */
+    int pidfd;
+    struct loop_poll poll;
+    uint64_t began_ns, not_before_ms;
+};
+
+static _Noreturn void child_run(struct node *n, struct store_snapshot *snapshot, pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    setpriority(PRIO_PROCESS, 0, 10);
+    int rc = core_save(n->core, store_snapshot_write, snapshot);
+    if (!rc)
+        rc = store_snapshot_end(snapshot);
+    _exit(rc == 0 ? 0 : rc == TTG_EIO ? 2 : rc == TTG_ENOSPC ? 3 : 1);
+}
+
+static void finish(struct snapshotter *s, int status)
+{
+    static const int codes[] = {0, TTG_ENOMEM, TTG_EIO, TTG_ENOSPC};
+    struct node *n = s->node;
+    struct err err;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    int rc = codes[code < 4 ? code : 1];
+    loop_poll_stop(&s->poll);
+    close(s->pidfd);
+    s->child = 0;
+    err_set(&err, rc, "%s", err_text(rc));
+    int failed = store_snapshot_finish(n->store, rc, &err);
+    uint64_t ms = (n->clock->mono_ns(n->clock) - s->began_ns) / 1000000;
+    struct store_stats stats;
+    store_stats(n->store, &stats);
+    if (!failed && !rc) {
+        log_info("snapshot.written", kv_u64("position", stats.snapshot_position),
+                 kv_u64("bytes", stats.snapshot_bytes), kv_u64("ms", ms),
+                 kv_u64("fork_us", n->stats.snapshot_fork_us));
+        return;
+    }
+    n->stats.snapshots_failed++;
+    s->not_before_ms = loop_now_ms(n->loop) + RETRY_MS;
+    log_warn("snapshot.failed", kv_str("reason", err.text), kv_u64("ms", ms));
+    if (rc == TTG_EIO || failed == TTG_EIO)
+        node_fail(n, TTG_EIO, &err);
+}
+
+static void on_child(struct loop_poll *p, unsigned events)
+{
+    (void)events;
+    struct snapshotter *s = container_of(p, struct snapshotter, poll);
+    int status = 0;
+    if (waitpid(s->child, &status, WNOHANG) == s->child)
+        finish(s, status);
+}
+
+int snapshot_begin(struct node *n, struct err *err)
+{
+    struct snapshotter *s = n->snapshotter;
+    struct store_snapshot *snapshot;
+    if (s->child)
+        return err_set(err, TTG_EBUSY, "a snapshot is being written already");
+    s->not_before_ms = loop_now_ms(n->loop) + RETRY_MS;
+    int rc = store_snapshot_begin(n->store, &snapshot, err);
+    if (rc)
+        return rc;
+    s->began_ns = n->clock->mono_ns(n->clock);
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0)
+        child_run(n, snapshot, parent);
+    n->stats.snapshot_fork_us = (n->clock->mono_ns(n->clock) - s->began_ns) / 1000;
+    if (pid < 0) {
+        rc = err_set_errno(err, errno, "fork");
+        store_snapshot_finish(n->store, TTG_ENOMEM, NULL);
+        return rc;
+    }
+    s->child = pid;
+    s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    rc = s->pidfd < 0 ? TTG_EIO : loop_poll_start(&s->poll, n->loop, s->pidfd, LOOP_READ, on_child);
+    if (rc) {
+        /* Nobody would tell us of its end. */
+        int status;
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+        s->child = 0;
+        store_snapshot_finish(n->store, TTG_ENOMEM, NULL);
+        return err_set(err, rc, "cannot watch the snapshot's process");
+    }
+    return 0;
+}
+
+bool snapshot_running(const struct node *n)
+{
+    return n->snapshotter && n->snapshotter->child;
+}
+
+void snapshot_check(struct node *n)
+{
+    struct snapshotter *s = n->snapshotter;
+    struct err err;
+    if (s->child || n->stopping || loop_now_ms(n->loop) < s->not_before_ms)
+        return;
+    struct store_stats stats;
+    store_stats(n->store, &stats);
+    /* The larger the state, the rarer: writing a snapshot should not cost more than the log. */
+    uint64_t due = n->snapshot_log_bytes;
+    if (stats.snapshot_bytes > due)
+        due = stats.snapshot_bytes;
+    if (stats.bytes_since_snapshot < due)
+        return;
+    if (snapshot_begin(n, &err))
+        log_warn("snapshot.failed", kv_str("reason", err.text));
+}
+
+int snapshot_open(struct node *n, struct err *err)
+{
+    n->snapshotter = mem_zalloc(sizeof(*n->snapshotter));
+    if (!n->snapshotter)
+        return err_set(err, TTG_ENOMEM, "out of memory");
+    n->snapshotter->node = n;
+    return 0;
+}
+
+void snapshot_close(struct node *n)
+{
+    struct snapshotter *s = n->snapshotter;
+    if (!s)
+        return;
+    if (s->child) {
+        int status;
+        kill(s->child, SIGKILL);
+        waitpid(s->child, &status, 0);
+        loop_poll_stop(&s->poll);
+        close(s->pidfd);
+        store_snapshot_finish(n->store, TTG_ECANCELED, NULL);
+    }
+    mem_free(s);
+    n->snapshotter = NULL;
+}
