@@ -49,6 +49,7 @@ LIB_OBJ := $(filter-out $(B)/src/cmd/%,$(OBJ))
 SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out sim/main.c,$(wildcard sim/*.c)))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*_test.c))
 REPLAY := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*_fuzz.c))
+TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c))
 INTEGRATION := $(wildcard tests/integration/*_test.py)
 FORMATTED = $(shell find src include tests sim bench examples -name '*.[ch]' 2>/dev/null)
 
@@ -101,6 +102,11 @@ $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/all.a
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter-out %.so,$^) $(LIBS) -lcmocka
 
+# What integration tests need besides the real binary.
+$(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/all.a
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 # A fuzz target with its corpus and a few mutations of it, without libFuzzer: part of `check`.
 $(B)/tests/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(B)/tests/fuzz/replay.o $(B)/all.a
 	$(SAY) LD $@
@@ -117,7 +123,7 @@ unit: $(UNIT)
 # In one profile: asan unless the command line names another.
 check: deps
 	$(Q)$(MAKE) PROFILE=$(if $(filter command%,$(origin PROFILE)),$(PROFILE),asan) WERROR=1 check-run
-check-run: all $(UNIT) $(REPLAY)
+check-run: all $(UNIT) $(REPLAY) $(TOOLS)
 	$(Q)TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(REPLAY) $(INTEGRATION)
 
 coverage: deps

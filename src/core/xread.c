@@ -4,10 +4,13 @@
  * A command that finds nothing and may wait changes nothing and says so; the node runs the same
  * words again when one of the keys becomes ready. `$` means the end of the stream at the first
  * run, so the ids are kept in call->resume meanwhile. A retry of XREADGROUP is an ordinary run to
- * the log; it only words its errors differently, as the key or group was there when it began. */
+ * the log, so it gives what an ordinary run would; it only words its errors differently, as the key
+ * or group was there when it began. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/xcmd.h"
+
+enum { READ_WOKEN_COUNT = 1000 }; /* without COUNT, to a client that has waited */
 
 /* One stream of the command. */
 struct source {
@@ -94,6 +97,8 @@ static bool parse(struct core_call *call, struct read *r)
         reply_syntax(call->reply);
         return false;
     }
+    if (call->retry && !r->in_group && r->count == 0)
+        r->count = READ_WOKEN_COUNT;
     if (r->in_group && !r->group.ptr)
         return complain(call, "Missing GROUP option for XREADGROUP");
     return true;
@@ -138,7 +143,11 @@ static bool parse_id(struct core_call *call, const struct read *r, size_t at, st
         from->fresh = true;
         return true;
     }
-    return arg_id(call, at, 0, true, &from->after);
+    if (!arg_id(call, at, 0, true, &from->after))
+        return false;
+    /* Redis takes the last possible id for ">" */
+    from->fresh = r->in_group && stream_id_cmp(from->after, STREAM_ID_MAX) == 0;
+    return true;
 }
 
 /* Looks up keys, groups and ids. */
@@ -178,6 +187,15 @@ static bool has_news(const struct read *r, struct source *from)
     if (from->fresh)
         from->after = from->g->last_id;
     return from->s->length > 0 && stream_id_cmp(stream_last_live(from->s), from->after) > 0;
+}
+
+/* A client that waits on a key twice waits for what it named first. */
+static bool named_before(const struct read *r, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (str_eq(r->sources[k].name, r->sources[i].name))
+            return true;
+    return false;
 }
 
 /* What the consumer has not acknowledged yet. */
@@ -285,7 +303,8 @@ static void answer(struct core_call *call, struct read *r)
 {
     size_t serving = 0;
     for (size_t i = 0; i < r->n; i++) {
-        r->sources[i].serve = has_news(r, &r->sources[i]);
+        r->sources[i].serve = has_news(r, &r->sources[i]) &&
+                              (r->in_group || !call->retry || !named_before(r, i));
         serving += r->sources[i].serve;
     }
     if (serving == 0 && r->blocks && call->may_block) {
@@ -309,6 +328,8 @@ static void answer(struct core_call *call, struct read *r)
             continue;
         serve(call, r, &r->sources[i], consumers[i]);
         served++;
+        if (call->retry && !r->in_group)
+            break; /* who has waited is told of the one key that became ready */
     }
     reply_close_map(call->reply, mark, served);
     mem_free(consumers);
