@@ -74,13 +74,16 @@ static bool scan_string(struct scan *s)
     if (!scan_char(s, '"'))
         return false;
     const char *from = s->at;
+    unsigned char high = 0;
     while (s->at < s->end && *s->at != '"') {
         char c = *s->at++;
+        high |= (unsigned char)c;
         if ((unsigned char)c < 0x20 || (c == '\\' && !scan_escape(s)))
             return false;
     }
-    return s->at < s->end && str_is_utf8(str_make(from, (size_t)(s->at - from))) &&
-           scan_char(s, '"');
+    if (high >= 0x80 && !str_is_utf8(str_make(from, (size_t)(s->at - from))))
+        return false;
+    return scan_char(s, '"');
 }
 
 static bool scan_word(struct scan *s, struct str word)

@@ -5,6 +5,7 @@
 #include "wire/message.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static struct buf out, room;
 
@@ -144,6 +145,39 @@ static void a_sum_comes_back(void **state)
     mem_free(text);
 }
 
+static void seconds_are_short(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds;
+        const char *text;
+    } cases[] = {
+        {0, "0.0"},
+        {0.35, "0.35"},
+        {1, "1.0"},
+        {0.000001, "0.000001"},
+        {12.5, "12.5"},
+        {0.0000004, "0.0"},
+        {0.1000005, "0.100001"},
+        {59.9999999, "60.0"},
+        {-1, "0.0"},
+        {1e300, "0.0"},
+        {NAN, "0.0"},
+        {100.010, "100.01"},
+        {31536000.123456, "31536000.123456"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char wanted[64];
+        struct message_result r = sample();
+        r.duration_seconds = cases[i].seconds;
+        buf_clear(&out);
+        assert_int_equal(message_add_result(&out, &r), 0);
+        snprintf(wanted, sizeof wanted, "\"duration_seconds\":%s,", cases[i].text);
+        if (!strstr(buf_cstr(&out), wanted))
+            fail_msg("%s in %s", wanted, buf_cstr(&out));
+    }
+}
+
 static void output_comes_back(void **state)
 {
     (void)state;
@@ -257,6 +291,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_task_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_tasks_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_sum_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(seconds_are_short, setup, teardown),
         cmocka_unit_test_setup_teardown(output_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(summaries_of_others_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(flat_fields_mean_the_same, setup, teardown),
