@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd/options.h"
+#include "cmd/queue_options.h"
 #include "cmd/worker_static.h"
 
 int cmd_worker(struct command_run *r)
 {
     struct err e = {0};
-    if (!option_bool(r->options, OPT_QUEUE_MODE))
-        return worker_static(r);
-    err_set(&e, TTG_EUNSUPPORTED, "QUEUE_MODE=true: this build has no queue");
-    return command_fail(r, &e);
+    struct buf address;
+    buf_init(&address, 1 << 16);
+    int rc = queue_address(r->options, &address, &e);
+    if (!rc && buf_len(&address) > 0)
+        rc = err_set(&e, TTG_EUNSUPPORTED, "this build has no queue, only static mode");
+    buf_done(&address);
+    return rc ? command_fail(r, &e) : worker_static(r);
 }

@@ -36,6 +36,9 @@ enum command_set {
     IN_ALL = (1 << CMD_COUNT) - 1,
     /* Those that log; the others only print. */
     IN_LOGGING = IN_ALL & ~(IN_VERSION | IN_HELP),
+    /* Those that run chunks; those that talk to a queue. */
+    IN_KERNEL = IN_WORKER,
+    IN_QUEUE = IN_WORKER,
 };
 
 struct options;

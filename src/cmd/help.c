@@ -36,7 +36,7 @@ int help_placeholder(struct buf *out, enum option_id id)
     static const char *const names[] = {
         [OPTION_U64] = "N",         [OPTION_I64] = "N",     [OPTION_F64] = "X",
         [OPTION_DURATION] = "TIME", [OPTION_SIZE] = "SIZE", [OPTION_STRING] = "TEXT",
-        [OPTION_LIST] = "TEXT",
+        [OPTION_NAME] = "NAME",     [OPTION_LIST] = "TEXT",
     };
     const struct option_row *row = &option_rows[id];
     if (option_is_switch(row))

@@ -3,7 +3,7 @@
  *
  * To add an option, add a row; nothing else needs a change but docs/reference.md, written anew with
  * `build/ttg help --markdown > docs/reference.md` (a test compares). To give an option to a further
- * command, add IN_COMMAND to its `commands`. The value is read with option_u64(o, OPT_ID) etc.
+ * command, add IN_COMMAND to its `commands`, or the command to a set in command.h. The value is read with option_u64(o, OPT_ID) etc.
  *
  * Fields: flag (without dashes), letter (short flag), variable, variable_else (asked when the first
  * is not set), key (in the file; the flag's name unless given), type, unit (of a plain number),
@@ -58,20 +58,20 @@ OPTION(SLOTS, .flag = "slots", .type = OPTION_U64, .unit = "slots", .min = "1", 
 /* How: the kernel. */
 OPTION(SIMULATE_MS, .flag = "simulate-ms", .variable = "SIMULATE_WORK_MS", .type = OPTION_F64,
        .arg = "MS", .unit = "ms", .min = "0", .max = "86400000", .def = "1",
-       .help = "simulated work per parameter", .commands = IN_WORKER)
+       .help = "simulated work per parameter", .commands = IN_KERNEL)
 OPTION(FAULT_RATE, .flag = "fault-rate", .variable = "SIMULATE_FAULT_RATE", .type = OPTION_F64,
        .min = "0", .max = "1", .def = "0.0", .help = "probability that a chunk fails on purpose",
-       .commands = IN_WORKER)
+       .commands = IN_KERNEL)
 OPTION(COPROC, .flag = "coproc", .type = OPTION_BOOL, .only_flag = true,
-       .help = "keep CMD running: one JSON line in and one out per chunk", .commands = IN_WORKER)
+       .help = "keep CMD running: one JSON line in and one out per chunk", .commands = IN_KERNEL)
 OPTION(PLUGIN, .flag = "plugin", .type = OPTION_STRING, .arg = "LIB.so", .only_flag = true,
-       .help = "process chunks with a shared library", .commands = IN_WORKER)
+       .help = "process chunks with a shared library", .commands = IN_KERNEL)
 OPTION(PLUGIN_ARG, .flag = "plugin-arg", .type = OPTION_STRING, .only_flag = true, .empty_ok = true,
-       .help = "text that the plugin gets when it is loaded", .commands = IN_WORKER)
+       .help = "text that the plugin gets when it is loaded", .commands = IN_KERNEL)
 OPTION(TIMEOUT, .flag = "timeout", .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d",
-       .def = "0", .help = "time limit per chunk; 0: none", .commands = IN_WORKER)
+       .def = "0", .help = "time limit per chunk; 0: none", .commands = IN_KERNEL)
 OPTION(OUTPUT_MAX, .flag = "output-max", .type = OPTION_SIZE, .min = "1", .max = "1GiB",
-       .def = "1MiB", .help = "largest output of a chunk", .commands = IN_WORKER)
+       .def = "1MiB", .help = "largest output of a chunk", .commands = IN_KERNEL)
 
 /* Failures. */
 OPTION(MAX_ATTEMPTS, .flag = "max-attempts", .type = OPTION_U64, .unit = "attempts", .min = "1",
@@ -85,20 +85,28 @@ OPTION(DRAIN, .flag = "drain", .variable = "DRAIN_SECONDS", .type = OPTION_DURAT
        .help = "after SIGTERM, time to finish the chunk at hand", .commands = IN_WORKER)
 
 /* Where the chunks are. */
+OPTION(QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = OPTION_STRING,
+       .arg = "URL", .help = "queue to use: embedded:DIR, ttg://, ttg+unix:, redis://, amqp:// and others",
+       .commands = IN_QUEUE)
+OPTION(JOB, .flag = "job", .letter = 'j', .type = OPTION_NAME, .arg = "NAME", .only_flag = true,
+       .help = "name of the job", .commands = IN_QUEUE)
+OPTION(QUEUE_RETRY, .flag = "queue-retry", .variable = "QUEUE_RETRY_SECONDS",
+       .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "60",
+       .help = "how long to try to reach a queue that is away", .commands = IN_QUEUE)
 OPTION(QUEUE_MODE, .flag = "queue-mode", .variable = "QUEUE_MODE", .type = OPTION_BOOL,
-       .def = "false", .help = "take chunks from the queue of QUEUE_BACKEND", .commands = IN_WORKER)
+       .def = "false", .help = "take chunks from the queue of QUEUE_BACKEND", .commands = IN_QUEUE)
 OPTION(QUEUE_BACKEND, .flag = "queue-backend", .variable = "QUEUE_BACKEND", .type = OPTION_ENUM,
        .choices = "redis|rabbitmq", .def = "redis", .help = "kind of queue in queue mode",
-       .commands = IN_WORKER)
+       .commands = IN_QUEUE)
 OPTION(REDIS_HOST, .flag = "redis-host", .variable = "REDIS_HOST", .type = OPTION_STRING,
-       .arg = "HOST", .def = "ttg-redis", .help = "host of Redis", .commands = IN_WORKER)
+       .arg = "HOST", .def = "ttg-redis", .help = "host of Redis", .commands = IN_QUEUE)
 OPTION(REDIS_PORT, .flag = "redis-port", .variable = "REDIS_PORT", .type = OPTION_U64, .min = "1",
-       .max = "65535", .def = "6379", .help = "port of Redis", .commands = IN_WORKER)
+       .max = "65535", .def = "6379", .help = "port of Redis", .commands = IN_QUEUE)
 OPTION(RABBITMQ_HOST, .flag = "rabbitmq-host", .variable = "RABBITMQ_HOST", .type = OPTION_STRING,
-       .arg = "HOST", .def = "ttg-rabbitmq", .help = "host of RabbitMQ", .commands = IN_WORKER)
+       .arg = "HOST", .def = "ttg-rabbitmq", .help = "host of RabbitMQ", .commands = IN_QUEUE)
 OPTION(RABBITMQ_PORT, .flag = "rabbitmq-port", .variable = "RABBITMQ_PORT", .type = OPTION_U64,
        .min = "1", .max = "65535", .def = "5672", .help = "AMQP port of RabbitMQ",
-       .commands = IN_WORKER)
+       .commands = IN_QUEUE)
 OPTION(IDLE_TIMEOUT, .flag = "idle-timeout", .variable = "IDLE_TIMEOUT_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "30",
        .help = "queue mode: end after this long without a chunk", .commands = IN_WORKER)

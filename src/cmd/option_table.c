@@ -106,6 +106,18 @@ static int parse_choice(const struct option_row *row, struct str text, uint64_t 
     }
 }
 
+static int check_name(struct str text)
+{
+    if (text.len > OPTION_NAME_BYTES_MAX)
+        return TTG_ERANGE;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i], letter = (char)(c | 32);
+        if (!(letter >= 'a' && letter <= 'z') && !(c >= '0' && c <= '9') && c != '_' && c != '-')
+            return TTG_EINVAL;
+    }
+    return 0;
+}
+
 static int parse_tri(struct str text, enum option_auto *ret)
 {
     bool b = false;
@@ -145,6 +157,8 @@ static int parse(const struct option_row *row, struct str text, union option_num
                                &ret->u);
     case OPTION_ENUM:
         return parse_choice(row, text, &ret->u);
+    case OPTION_NAME:
+        return check_name(text);
     case OPTION_STRING:
     case OPTION_LIST:
         break;
@@ -173,11 +187,17 @@ static bool in_range(const struct option_row *row, union option_number value)
 int option_expects(const struct option_row *row, struct buf *out)
 {
     static const char *const nouns[] = {
-        [OPTION_BOOL] = "true or false",   [OPTION_AUTO] = "true, false or auto",
-        [OPTION_U64] = "a whole number",   [OPTION_I64] = "a whole number",
-        [OPTION_F64] = "a number",         [OPTION_DURATION] = "a time",
-        [OPTION_SIZE] = "a size in bytes", [OPTION_ENUM] = "one of ",
-        [OPTION_STRING] = "a text",        [OPTION_LIST] = "a list separated by commas",
+        [OPTION_BOOL] = "true or false",
+        [OPTION_AUTO] = "true, false or auto",
+        [OPTION_U64] = "a whole number",
+        [OPTION_I64] = "a whole number",
+        [OPTION_F64] = "a number",
+        [OPTION_DURATION] = "a time",
+        [OPTION_SIZE] = "a size in bytes",
+        [OPTION_ENUM] = "one of ",
+        [OPTION_STRING] = "a text",
+        [OPTION_NAME] = "1 to 64 letters, digits, _ and -",
+        [OPTION_LIST] = "a list separated by commas",
     };
     int rc = buf_add_str(out, str_of(nouns[row->type]));
     if (!rc && row->type == OPTION_ENUM)

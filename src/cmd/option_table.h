@@ -21,8 +21,11 @@ enum option_type {
     OPTION_SIZE,     /* bytes inside */
     OPTION_ENUM,
     OPTION_STRING,
+    OPTION_NAME, /* of a job */
     OPTION_LIST, /* strings; the flag may be repeated, elsewhere they are separated by commas */
 };
+
+enum { OPTION_NAME_BYTES_MAX = 64 };
 
 struct option_row {
     const char *flag;

@@ -139,7 +139,8 @@ static void values_are_checked(void **state)
         time_ms = {.type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d"},
         size = {.type = OPTION_SIZE, .min = "1", .max = "1GiB"}, boolean = {.type = OPTION_BOOL},
         tri = {.type = OPTION_AUTO}, choice = {.type = OPTION_ENUM, .choices = "text|json"},
-        text = {.type = OPTION_STRING}, maybe = {.type = OPTION_STRING, .empty_ok = true};
+        text = {.type = OPTION_STRING}, maybe = {.type = OPTION_STRING, .empty_ok = true},
+        name = {.type = OPTION_NAME};
     static const struct {
         const struct option_row *row;
         struct str in;
@@ -193,6 +194,14 @@ static void values_are_checked(void **state)
         {&text, STR(""), false, 0},
         {&text, STR("a\0b"), false, 0},
         {&maybe, STR(""), true, 0},
+        {&name, STR("Az09_-"), true, 0},
+        {&name, STR(""), false, 0},
+        {&name, STR("a b"), false, 0},
+        {&name, STR("a/b"), false, 0},
+        {&name, STR("@"), false, 0},
+        {&name, STR("\xc3\xa9"), false, 0},
+        {&name, STR("0123456789012345678901234567890123456789012345678901234567890123"), true, 0},
+        {&name, STR("01234567890123456789012345678901234567890123456789012345678901234"), false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         union option_number n = {.u = 0};
