@@ -27,7 +27,8 @@ import json
 import sys
 sums = [json.loads(open(path).read())["result_summary"]["sum"] for path in sys.argv[2:]]
 expected = int(sys.argv[1])
-print(" + ".join(map(str, sums)), "=", sum(sums), "" if sum(sums) == expected else f"(not {expected}!)")
+wrong = "" if sum(sums) == expected else f", but it must be {expected}"
+print(" + ".join(map(str, sums)), "=", f"{sum(sums)}{wrong}")
 sys.exit(sum(sums) != expected)
 PYTHON
 if [ -n "$failed" ]; then

@@ -52,11 +52,11 @@ def run_page(path):
         text = file.read()
     for line, script, expected in blocks(text):
         where = f"{os.path.relpath(path, ROOT)}:{line}"
-        done = run(["bash", "-eu", "-o", "pipefail", "-c", script], cwd=root, code=None,
+        done = run(["bash", "-eu", "-o", "pipefail", "-c", "exec 2>&1\n" + script], cwd=root, code=None,
                    env={"HOME": root, "TTG": TTG})
         assert done.code == 0, f"{where}:\n{script}{done}"
         if expected is not None:
-            check_output(expected, done.out + done.err, where)
+            check_output(expected, done.out, where)
 
 
 def page_test(path):
