@@ -25,7 +25,7 @@ CFLAGS_tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 CFLAGS_coverage := -O0 -g --coverage
 CFLAGS_fuzz := $(CFLAGS_asan) -fsanitize=fuzzer-no-link
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes \
-        -Wundef -Wwrite-strings $(if $(WERROR),-Werror)
+        -Wundef -Wwrite-strings -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc
 # Tests and benchmarks also see sim/.
 $(B)/tests/%.o $(B)/bench/%.o $(B)/sim/%.o: CPPFLAGS += -I.
@@ -118,11 +118,13 @@ $(B)/tests/fuzz/%_libfuzzer: $(B)/tests/fuzz/%_fuzz.o $(B)/all.a
 
 .PHONY: unit check check-run coverage fuzz fuzz-run demo deps
 unit: $(UNIT)
+	$(Q)tools/rules
 	tools/run-tests $(UNIT)
 
 # In one profile: asan unless the command line names another.
 check: deps
-	$(Q)$(MAKE) PROFILE=$(if $(filter command%,$(origin PROFILE)),$(PROFILE),asan) WERROR=1 check-run
+	$(Q)$(MAKE) PROFILE=$(if $(filter command%,$(origin PROFILE)),$(PROFILE),asan) \
+	    WERROR=$(or $(WERROR),$(CI)) check-run
 check-run: all $(UNIT) $(REPLAY) $(TOOLS)
 	$(Q)TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(REPLAY) $(INTEGRATION)
 

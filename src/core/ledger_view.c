@@ -86,7 +86,7 @@ static struct ledger_event_kept *event_place(struct ledger *l)
         size_t more = cap ? cap * 4 : 16;
         struct ledger_event_kept *ring = mem_zalloc(more * sizeof *ring);
         if (ring) {
-            for (uint64_t seq = l->event_first; seq <= l->event_seq; seq++)
+            for (uint64_t seq = l->event_first; cap > 0 && seq <= l->event_seq; seq++)
                 ring[seq % more] = l->events[seq % cap];
             mem_free(l->events);
             l->events = ring;
@@ -266,8 +266,9 @@ bool ledger_chunk_reason(const struct ledger *l, uint64_t chunk, size_t i,
     if (i >= count)
         return false;
     const struct ledger_reason_kept *r = c->reasons;
-    for (size_t skip = count - 1 - i; skip > 0; skip--)
+    for (size_t skip = count - 1 - i; r && skip > 0; skip--)
         r = r->older;
+    ensure(r);
     *ret_reason = (struct ledger_reason){r->at_ms, r->attempt, ledger_name_str(r->worker),
                                          str_make(r->bytes, r->len)};
     return true;

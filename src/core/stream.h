@@ -178,7 +178,7 @@ struct stream_pending *stream_pending_from(const struct stream_group *g,
                                            const struct stream_consumer *consumer,
                                            struct stream_id id);
 /* In the same order; NULL at the end. */
-struct stream_pending *stream_pending_next(const struct stream_pending *p, bool of_consumer);
+struct stream_pending *stream_pending_next(const struct stream_pending *p, bool in_consumer);
 /* To another consumer of the same group (or the same one): time and count are set. */
 void stream_pending_move(struct stream_pending *p, struct stream_consumer *to, uint64_t now_ms,
                          uint64_t deliveries);

@@ -40,7 +40,7 @@ static size_t u64_bytes(uint64_t value)
 static uint64_t zigzag(uint64_t difference)
 {
     int64_t v = (int64_t)difference;
-    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
 }
 
 static uint64_t unzigzag(uint64_t z)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* xgroup - XGROUP: groups and consumers come and go. */
+#include "base/ensure.h"
 #include "base/err.h"
 #include "core/parts.h"
 #include "core/xcmd.h"
@@ -96,6 +97,7 @@ static void setid(struct core_call *call, struct group_args *a)
     struct stream_id id;
     if (!arg_unguarded(call, a->s) || !parse_start(call, a->s, false, &id))
         return;
+    ensure(a->g);
     a->g->last_id = id;
     a->g->entries_read = a->entries_read;
     call->changed = true;

@@ -78,7 +78,7 @@ static void reply_name(struct reply *r, const char *name)
 {
     char lower[64];
     size_t len = 0;
-    for (; name[len] && len < sizeof(lower); len++) {
+    for (; len < sizeof lower && name[len]; len++) {
         char c = name[len];
         lower[len] = (char)(c == ' ' ? '|' : c >= 'A' && c <= 'Z' ? c | 32 : c);
     }

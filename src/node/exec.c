@@ -162,8 +162,7 @@ static enum exec_result run_core(struct client *c, struct node_entry *e, size_t 
             return EXEC_DONE;
         }
     }
-    if (may_block)
-        buf_init(&resume, RESUME_BYTES_MAX);
+    buf_init(&resume, RESUME_BYTES_MAX);
     struct core_call call = {
         .now_ms = n->now_ms,
         .client = c->id,

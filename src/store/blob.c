@@ -45,6 +45,7 @@ static struct blob_file *blob_find(struct store *s, uint64_t number)
 
 static int blob_file_new(struct store *s)
 {
+    ensure(s->blobs || s->blob_count == 0);
     uint64_t number = s->blob_count ? s->blobs[s->blob_count - 1].number + 1 : 1;
     char name[STORE_NAME_BYTES], sector[SECTOR_BYTES];
     file_name_write(name, FILE_BLOB, number);
@@ -85,7 +86,6 @@ int store_blob_write(void *ctx, struct str bytes, struct blob_ref *ret_ref)
         int rc = blob_file_new(s);
         if (rc)
             return rc;
-        f = &s->blobs[s->blob_count - 1];
         blobs_drop(s);
         f = &s->blobs[s->blob_count - 1];
     }

@@ -318,6 +318,7 @@ static bool number_read(struct str s, uint64_t *ret_number)
 
 enum file_kind file_name_read(const char *name, uint64_t *ret_number)
 {
+    ensure(name);
     struct str s = str_of(name);
     if (str_eq(s, STR(SEGMENT_TMP_NAME)) || str_eq(s, STR(SNAPSHOT_TMP_NAME)))
         return FILE_LEFTOVER;

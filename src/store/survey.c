@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/survey.h"
 
+#include "base/ensure.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
@@ -179,6 +180,7 @@ static int survey_segment(struct survey *sv, uint64_t number, bool newest, struc
         damage_set(&sv->damage, FILE_SEGMENT, number, 0, position,
                    "the segment begins before the one in front of it");
     } else {
+        ensure(sv->segments);
         sv->segments[sv->segment_count++] = (struct segment){number, head.first, head.capacity};
     }
     return 0;
