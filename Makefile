@@ -116,6 +116,10 @@ $(B)/tests/fuzz/%_libfuzzer: $(B)/tests/fuzz/%_fuzz.o $(B)/all.a
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
+$(B)/bench/%: $(B)/bench/%.o $(B)/all.a
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 .PHONY: unit check check-run coverage fuzz fuzz-run demo deps
 unit: $(UNIT)
 	$(Q)tools/rules

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The least that a command costs: posix_spawn and wait, WIDTH at a time, nothing else.
+ *
+ *     build/release/bench/spawn WIDTH COUNT CMD...      prints microseconds a command */
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void start(char **argv)
+{
+    pid_t pid;
+    if (posix_spawn(&pid, argv[0], NULL, NULL, argv, environ) != 0) {
+        perror(argv[0]);
+        exit(1);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 4) {
+        fprintf(stderr, "usage: spawn WIDTH COUNT CMD...\n");
+        return 2;
+    }
+    int width = atoi(argv[1]), count = atoi(argv[2]), started = 0, ended = 0;
+    double from = seconds();
+    while (started < width && started < count) {
+        start(argv + 3);
+        started++;
+    }
+    while (ended < started) {
+        if (wait(NULL) < 0)
+            return 1;
+        ended++;
+        if (started < count) {
+            start(argv + 3);
+            started++;
+        }
+    }
+    printf("%.3f\n", (seconds() - from) / count * 1e6);
+    return 0;
+}
