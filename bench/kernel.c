@@ -6,13 +6,15 @@
  *     build/release/bench/kernel WIDTH COUNT coproc CMD...
  *     build/release/bench/kernel WIDTH COUNT plugin LIB.so
  *
- * Each chunk is one parameter. Prints microseconds a chunk. */
-#include "io/loop.h"
+ * Each chunk is one parameter. Prints microseconds a chunk, and how many of them this program
+ * itself was on a processor. */
 #include "worker/kernel.h"
+#include "io/loop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static struct loop *loop;
 static struct kernel *kernel;
@@ -84,7 +86,12 @@ int main(int argc, char **argv)
         feed(slot);
     if (ended < count)
         loop_run(loop);
-    printf("%.3f\n", (double)(loop_now_update(loop) - from_ns) / (double)count / 1e3);
+    double wall_us = (double)(loop_now_update(loop) - from_ns) / 1e3;
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    double own_us = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 +
+                    (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    printf("%.3f %.3f\n", wall_us / (double)count, own_us / (double)count);
     kernel_close(kernel);
     loop_close(loop);
     return 0;
