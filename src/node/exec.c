@@ -218,11 +218,12 @@ static enum exec_result run_entry(struct client *c, struct node_entry *e, size_t
     struct node *n = c->node;
     size_t from = buf_len(&c->conn.out);
     struct reply r = client_reply(c);
-    bool mute = c->mute || c->skip_reply;
+    bool mute = c->mute || c->skip_reply, skipped = c->skip_reply;
     uint64_t began_ns = n->clock->mono_ns(n->clock);
     if (e->own) {
         c->skip_reply = false;
         e->own->run(c, argc, argv, &r);
+        mute = c->mute || skipped; /* CLIENT REPLY ON is answered */
         if (!c->dead)
             client_mark(c, e->own->flags & NODE_OBSERVES ? store_last_position(n->store) : 0);
     } else if (run_core(c, e, argc, argv, &r) == EXEC_STALLED) {

@@ -375,6 +375,7 @@ static int service_open(struct node *n, struct err *err)
         rc = http_open(n, n->options.http, err);
     if (rc)
         return rc;
+    n->serving = true;
     loop_hook_start(&n->turn, n->loop, on_turn);
     loop_signal_start(&n->sigterm, n->loop, SIGTERM, on_stop_signal);
     loop_signal_start(&n->sigint, n->loop, SIGINT, on_stop_signal);
@@ -441,11 +442,23 @@ int node_run(struct node *n, struct err *err)
     return rc ? err_set(err, rc, "the event loop failed") : 0;
 }
 
+static void state_close(struct node *n)
+{
+    struct err err;
+    store_writer_stop(n->writer);
+    if (n->writer && !n->failed_rc && store_flush(n->store, &err))
+        log_error("log.flush_failed", kv_str("reason", err.text));
+    if (n->core)
+        core_free(n->core);
+    if (n->store)
+        store_close(n->store);
+    disk_free(n->disk);
+}
+
 void node_close(struct node *n)
 {
     if (!n)
         return;
-    struct err err;
     http_close(n->http);
     list_each(it, &n->clients) client_close(container_of(it, struct client, link));
     client_bury(n);
@@ -454,21 +467,18 @@ void node_close(struct node *n)
         listener_close(&n->listeners[i]);
     snapshot_close(n);
     loop_poll_stop(&n->writer_poll);
-    store_writer_stop(n->writer);
-    if (n->writer && !n->failed_rc && store_flush(n->store, &err))
-        log_error("log.flush_failed", kv_str("reason", err.text));
-    loop_hook_stop(&n->turn);
-    loop_signal_stop(&n->sigterm);
-    loop_signal_stop(&n->sigint);
-    loop_signal_stop(&n->sighup);
+    if (n->serving) {
+        loop_hook_stop(&n->turn);
+        loop_signal_stop(&n->sigterm);
+        loop_signal_stop(&n->sigint);
+        loop_signal_stop(&n->sighup);
+    }
     loop_timer_stop(&n->due_timer);
     loop_timer_stop(&n->full_timer);
     loop_timer_stop(&n->drain_timer);
     park_done(n);
     exec_done(n);
-    core_free(n->core);
-    store_close(n->store);
-    disk_free(n->disk);
+    state_close(n);
     tls_free(n->tls);
     resp_request_done(&n->request);
     buf_done(&n->record);

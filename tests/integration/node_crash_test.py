@@ -1,0 +1,187 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the node acknowledged survives: kill -9 under load, a full disk.
+
+SOAK=1 runs the full number of rounds. SEED repeats the choice of moments."""
+import os
+import random
+import re
+import socket
+import subprocess
+import threading
+import time
+
+from harness import main, skip, temp_dir, test, wait_until
+from noderig import Closed, Error, Node, Raw, error_of
+
+ROUNDS = 200 if os.environ.get("SOAK") else 15
+SEED = int(os.environ.get("SEED") or random.randrange(1 << 30))
+WRITERS = 4
+
+
+class Writer(threading.Thread):
+    """Writes numbered entries, several in flight, and remembers which were acknowledged.
+
+    Each number goes into the stream of the writer; each tenth one by a transaction into a second
+    stream too, so that a transaction that was torn shows."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+        self.next = 0          # never used again once it was sent
+        self.acked = set()
+        self.maybe = set()     # sent, and then the node died
+        self.where = None
+
+    def restart(self, where):
+        again = Writer(self.number)
+        again.next, again.acked, again.maybe, again.where = self.next, self.acked, self.maybe, where
+        return again
+
+    def run(self):
+        flight = []
+        try:
+            c = Raw(self.where, timeout=20)
+            while True:
+                while len(flight) < 16:
+                    n, self.next = self.next, self.next + 1
+                    flight.append(n)
+                    if n % 10:
+                        c.command("XADD", f"w{self.number}", "*", "n", n)
+                    else:
+                        c.command("MULTI").command("XADD", f"w{self.number}", "*", "n", n)
+                        c.command("XADD", f"pair{self.number}", "*", "n", n).command("EXEC")
+                n = flight[0]
+                for _ in range(1 if n % 10 else 4):
+                    c.read()
+                self.acked.add(n)
+                flight.pop(0)
+        except (Closed, OSError):
+            self.maybe.update(flight)
+
+
+def numbers(c, key):
+    entries, start = [], "-"
+    while True:
+        part = c("XRANGE", key, start, "+", "COUNT", 5000)
+        entries += [int(fields[1]) for _, fields in part]
+        if len(part) < 5000:
+            return entries
+        start = "(" + part[-1][0].decode()
+
+
+def verify(c, writers, round_number):
+    for w in writers:
+        found = numbers(c, f"w{w.number}")
+        there = set(found)
+        what = f"seed {SEED} round {round_number} writer {w.number}"
+        assert len(there) == len(found), f"{what}: entries appear twice"
+        lost = w.acked - there
+        assert not lost, f"{what}: acknowledged and lost: {sorted(lost)[:10]}"
+        strange = there - w.acked - w.maybe
+        assert not strange, f"{what}: never sent: {sorted(strange)[:10]}"
+        pairs = numbers(c, f"pair{w.number}")
+        assert set(pairs) == {n for n in there if n % 10 == 0}, f"{what}: a torn transaction"
+        assert found == sorted(found), f"{what}: out of order"
+        w.maybe -= there  # what is there stays there
+        w.acked |= there
+
+
+@test
+def nothing_acknowledged_is_lost_by_kill_9():
+    rng = random.Random(SEED)
+    print(f"# seed {SEED}, {ROUNDS} rounds")
+    options = ["--snapshot-log", "300KiB"]
+    node = Node(*options)
+    writers = [Writer(i) for i in range(WRITERS)]
+    snapshots = 0
+    for i in range(ROUNDS):
+        writers = [w.restart(node.unix) for w in writers]
+        for w in writers:
+            w.start()
+        time.sleep(rng.uniform(0.01, 0.25))  # the moment of the kill, not a wait
+        node.kill()
+        for w in writers:
+            w.join()
+        node = node.again(*options)
+        snapshots += bool(re.search(r"recovered .*snapshot=[1-9]", node.process.err()))
+        if i % 10 == 9 or i == ROUNDS - 1 or ROUNDS <= 15:
+            verify(node.raw(timeout=60), writers, i)
+    acked = sum(len(w.acked) for w in writers)
+    print(f"# {acked} acknowledged writes survived {ROUNDS} kills, {snapshots} starts used a snapshot")
+    assert acked > ROUNDS * 10
+    assert int(node.info("boot")) == ROUNDS + 1
+
+
+@test
+def a_second_snapshot_survives_a_kill_while_writing_it():
+    node = Node("--snapshot-log", "1GiB")
+    c = node.raw()
+    for i in range(40):
+        c("XADD", "s", "*", "f", "x" * 200000)
+    digest = c("DEBUG", "DIGEST")
+    for _ in range(4):
+        node.raw()("BGSAVE")
+        node.kill()  # the snapshot's process dies with it
+        node = node.again("--snapshot-log", "1GiB")
+        assert node.raw()("DEBUG", "DIGEST") == digest
+    assert node.raw()("BGSAVE").startswith("Background")
+    wait_until(lambda: int(node.info("snapshots")) > 0, what="a snapshot")
+    node.kill()
+    assert node.again().raw()("DEBUG", "DIGEST") == digest
+
+
+@test
+def a_full_disk_refuses_writes_and_recovers():
+    mount = temp_dir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", mount],
+                          capture_output=True, check=False)
+    if done.returncode:
+        skip("mounting a small tmpfs is not permitted: " + done.stderr.decode().strip())
+    try:
+        full_disk(mount)
+    finally:
+        subprocess.run(["umount", "-l", mount], check=False)
+
+
+def full_disk(mount):
+    node = Node(data=mount + "/data")
+    c = node.raw()
+    written = 0
+    ballast = mount + "/ballast"
+    with open(ballast, "wb") as file:
+        try:
+            while True:
+                file.write(b"x" * (1 << 20))
+                file.flush()
+        except OSError:
+            pass
+    message = None
+    while message is None and written < 30000:
+        try:
+            c("XADD", "s", "*", "f", "x" * 10000)
+            written += 1
+        except Error as error:
+            message = str(error)
+    assert message and message.startswith("MISCONF") and "disk is full" in message, message
+    assert c("XLEN", "s") == written and c("PING") == "PONG"
+    big = "x" * 10000  # what is small enough for the room that is left may go on
+    assert "disk is full" in error_of(c, "SET", "k", big)
+    c("MULTI"), c("SET", "k", big)
+    assert "disk is full" in error_of(c, "EXEC")
+    os.unlink(ballast)
+
+    def writable():
+        try:
+            return c("SET", "k", big) == "OK"
+        except Error:
+            return False
+    wait_until(writable, what="writing again")
+    digest = c("DEBUG", "DIGEST")
+    node.kill()
+    again = node.again()
+    assert again.raw()("DEBUG", "DIGEST") == digest and again.raw()("XLEN", "s") == written
+    again.kill()
+
+
+main()
