@@ -8,7 +8,7 @@
 #include <pthread.h>
 
 /* The order is that of the sections in a snapshot. */
-static const struct core_part *const parts[] = {&keys_part, &streams_part, &small_part};
+static const struct core_part *const parts[] = {&keys_part, &streams_part, &small_part, &jobs_part};
 enum { PARTS = sizeof parts / sizeof *parts };
 _Static_assert((int)PARTS <= (int)CORE_PARTS_MAX, "more room for parts");
 

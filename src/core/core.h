@@ -39,6 +39,7 @@ enum core_flags {
     CORE_READ = 2,     /* never changes it */
     CORE_BLOCKING = 4, /* may answer CORE_BLOCK */
     CORE_EARLY = 8,    /* the answer may leave before the record is on disk (a take) */
+    CORE_WORKER = 16,  /* argv[1..3] are job, worker and incarnation: a sign of life of it */
 };
 
 struct core_call {
@@ -91,6 +92,16 @@ uint64_t core_boot(struct core *c, uint64_t now_ms);
  */
 uint64_t core_next_ms(const struct core *c);
 void core_tick(struct core *c, uint64_t now_ms);
+
+/* The living workers of all jobs, for whoever watches whether they are alive. `client` is the
+ * connection that joined last, 0 when that was before the start of the node. Plain Redis consumers
+ * are not among them: their leases expire by themselves. */
+struct core_worker {
+    struct str job, name;
+    uint64_t incarnation, client;
+};
+void core_each_worker(const struct core *c, void (*fn)(void *ctx, const struct core_worker *w),
+                      void *ctx);
 
 /* The whole state to bytes and back. `core_load` fills an empty core; TTG_ECORRUPT on bytes that
  * no core has written. Saving runs in a forked child and must not change the state. */

@@ -187,6 +187,10 @@ struct ledger_worker_info {
 };
 void ledger_worker_info(const struct ledger_worker *w, struct ledger_worker_info *ret_info);
 
+/* A place for whoever mirrors the ledger to keep its own object of that worker; not saved. */
+void ledger_worker_set_owner(struct ledger_worker *w, void *owner);
+void *ledger_worker_owner(const struct ledger_worker *w);
+
 /* Leaves in order: leases return without charge. The number of them. */
 uint64_t ledger_leave(struct ledger *l, struct ledger_worker *w, uint64_t now_ms);
 /* Is lost: the `slots` oldest leases are charged one attempt. The number of leases reclaimed. */
@@ -230,6 +234,11 @@ bool ledger_release(struct ledger *l, uint64_t chunk, uint64_t epoch, uint64_t n
 /* A foreign consumer drops its lease (XACK without result): ready again, charged. */
 bool ledger_release_foreign(struct ledger *l, struct str name, uint64_t chunk, uint64_t now_ms);
 
+/* All that a worker has. */
+uint64_t ledger_release_all(struct ledger *l, struct ledger_worker *w, uint64_t now_ms);
+
+/* The chunk that a take would give out first of those that came back; false: none, or not now. */
+bool ledger_ready_first(const struct ledger *l, uint64_t *ret_chunk);
 bool ledger_holds(const struct ledger *l, uint64_t chunk, uint64_t epoch);
 
 /* Dead letters: back into the window with fresh attempts, or closed for good (the job then counts

@@ -353,6 +353,28 @@ bool ledger_release(struct ledger *l, uint64_t chunk, uint64_t epoch, uint64_t n
     return true;
 }
 
+uint64_t ledger_release_all(struct ledger *l, struct ledger_worker *w, uint64_t now_ms)
+{
+    uint64_t count = w->held;
+    list_each(it, &w->leases)
+    {
+        struct ledger_chunk *c = container_of(it, struct ledger_chunk, link);
+        c->epoch = 0;
+        ledger_chunk_return(l, c, false, false, STR(""), now_ms);
+    }
+    ledger_settle(l, now_ms);
+    return count;
+}
+
+bool ledger_ready_first(const struct ledger *l, uint64_t *ret_chunk)
+{
+    struct list *first = list_first(&l->ready);
+    if (!first || l->state != LEDGER_RUNNING)
+        return false;
+    *ret_chunk = container_of(first, struct ledger_chunk, link)->index;
+    return true;
+}
+
 bool ledger_release_foreign(struct ledger *l, struct str name, uint64_t chunk, uint64_t now_ms)
 {
     struct ledger_chunk *c = ledger_chunk_find(l, chunk);

@@ -60,6 +60,16 @@ void ledger_worker_info(const struct ledger_worker *w, struct ledger_worker_info
     };
 }
 
+void ledger_worker_set_owner(struct ledger_worker *w, void *owner)
+{
+    w->owner = owner;
+}
+
+void *ledger_worker_owner(const struct ledger_worker *w)
+{
+    return w->owner;
+}
+
 struct ledger_worker *ledger_worker_new(struct str name, uint32_t recent)
 {
     struct ledger_worker *w = mem_zalloc(sizeof *w);

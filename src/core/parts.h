@@ -8,10 +8,12 @@
 extern const struct core_part keys_part;    /* keyspace and generic commands */
 extern const struct core_part streams_part; /* X commands */
 extern const struct core_part small_part;   /* strings, lists, sets, hashes */
+extern const struct core_part jobs_part;    /* the job ledger and TTG commands */
 
 extern const struct core_command stream_commands[];
 extern const struct core_command small_commands[];
 extern const struct core_command key_commands[];
+extern const struct core_command job_commands[];
 
 bool core_arity_fits(const struct core_command *row, size_t argc);
 

@@ -31,6 +31,11 @@ static void header(struct reply *r, char type, int64_t number)
     buf_grew(r->out, n);
 }
 
+void reply_raw(struct reply *r, struct str encoded)
+{
+    add(r, encoded.ptr, encoded.len);
+}
+
 void reply_status(struct reply *r, const char *text)
 {
     add(r, "+", 1);

@@ -21,6 +21,7 @@ void reply_status(struct reply *r, const char *text); /* +OK */
 void reply_error(struct reply *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void reply_int(struct reply *r, int64_t value);
 void reply_str(struct reply *r, struct str s);
+void reply_raw(struct reply *r, struct str encoded); /* made by another reply of the same kind */
 void reply_text(struct reply *r, const char *text);
 void reply_double(struct reply *r, double value); /* RESP2: a string */
 void reply_bool(struct reply *r, bool value);     /* RESP2: 0 or 1 */

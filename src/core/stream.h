@@ -87,6 +87,10 @@ struct stream_hooks {
      * has dealt with it, nothing is added and the client is told `id`. */
     bool (*on_add)(void *ctx, struct stream *s, struct stream_id id, const struct str *fields,
                    size_t pairs, uint64_t now_ms);
+    /* XREADGROUP asks for new entries: one that was delivered before and has to be delivered again,
+     * before those behind the group's last id. False: none. It is delivered next, with on_deliver.
+     */
+    bool (*on_read)(void *ctx, const struct stream_group *g, struct stream_id *ret_id);
 };
 
 struct stream_block;

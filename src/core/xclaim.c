@@ -33,8 +33,11 @@ static void forget(struct claim *cl, struct stream_pending *p)
     cl->call->changed = true;
 }
 
+/* What a guardian holds for somebody whose life it watches is never idle. */
 static bool idle_enough(const struct claim *cl, const struct stream_pending *p)
 {
+    if (p->owner)
+        return false;
     return !cl->idle_ms_min || pending_idle_ms(p, cl->call->now_ms) >= cl->idle_ms_min;
 }
 

@@ -133,7 +133,7 @@ static void delete_consumer(struct core_call *call, struct group_args *a)
 {
     struct stream_consumer *consumer = stream_consumer_find(a->g, call->argv[4]);
     int64_t pending = consumer ? (int64_t)consumer->pending.count : 0;
-    if (pending > 0 && !arg_unguarded(call, a->s))
+    if ((pending > 0 || (consumer && consumer->owner)) && !arg_unguarded(call, a->s))
         return;
     if (consumer) {
         stream_consumer_remove(consumer);

@@ -177,6 +177,14 @@ static bool resolve(struct core *c, struct core_call *call, struct read *r)
     return true;
 }
 
+/* What the stream's guardian wants delivered again. */
+static bool has_returned(const struct read *r, const struct source *from, struct stream_id *ret_id)
+{
+    const struct stream *s = from->s;
+    return from->fresh && !r->noack && s->hooks && s->hooks->on_read &&
+           s->hooks->on_read(s->hooks_ctx, from->g, ret_id);
+}
+
 /* Whether there is something to say about this source now. */
 static bool has_news(const struct read *r, struct source *from)
 {
@@ -184,8 +192,11 @@ static bool has_news(const struct read *r, struct source *from)
         return false;
     if (r->in_group && !from->fresh)
         return true; /* history: even an empty one */
+    struct stream_id id;
     if (from->fresh)
         from->after = from->g->last_id;
+    if (has_returned(r, from, &id))
+        return true;
     return from->s->length > 0 && stream_id_cmp(stream_last_live(from->s), from->after) > 0;
 }
 
@@ -221,15 +232,36 @@ static void serve_history(struct core_call *call, const struct read *r, const st
     reply_close(call->reply, mark, count);
 }
 
+/* Entries that came back to the guardian, before what is new. How many. */
+static size_t serve_returned(struct core_call *call, const struct read *r,
+                             const struct source *from, struct stream_consumer *consumer)
+{
+    struct stream *s = from->s;
+    struct stream_id id, before = STREAM_ID_MIN;
+    size_t count = 0;
+    while ((!r->count || count < (uint64_t)r->count) && has_returned(r, from, &id)) {
+        if (stream_id_cmp(id, before) == 0 || !stream_has(s, id))
+            break; /* the guardian does not give it to this consumer */
+        struct stream_pending *p = stream_deliver(consumer, id, call->now_ms);
+        if (!p)
+            break;
+        reply_one(call->reply, s, id);
+        count++;
+        s->hooks->on_deliver(s->hooks_ctx, s, p, id, call->now_ms);
+        before = id;
+    }
+    return count;
+}
+
 /* New entries for a consumer. */
 static void serve_fresh(struct core_call *call, const struct read *r, const struct source *from,
                         struct stream_consumer *consumer)
 {
     struct stream *s = from->s;
-    struct stream_id start = from->after;
     struct stream_iter it;
     struct stream_entry e;
-    size_t mark = reply_open(call->reply), count = 0;
+    size_t mark = reply_open(call->reply), count = serve_returned(call, r, from, consumer);
+    struct stream_id start = from->g->last_id;
     stream_id_next(&start);
     stream_iter_open(&it, s, start, STREAM_ID_MAX, false);
     while ((!r->count || count < (uint64_t)r->count) && stream_iter_next(&it, &e)) {
