@@ -147,6 +147,8 @@ int buf_add_json(struct buf *b, struct str s)
     size_t before = buf_len(b);
     int rc = buf_add_char(b, '"');
     size_t from = 0, i = 0;
+    if (s.len == 0)
+        s.ptr = ""; /* NULL + 0 is undefined, says the standard */
     while (!rc && i < s.len) {
         unsigned char c = (unsigned char)s.ptr[i];
         size_t n = c < 0x80 ? 1 : str_utf8_len(str_make(s.ptr + i, s.len - i));

@@ -66,16 +66,14 @@ static int read_line(const struct line *l, config_on_setting *on_setting, void *
     return on_setting(ctx, l->number, key, trim(value));
 }
 
-int config_file_read(const char *path, struct buf *text, config_on_setting *on_setting, void *ctx,
-                     struct err *err)
+int config_file_parse(const char *path, struct buf *text, config_on_setting *on_setting, void *ctx,
+                      struct err *err)
 {
-    int rc = file_read(path, text, err);
-    if (rc)
-        return rc;
     if (!buf_cstr(text))
         return err_set(err, TTG_ENOMEM, "out of memory");
     struct line l = {path, 1, buf_ptr(text)};
     char *end = l.at + buf_len(text);
+    int rc = 0;
     for (; l.at < end && !rc; l.number++) {
         char *newline = memchr(l.at, '\n', (size_t)(end - l.at));
         char *line_end = newline ? newline : end;
@@ -86,4 +84,11 @@ int config_file_read(const char *path, struct buf *text, config_on_setting *on_s
         l.at = line_end + 1;
     }
     return rc;
+}
+
+int config_file_read(const char *path, struct buf *text, config_on_setting *on_setting, void *ctx,
+                     struct err *err)
+{
+    int rc = file_read(path, text, err);
+    return rc ? rc : config_file_parse(path, text, on_setting, ctx, err);
 }

@@ -11,8 +11,12 @@
 /* Called for each line that says something; what is not 0 ends the reading and is returned. */
 typedef int config_on_setting(void *ctx, unsigned line, const char *key, const char *value);
 
-/* `text` keeps the file: keys and values are views into it. TTG_ENOENT when there is no such file,
+/* Reads `text`, which is changed: keys and values are views into it. `path` is for the messages.
  * TTG_EUSAGE with path and line when one is wrong. */
+int config_file_parse(const char *path, struct buf *text, config_on_setting *on_setting, void *ctx,
+                      struct err *err);
+
+/* Fills `text` from the file first. TTG_ENOENT when there is no such file. */
 int config_file_read(const char *path, struct buf *text, config_on_setting *on_setting, void *ctx,
                      struct err *err);
 

@@ -10,6 +10,9 @@ static int choose(struct kernel_config *c, const struct command_run *r, struct e
                        "--plugin and a command exclude each other; --plugin-arg is for the plugin");
     if (coproc && !command)
         return err_set(err, TTG_EUSAGE, "--coproc needs a command: --coproc -- CMD...");
+    if ((plugin || command) && r->options->slots[OPT_SIMULATE_MS].source == OPTION_FROM_FLAG)
+        return err_set(err, TTG_EUSAGE, "--simulate-ms and %s exclude each other",
+                       plugin ? "--plugin" : "a command");
     if (option_given(r->options, OPT_PLUGIN_ARG) && !plugin)
         return err_set(err, TTG_EUSAGE, "--plugin-arg needs --plugin");
     c->type = plugin    ? KERNEL_PLUGIN

@@ -98,10 +98,16 @@ static int needs_value(enum option_id id, struct err *err)
     return TTG_EUSAGE;
 }
 
+/* What a message shows of a value. */
+static const char *shown(enum option_id id, const char *text)
+{
+    return option_rows[id].secret && *text ? "***" : text;
+}
+
 static int set_flag(struct options *o, enum option_id id, const char *text, struct err *err)
 {
     char where[160];
-    snprintf(where, sizeof where, "--%s %s", option_rows[id].flag, text);
+    snprintf(where, sizeof where, "--%s %s", option_rows[id].flag, shown(id, text));
     return set_value(o, id, OPTION_FROM_FLAG, text, where, err);
 }
 
@@ -198,7 +204,7 @@ static int set_from_variable(struct options *o, const struct options_input *in, 
         if (!text)
             continue;
         char where[160];
-        snprintf(where, sizeof where, "%s=%s", names[i], text);
+        snprintf(where, sizeof where, "%s=%s", names[i], shown(id, text));
         o->slots[id].variable = names[i];
         return set_value(o, id, OPTION_FROM_VARIABLE, text, where, err);
     }
@@ -225,7 +231,8 @@ static int on_setting(void *ctx, unsigned line, const char *key, const char *val
                        key, s.best ? "; did you mean '" : "", s.best ? s.best : "",
                        s.best ? "'?" : "");
     }
-    snprintf(where, sizeof where, "%s:%u: %s = %s", o->file_path, line, key, value);
+    snprintf(where, sizeof where, "%s:%u: %s = %s", o->file_path, line, key,
+             shown(option_by_key(str_of(key), IN_ALL), value));
     for (unsigned c = 0; c < CMD_COUNT; c++) {
         enum option_id id = option_by_key(str_of(key), 1u << c);
         if (id == OPT_COUNT)

@@ -64,6 +64,7 @@ def odd_sizes_are_right_or_refused():
     worker(TOTAL_PARAMETERS=MAX + 1, code=2, err=f"TOTAL_PARAMETERS={MAX + 1} is out of range")
     worker("--coproc", code=2, err="--coproc needs a command")
     worker("--plugin", "x.so", "--", "cat", code=2, err="exclude each other")
+    worker("--simulate-ms", "1", "--", "cat", code=2, err="exclude each other")
     worker("--plugin-arg", "x", code=2, err="--plugin-arg needs --plugin")
 
 
