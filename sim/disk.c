@@ -34,7 +34,7 @@ struct sim_entry {
 };
 
 struct sim_dir {
-    struct sim_entry at[SIM_FILES_MAX];
+    struct sim_entry *at;
     size_t count;
 };
 
@@ -99,6 +99,25 @@ static void file_clear(struct sim_file *f)
     *f = (struct sim_file){0};
 }
 
+static void dir_copy(struct sim_dir *to, const struct sim_dir *from)
+{
+    struct sim_entry *at = realloc(to->at, (from->count + 1) * sizeof *at);
+    if (!at)
+        abort();
+    if (from->count > 0)
+        memcpy(at, from->at, from->count * sizeof *at);
+    *to = (struct sim_dir){at, from->count};
+}
+
+static struct sim_entry *dir_add(struct sim_dir *dir)
+{
+    struct sim_entry *at = realloc(dir->at, (dir->count + 1) * sizeof *at);
+    if (!at)
+        abort();
+    dir->at = at;
+    return &at[dir->count++];
+}
+
 static struct sim_entry *dir_find(struct sim_dir *dir, const char *name)
 {
     for (size_t i = 0; i < dir->count; i++)
@@ -138,7 +157,8 @@ static void dir_changed(struct sim_disk *d)
     struct sim_dir *past = realloc(d->past, (d->past_count + 1) * sizeof *past);
     ensure(past);
     d->past = past;
-    d->past[d->past_count++] = d->now;
+    past[d->past_count] = (struct sim_dir){0};
+    dir_copy(&past[d->past_count++], &d->now);
 }
 
 /* Counts a step. A result other than 0: the call fails with it; *ret_crash: after doing a part. */
@@ -196,17 +216,19 @@ static int create(struct sim_disk *d, const char *name, int *ret_file)
         struct sim_file *f = &d->files[entry->file];
         f->now_len = 0;
         *ret_file = entry->file;
-        memset(f->now, 0, f->now_cap);
-        memset(f->dirty, 1, f->now_cap / SIM_SECTOR);
+        if (f->now_cap > 0) {
+            memset(f->now, 0, f->now_cap);
+            memset(f->dirty, 1, f->now_cap / SIM_SECTOR);
+        }
         return 0;
     }
     int free_at = 0;
     while (free_at < SIM_FILES_MAX && d->files[free_at].used)
         free_at++;
-    ensure(free_at < SIM_FILES_MAX && d->now.count < SIM_FILES_MAX);
+    ensure(free_at < SIM_FILES_MAX);
     ensure(strlen(name) < SIM_NAME_MAX);
     d->files[free_at] = (struct sim_file){.used = true};
-    entry = &d->now.at[d->now.count++];
+    entry = dir_add(&d->now);
     strcpy(entry->name, name);
     entry->file = free_at;
     dir_changed(d);
@@ -467,17 +489,26 @@ static int sim_list(struct disk *disk, int (*each)(void *ctx, const char *name),
     struct sim_disk *d = sim_of(disk);
     if (d->crashed)
         return TTG_EIO;
-    struct sim_dir copy = d->now;
+    struct sim_dir copy = {0};
+    dir_copy(&copy, &d->now);
     int rc = 0;
     for (size_t i = 0; i < copy.count && !rc; i++)
         rc = each(ctx, copy.at[i].name);
+    free(copy.at);
     return rc;
+}
+
+static void past_clear(struct sim_disk *d, size_t from)
+{
+    for (size_t i = from; i < d->past_count; i++)
+        free(d->past[i].at);
+    d->past_count = from;
 }
 
 static void dir_is_safe(struct sim_disk *d)
 {
-    d->past[0] = d->now;
-    d->past_count = 1;
+    past_clear(d, 1);
+    dir_copy(&d->past[0], &d->now);
     sweep(d);
 }
 
@@ -545,7 +576,9 @@ void sim_disk_free(struct sim_disk *d)
         return;
     for (int i = 0; i < SIM_FILES_MAX; i++)
         file_clear(&d->files[i]);
+    past_clear(d, 0);
     free(d->past);
+    free(d->now.at);
     free(d);
 }
 
@@ -606,7 +639,7 @@ void sim_disk_crash(struct sim_disk *d)
     size_t kept = (size_t)prng_below(&d->random, d->past_count);
     if (d->faults.keep_all || d->faults.keep_none)
         kept = d->faults.keep_all ? d->past_count - 1 : 0;
-    d->now = d->past[kept];
+    dir_copy(&d->now, &d->past[kept]);
     for (int i = 0; i < SIM_FILES_MAX; i++)
         if (d->files[i].used)
             file_crash(d, &d->files[i]);

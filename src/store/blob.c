@@ -179,7 +179,8 @@ int blobs_sync(struct store_snapshot *w)
     for (size_t i = 0; i < s->blob_count && !rc; i++)
         if (s->blobs[i].syncing)
             rc = s->disk->ops->sync(s->disk, s->blobs[i].file);
-    return rc;
+    /* Final for the store, whatever the reason: a later sync would not know of the lost bytes. */
+    return rc ? TTG_EIO : 0;
 }
 
 int blobs_pack(const struct store *s, struct buf *out)

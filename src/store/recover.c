@@ -106,10 +106,14 @@ static int store_begin(struct store *s, struct err *e)
         rc = survey_open(sv, s->disk, e);
     else
         err_set(e, rc, "cannot read directory %s: %s", s->disk->path, err_text(rc));
-    if (!rc && sv->damage.is)
-        rc = damage_error(&sv->damage, s->disk, e);
     if (!rc)
         rc = blobs_check(s->disk, sv->blob_table, e);
+    /* Where something is wrong already, be sure that the start will work before changing a file. */
+    struct walk w = {.from = sv->base + 1};
+    if (!rc && (sv->ends.is || sv->snapshots_bad > 0))
+        rc = survey_walk(sv, &w, e);
+    if (!rc && w.damage.is)
+        rc = damage_error(&w.damage, s->disk, e);
     if (rc)
         return rc;
     for (size_t i = 0; i < sv->segment_count && !rc; i++)
@@ -217,12 +221,11 @@ void report_fill(struct store_report *r, const struct survey *sv, const struct w
         r->torn_offset = w->end;
         file_name_write(r->torn_file, FILE_SEGMENT, w->segment);
     }
-    const struct damage *d = sv->damage.is ? &sv->damage : &w->damage;
-    if (d->is) {
+    if (w->damage.is) {
         r->damaged = true;
-        memcpy(r->damage_file, d->file, sizeof r->damage_file);
-        r->damage_offset = d->offset;
-        r->damage_position = d->position;
+        memcpy(r->damage_file, w->damage.file, sizeof r->damage_file);
+        r->damage_offset = w->damage.offset;
+        r->damage_position = w->damage.position;
     }
 }
 
@@ -233,6 +236,10 @@ int survey_walk(const struct survey *sv, struct walk *w, struct err *e)
     w->segment_count = sv->segment_count;
     w->until = UINT64_MAX;
     int rc = walk_log(w, e);
+    if (!rc && !w->damage.is && sv->ends.is) {
+        w->damage = sv->ends;
+        w->damage.position = sv->segment_count > 0 ? w->last + 1 : sv->base + 1;
+    }
     if (!rc && !w->damage.is && sv->spare)
         rc = walk_spare(w, sv->spare, e);
     /* A snapshot is put in place only when the log is on disk up to it. */

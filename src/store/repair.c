@@ -36,21 +36,9 @@ static int examine(struct survey *sv, struct disk *disk, struct store_report *r,
     if (rc)
         return rc;
     struct walk w = {.from = sv->base + 1, .thorough = true};
-    if (!sv->damage.is && sv->segment_count + (sv->base > 0) > 0) {
-        rc = survey_walk(sv, &w, e);
-        /* Then what lies in front of the snapshot too: an older one may need it some day. */
-        struct walk old = {.disk = disk,
-                           .segments = sv->segments,
-                           .segment_count = sv->segment_count,
-                           .until = sv->base,
-                           .thorough = true};
-        if (!rc && !w.damage.is && sv->base > 0)
-            rc = walk_log(&old, e);
-        if (old.damage.is)
-            w.damage = old.damage;
-    }
+    rc = survey_walk(sv, &w, e);
     report_fill(r, sv, &w);
-    *d = sv->damage.is ? sv->damage : w.damage;
+    *d = w.damage;
     if (!rc && d->is)
         rc = count_lost(sv, d, r);
     if (rc)
@@ -185,29 +173,25 @@ static int repair_log(const struct repair *r, const struct survey *sv, const str
 {
     const struct segment *s = segment_of(sv, d->number);
     uint64_t kept = d->position - 1;
-    /* Without a snapshot to stand on, a log that does not begin at the beginning is no state. */
-    bool from_start = sv->segment_count > 0 && sv->segments[0].first == 1;
-    if (sv->base == 0 && !from_start)
+    bool restart = kept < sv->base || sv->segment_count == 0;
+    if (restart && sv->base == 0)
         return err_set(e, TTG_ECORRUPT,
                        "%s holds no whole snapshot, and its log does not begin at record 1: there "
-                       "is no state to repair. Nothing was changed; restore a backup",
+                       "is no state to go on from. Nothing was changed; restore a backup",
                        r->disk->path);
     int rc;
-    if (kept < sv->base || !s) {
-        if (sv->base == 0)
-            rc = segments_aside(r, &sv->segment_files, d->number);
-        else
-            rc = restart_log(r, sv, e);
-        report->last = kept < sv->base ? sv->base : kept;
+    if (restart) {
+        rc = restart_log(r, sv, e);
     } else {
-        rc = segments_aside(r, &sv->segment_files, d->number + 1);
-        if (!rc)
-            rc = cut_segment(r, s, d->offset < SECTOR_BYTES ? SECTOR_BYTES : d->offset);
-        report->last = kept;
+        /* Without `s` the damage is a file that is missing or has no head: it goes as a whole. */
+        rc = segments_aside(r, &sv->segment_files, s ? d->number + 1 : d->number);
+        if (!rc && s)
+            rc = cut_segment(r, s, d->offset);
     }
     if (rc)
         return err_set(e, rc, "%s: the repair stopped: %s; run it again", r->disk->path,
                        err_text(rc));
+    report->last = kept < sv->base ? sv->base : kept;
     return 0;
 }
 

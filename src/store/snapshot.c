@@ -138,6 +138,7 @@ static int sync_log(struct store *s)
         rc = s->disk->ops->sync(s->disk, b->old_file);
     if (!rc)
         rc = s->disk->ops->sync(s->disk, s->file);
+    rc = rc ? TTG_EIO : 0;
     if (!rc && written > s->durable)
         s->durable = written;
     return rc;

@@ -132,9 +132,8 @@ static int reserve_spare(struct store *s, uint64_t frame, uint64_t now_ms)
     if (s->under_way)
         return TTG_EAGAIN; /* it may bring one, and its segment must be on disk first */
     if (s->unsynced) {
-        int rc = s->disk->ops->sync(s->disk, s->file);
-        if (rc)
-            return store_fail(s, rc, NULL, "syncing the log");
+        if (s->disk->ops->sync(s->disk, s->file))
+            return store_fail(s, TTG_EIO, NULL, "syncing the log");
         s->durable = s->written;
         s->unsynced = false;
     }
@@ -341,8 +340,9 @@ int store_batch_done(struct store *s, struct store_batch *b, struct err *e)
 {
     ensure(s->under_way && b == &s->batches[1 - s->filling]);
     s->under_way = false;
+    /* Whatever the reason, "disk full" too: what the kernel could not write it forgets. */
     if (b->sync_rc)
-        return store_fail(s, b->sync_rc, e, "syncing the log");
+        return store_fail(s, TTG_EIO, e, "syncing the log");
     if (b->rc == TTG_ENOSPC) {
         s->again = true;
         s->disk_full = true;

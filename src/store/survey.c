@@ -142,9 +142,11 @@ void survey_unmap(struct survey *sv)
     sv->map = NULL;
 }
 
-/* Reads one head. An unwritten one at the end of the row is a spare. */
+/* Reads one head and adds the segment to the row, or says what ends the row. An unwritten one that
+ * is the newest is a spare. */
 static int survey_segment(struct survey *sv, uint64_t number, bool newest, struct err *e)
 {
+    ensure(sv->segments);
     struct disk *disk = sv->disk;
     char name[STORE_NAME_BYTES], sector[SECTOR_BYTES];
     file_name_write(name, FILE_SEGMENT, number);
@@ -153,79 +155,78 @@ static int survey_segment(struct survey *sv, uint64_t number, bool newest, struc
     if (rc)
         return file_error(sv, name, rc, e);
     size_t len = 0;
-    uint64_t bytes = 0;
     rc = disk->ops->read(disk, file, 0, sector, sizeof sector, &len);
-    if (!rc)
-        rc = disk->ops->size(disk, file, &bytes);
     disk->ops->close(disk, file);
     if (rc)
         return file_error(sv, name, rc, e);
 
     struct segment_head head;
     const struct segment *before = sv->segment_count ? &sv->segments[sv->segment_count - 1] : NULL;
-    uint64_t position = before ? before->first : 1;
     rc = len < sizeof sector ? TTG_ECORRUPT : segment_head_read(sector, number, &head);
     if (rc == TTG_EVERSION)
         return file_error(sv, name, rc, e);
-    if (rc == TTG_ENOENT && newest) {
+    if (rc == TTG_ENOENT && newest)
         sv->spare = number;
-    } else if (rc) {
-        damage_set(&sv->damage, FILE_SEGMENT, number, 0, position,
-                   "the head of the segment is damaged");
-    } else if (bytes < head.capacity) {
-        damage_set(&sv->damage, FILE_SEGMENT, number, bytes, head.first,
-                   "the file is shorter than it was made");
-        sv->segments[sv->segment_count++] = (struct segment){number, head.first, head.capacity};
-    } else if (before && head.first < before->first) {
-        damage_set(&sv->damage, FILE_SEGMENT, number, 0, position,
+    else if (rc)
+        damage_set(&sv->ends, FILE_SEGMENT, number, 0, 0, "the head of the segment is damaged");
+    else if (before && head.first < before->first)
+        damage_set(&sv->ends, FILE_SEGMENT, number, 0, 0,
                    "the segment begins before the one in front of it");
-    } else {
-        ensure(sv->segments);
+    else
         sv->segments[sv->segment_count++] = (struct segment){number, head.first, head.capacity};
-    }
     return 0;
 }
 
-/* Where the log does not reach back to the snapshot: say which file is missing. */
-static void survey_gap(struct survey *sv, size_t row)
+/* The row of numbers without a gap that ends in front of index `end`. */
+static int survey_row(struct survey *sv, size_t end, size_t *ret_begin, struct err *e)
 {
     const struct numbers *files = &sv->segment_files;
-    char what[160];
-    if (sv->segment_count > 0 && sv->segments[0].first <= sv->base + 1)
-        return;
-    if (sv->segment_count == 0 && sv->base == 0 && sv->snapshots_bad == 0 && !sv->spare)
-        return; /* a new store */
-    uint64_t missing = row > 0             ? files->at[row] - 1
-                       : sv->segment_count ? sv->segments[0].number - 1
-                       : files->count      ? files->at[0] - 1
-                                           : 1;
-    if (sv->snapshots_bad > 0)
-        snprintf(what, sizeof what,
-                 "the log that goes on from record %" PRIu64
-                 " is gone, and the newer snapshot is damaged",
-                 sv->base);
-    else
-        snprintf(what, sizeof what, "the file is missing: the log must go on from record %" PRIu64,
-                 sv->base);
-    damage_set(&sv->damage, FILE_SEGMENT, missing, 0, sv->base + 1, what);
-}
-
-static int survey_segments(struct survey *sv, struct err *e)
-{
-    const struct numbers *files = &sv->segment_files;
-    size_t row = files->count > 0 ? files->count - 1 : 0;
-    while (row > 0 && files->at[row - 1] == files->at[row] - 1)
-        row--;
-    sv->segments = mem_array(files->count + 1, sizeof *sv->segments);
-    if (!sv->segments)
-        return err_set(e, TTG_ENOMEM, "out of memory");
-    for (size_t i = row; i < files->count && !sv->damage.is; i++) {
+    size_t begin = end > 0 ? end - 1 : 0;
+    while (begin > 0 && files->at[begin - 1] == files->at[begin] - 1)
+        begin--;
+    sv->segment_count = 0;
+    for (size_t i = begin; i < end && !sv->ends.is; i++) {
         int rc = survey_segment(sv, files->at[i], i + 1 == files->count, e);
         if (rc)
             return rc;
     }
-    if (!sv->damage.is)
-        survey_gap(sv, row);
+    *ret_begin = begin;
+    return 0;
+}
+
+static bool reaches_base(const struct survey *sv)
+{
+    return sv->segment_count > 0 && sv->segments[0].first <= sv->base + 1;
+}
+
+/* The log has to go on from the snapshot. Where a file is missing in between, the row in front of
+ * it is what can be read; older leftovers behind the snapshot do not matter. */
+static int survey_segments(struct survey *sv, struct err *e)
+{
+    const struct numbers *files = &sv->segment_files;
+    size_t begin = 0;
+    sv->segments = mem_array(files->count + 1, sizeof *sv->segments);
+    if (!sv->segments)
+        return err_set(e, TTG_ENOMEM, "out of memory");
+    int rc = survey_row(sv, files->count, &begin, e);
+    while (!rc && !reaches_base(sv) && begin > 0) {
+        uint64_t missing = files->at[begin] - 1;
+        sv->ends = (struct damage){0};
+        rc = survey_row(sv, begin, &begin, e);
+        sv->spare = 0;
+        if (!rc && !sv->ends.is)
+            damage_set(&sv->ends, FILE_SEGMENT, missing, 0, 0, "the file is missing");
+    }
+    if (rc || reaches_base(sv))
+        return rc;
+    bool new_store = files->count == 0 && sv->base == 0 && sv->snapshots_bad == 0;
+    if (!sv->ends.is && !new_store)
+        damage_set(&sv->ends, FILE_SEGMENT, sv->segment_count ? sv->segments[0].number - 1 : 1, 0,
+                   0,
+                   sv->snapshots_bad > 0
+                       ? "the file is missing, and the snapshot that made it needless is damaged"
+                       : "the file is missing");
+    sv->segment_count = 0;
     return 0;
 }
 

@@ -46,13 +46,13 @@ struct survey {
     struct str blob_table, data;
     size_t snapshots_bad; /* newer ones that are damaged */
 
-    struct segment *segments; /* of the unbroken row that ends with the newest */
+    struct segment *segments; /* without a gap, from the one that holds record base + 1 */
     size_t segment_count;
-    uint64_t spare; /* number of a prepared file that was never used; 0: none */
-    struct damage damage;
+    struct damage ends; /* why the row ends before the newest file does; position not yet known */
+    uint64_t spare;     /* number of a prepared file that was never used; 0: none */
 };
 
-/* 0 also when there is damage: look at `sv->damage`. TTG_EVERSION, TTG_EIO, ... */
+/* 0 also when there is damage: the walk over the row tells. TTG_EVERSION, TTG_EIO, ... */
 int survey_open(struct survey *sv, struct disk *disk, struct err *e);
 void survey_done(struct survey *sv);
 /* Gives back the snapshot's memory. */

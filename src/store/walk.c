@@ -55,7 +55,8 @@ static int window_get(struct window *w, uint64_t offset, uint64_t len, const cha
     if (offset > w->size || len > w->size - offset)
         return TTG_ERANGE;
     if (offset < w->start || offset + len > w->start + w->len) {
-        size_t want = len > WINDOW_BYTES ? (size_t)len : WINDOW_BYTES;
+        uint64_t rest = w->size - offset, ahead = rest < WINDOW_BYTES ? rest : WINDOW_BYTES;
+        size_t want = (size_t)(len > ahead ? len : ahead);
         int rc = room(&w->bytes, &w->cap, want);
         w->len = 0;
         if (!rc)
@@ -218,6 +219,8 @@ static int walk_segment(struct walk *w, struct window *win, const struct segment
     uint64_t offset = SECTOR_BYTES;
     bool whole = true;
     w->last = s->first - 1;
+    w->segment = s->number;
+    w->end = w->torn_end = offset;
     while (w->last < w->until && offset + SECTOR_BYTES <= s->capacity) {
         const char *at;
         struct batch_head head;
@@ -240,9 +243,8 @@ static int walk_segment(struct walk *w, struct window *win, const struct segment
         }
         offset += frame_bytes(head.bytes);
         w->bytes += frame_bytes(head.bytes);
+        w->end = w->torn_end = offset;
     }
-    w->segment = s->number;
-    w->end = w->torn_end = offset;
     if (w->last >= w->until)
         return 0;
     if (next)

@@ -160,8 +160,11 @@ static inline int rig_start(struct rig *r)
     }
     const struct store_recovery recovery = {r, rig_on_snapshot, rig_on_record};
     rc = store_recover(r->store, &recovery, &r->report, &r->e);
-    if (rc)
+    if (rc) {
+        store_close(r->store);
+        r->store = NULL;
         return rc;
+    }
     if (r->report.last < r->acked)
         return rig_broken(r, "acknowledged records are lost behind", r->report.last);
     if (r->state.last != r->report.last || store_last_position(r->store) != r->report.last)
