@@ -44,7 +44,7 @@ Q := $(if $(V),,@)
 SAY := @$(if $(V),:,printf '%-4s%s\n')
 
 SRC := $(wildcard src/*/*.c src/*/*/*.c)
-OBJ := $(SRC:%.c=$(B)/%.o)
+OBJ := $(SRC:%.c=$(B)/%.o) $(B)/src/queue/redis_scripts.o
 LIB_OBJ := $(filter-out $(B)/src/cmd/%,$(OBJ))
 SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out sim/main.c,$(wildcard sim/*.c)))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*_test.c))
@@ -72,6 +72,15 @@ $(B)/libttg.so: $(LIB_OBJ) src/lib/libttg.map
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libttg.so.0 \
 	    -Wl,--version-script=src/lib/libttg.map -o $@ $(LIB_OBJ) $(LIBS)
+
+build/gen/redis_scripts.c: $(wildcard src/queue/redis/*.lua) tools/embed-lua
+	@mkdir -p $(@D)
+	$(Q)tools/embed-lua src/queue/redis >$@.new && mv $@.new $@
+
+$(B)/src/queue/redis_scripts.o: build/gen/redis_scripts.c
+	@mkdir -p $(@D)
+	$(SAY) CC $<
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/%.o: %.c | $(B)/.libraries
 	@mkdir -p $(@D)

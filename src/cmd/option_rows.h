@@ -55,6 +55,13 @@ OPTION(SLOTS, .flag = "slots", .type = OPTION_U64, .unit = "slots", .min = "1", 
        .def = "1", .help = "chunks that this worker processes at the same time",
        .commands = IN_WORKER)
 
+OPTION(NAME, .flag = "name", .variable = "TTG_WORKER_NAME", .type = OPTION_STRING, .arg = "NAME",
+       .help = "name of this worker on the queue; default: worker-WORKER_ID",
+       .commands = IN_WORKER)
+OPTION(PREFETCH, .flag = "prefetch", .type = OPTION_U64, .unit = "chunks", .min = "0",
+       .max = "4096", .def = "4096", .help = "most chunks to take ahead; how many is measured",
+       .commands = IN_WORKER)
+
 /* How: the kernel. */
 OPTION(SIMULATE_MS, .flag = "simulate-ms", .variable = "SIMULATE_WORK_MS", .type = OPTION_F64,
        .arg = "MS", .unit = "ms", .min = "0", .max = "86400000", .def = "1",
@@ -93,6 +100,15 @@ OPTION(JOB, .flag = "job", .letter = 'j', .type = OPTION_NAME, .arg = "NAME", .o
 OPTION(QUEUE_RETRY, .flag = "queue-retry", .variable = "QUEUE_RETRY_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "60",
        .help = "how long to try to reach a queue that is away", .commands = IN_QUEUE)
+OPTION(QUEUE_CA, .flag = "queue-ca", .variable = "TTG_QUEUE_CA", .type = OPTION_STRING,
+       .arg = "FILE", .help = "who must have signed the queue's certificate; default: the system's",
+       .commands = IN_QUEUE)
+OPTION(QUEUE_CERT, .flag = "queue-cert", .variable = "TTG_QUEUE_CERT", .type = OPTION_STRING,
+       .arg = "FILE", .help = "certificate to show to the queue", .commands = IN_QUEUE)
+OPTION(QUEUE_KEY, .flag = "queue-key", .variable = "TTG_QUEUE_KEY", .type = OPTION_STRING,
+       .arg = "FILE", .help = "its key", .commands = IN_QUEUE)
+OPTION(QUEUE_NO_VERIFY, .flag = "queue-no-verify", .type = OPTION_BOOL, .only_flag = true,
+       .help = "do not check the queue's certificate: anybody may answer", .commands = IN_QUEUE)
 OPTION(QUEUE_MODE, .flag = "queue-mode", .variable = "QUEUE_MODE", .type = OPTION_BOOL,
        .def = "false", .help = "take chunks from the queue of QUEUE_BACKEND", .commands = IN_QUEUE)
 OPTION(QUEUE_BACKEND, .flag = "queue-backend", .variable = "QUEUE_BACKEND", .type = OPTION_ENUM,

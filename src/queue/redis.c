@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The dialect of the RESP engine for Redis 6.2 and later, without anything installed there.
+ *
+ * Each TTG.* command is a script (src/queue/redis/), so that it is atomic and no process has to
+ * survive. Scripts are called by their hash; a server that does not know one (it restarted, or
+ * SCRIPT FLUSH) says NOSCRIPT and gets the text. Results are read without a script: a look, which
+ * also takes in what plain clients added, and an XRANGE, in one MULTI. The cursor of a result is
+ * its entry's id, 42 bits of milliseconds and 22 of sequence. */
+#include "queue/redis.h"
+
+#include "base/ensure.h"
+#include "queue/resp.h"
+#include "wire/message.h"
+
+#include <stdio.h>
+
+enum { KEY_BYTES = 96, SEQ_BITS = 22 };
+
+/* ttg:job for the default job, ttg:{NAME}:job for others: the hash tag keeps a job's keys in one
+ * slot of a cluster. */
+static struct str job_key(char out[KEY_BYTES], struct str job, const char *what)
+{
+    int n = str_eq(job, STR("default"))
+                ? snprintf(out, KEY_BYTES, "ttg:%s", what)
+                : snprintf(out, KEY_BYTES, "ttg:{%.*s}:%s", STR_ARG(job), what);
+    return str_make(out, (size_t)n);
+}
+
+static const struct redis_script *script_of(const struct queue_request *r)
+{
+    static const char *const names[QUEUE_VERBS] = {
+        [QUEUE_CREATE] = "create",
+        [QUEUE_STATUS] = "status",
+        [QUEUE_LIST] = "list",
+        [QUEUE_CONTROL] = "control",
+        [QUEUE_JOIN] = "join",
+        [QUEUE_TAKE] = "take",
+        [QUEUE_COMMIT] = "commit",
+        [QUEUE_FAIL] = "fail",
+        [QUEUE_RELEASE] = "release",
+        [QUEUE_BEAT] = "beat",
+        [QUEUE_LEAVE] = "leave",
+        [QUEUE_WORKERS] = "workers",
+        [QUEUE_RESULTS] = "look",
+        [QUEUE_TRIM] = "trim",
+        [QUEUE_DEAD_LIST] = "dead_list",
+        [QUEUE_DEAD_SHOW] = "dead_show",
+        [QUEUE_DEAD_REDRIVE] = "dead_redrive",
+        [QUEUE_DEAD_DROP] = "dead_drop",
+        [QUEUE_EVENTS] = "events",
+        [QUEUE_EXPLAIN] = "explain",
+    };
+    for (const struct redis_script *s = redis_scripts; s->name; s++)
+        if (strcmp(s->name, names[r->verb]) == 0)
+            return s;
+    ensure(!"a script is missing");
+    return NULL;
+}
+
+/* --- requests --- */
+
+static int put_id(struct buf *out, const char *before, uint64_t cursor)
+{
+    char text[64];
+    int n =
+        snprintf(text, sizeof text, "%s%llu-%llu", before, (unsigned long long)(cursor >> SEQ_BITS),
+                 (unsigned long long)(cursor & ((1u << SEQ_BITS) - 1)));
+    return resp_word(out, str_make(text, (size_t)n));
+}
+
+static int option(struct buf *b, const char *name, uint64_t value)
+{
+    int rc = resp_word(b, str_of(name));
+    return rc ? rc : resp_word_u64(b, value);
+}
+
+/* What the scripts cannot compute: numbers past 2^53. */
+static int create_more(struct queue_create *c, struct buf *b, size_t *count)
+{
+    const struct ledger_spec *s = &c->spec;
+    uint64_t whole = s->params / s->chunk_params, rest = s->params % s->chunk_params;
+    uint64_t last = rest ? rest : s->params ? s->chunk_params : 0;
+    *count += 6;
+    int rc = option(b, "CHUNKS", whole + (rest > 0));
+    if (!rc)
+        rc = option(b, "LASTCOUNT", last);
+    return rc ? rc : option(b, "PARAMS", s->params);
+}
+
+/* A script has no way to tell bytes from text, nor XXH3: the client adds both. */
+static int commit_words(const struct queue_commit *c, struct buf *b, size_t *count)
+{
+    struct buf packed;
+    char digits[96];
+    buf_init(&packed, SIZE_MAX);
+    buf_clear(b);
+    int rc = resp_word(b, c->call.job);
+    if (!rc)
+        rc = resp_word(b, c->worker.name);
+    if (!rc)
+        rc = resp_word_u64(b, c->worker.incarnation);
+    for (size_t i = 0; !rc && i < c->count; i++) {
+        const struct queue_result *r = &c->results[i];
+        uint64_t digest[2];
+        struct str value = r->output, kind = STR("o");
+        char kind_of_digest = 'o';
+        struct str hashed = r->output;
+        char summary[96];
+        if (r->is_sum) {
+            kind = STR("s");
+            kind_of_digest = 's';
+            value = str_make(digits, ledger_sum_text(digits, r->sum));
+            hashed = str_make(summary, ledger_summary_text(summary, r->sum, r->params));
+        } else if (!str_is_utf8(r->output)) {
+            kind = STR("b");
+            buf_clear(&packed);
+            rc = buf_add_base64(&packed, r->output);
+            value = buf_str(&packed);
+        }
+        ledger_result_digest(r->chunk, kind_of_digest, hashed, digest);
+        if (!rc)
+            rc = resp_word_u64(b, r->chunk);
+        if (!rc)
+            rc = resp_word_u64(b, r->epoch);
+        if (!rc)
+            rc = resp_word_u64(b, r->duration_us);
+        if (!rc)
+            rc = resp_word(b, kind);
+        if (!rc)
+            rc = resp_word(b, value);
+        if (!rc)
+            rc = resp_word_i64(b, (int64_t)digest[0]);
+        if (!rc)
+            rc = resp_word_i64(b, (int64_t)digest[1]);
+    }
+    buf_done(&packed);
+    *count = 3 + 7 * c->count;
+    return rc;
+}
+
+static int fail_more(struct resp_engine *e, struct buf *b, size_t *count)
+{
+    char text[32];
+    int n = snprintf(text, sizeof text, "%.6f", prng_unit(&e->prng));
+    int rc = resp_word(b, STR("RANDOM"));
+    *count += 2;
+    return rc ? rc : resp_word(b, str_make(text, (size_t)n));
+}
+
+/* The words differ from the node's in a few places. */
+static int adapt(struct resp_engine *e, struct queue_request *r, size_t *count)
+{
+    int rc;
+    switch (r->verb) {
+    case QUEUE_CREATE:
+        return create_more((struct queue_create *)r, &r->words, count);
+    case QUEUE_COMMIT:
+        return commit_words((const struct queue_commit *)r, &r->words, count);
+    case QUEUE_FAIL:
+        return fail_more(e, &r->words, count);
+    case QUEUE_TRIM:
+        buf_clear(&r->words);
+        *count = 2;
+        rc = resp_word(&r->words, ((const struct queue_call *)r)->job);
+        return rc ? rc : put_id(&r->words, "", ((const struct queue_trim *)r)->seq);
+    case QUEUE_RESULTS:
+        buf_clear(&r->words);
+        *count = 1;
+        return resp_word(&r->words, ((const struct queue_call *)r)->job);
+    default:
+        return 0;
+    }
+}
+
+static int put_call(struct queue_request *r, bool text, size_t count, struct buf *out)
+{
+    const struct redis_script *s = script_of(r);
+    char key[KEY_BYTES];
+    int rc = resp_command(out, count + (r->verb == QUEUE_LIST ? 3 : 4));
+    if (!rc)
+        rc = resp_word(out, text ? STR("EVAL") : STR("EVALSHA"));
+    if (!rc)
+        rc = resp_word(out, str_of(text ? s->text : s->sha));
+    if (!rc)
+        rc = resp_word(out, STR("1"));
+    if (!rc)
+        rc = resp_word(out, job_key(key, ((const struct queue_call *)r)->job, "job"));
+    return rc ? rc : buf_add_str(out, buf_str(&r->words));
+}
+
+static int put_results(struct queue_request *r, bool text, size_t count, struct buf *out)
+{
+    const struct queue_results *q = (const struct queue_results *)r;
+    char key[KEY_BYTES];
+    int rc = resp_command(out, 1);
+    if (!rc)
+        rc = resp_word(out, STR("MULTI"));
+    if (!rc)
+        rc = put_call(r, text, count, out);
+    if (!rc)
+        rc = resp_command(out, 6);
+    if (!rc)
+        rc = resp_word(out, STR("XRANGE"));
+    if (!rc)
+        rc = resp_word(out, job_key(key, q->call.job, "results"));
+    if (!rc)
+        rc = put_id(out, "(", q->cursor);
+    if (!rc)
+        rc = resp_word(out, STR("+"));
+    if (!rc)
+        rc = option(out, "COUNT", q->count);
+    if (!rc)
+        rc = resp_command(out, 1);
+    r->skip = 3; /* OK, QUEUED, QUEUED */
+    return rc ? rc : resp_word(out, STR("EXEC"));
+}
+
+/* The jobs are known by a set of their names: first that, then their hashes. */
+static int put_list(struct queue_request *r, struct buf *out)
+{
+    (void)r;
+    int rc = resp_command(out, 2);
+    if (!rc)
+        rc = resp_word(out, STR("SMEMBERS"));
+    return rc ? rc : resp_word(out, STR("ttg:jobs"));
+}
+
+static int put_create(struct queue_request *r, bool text, size_t count, struct buf *out)
+{
+    int rc = resp_command(out, 3);
+    if (!rc)
+        rc = resp_word(out, STR("SADD"));
+    if (!rc)
+        rc = resp_word(out, STR("ttg:jobs"));
+    if (!rc)
+        rc = resp_word(out, ((const struct queue_call *)r)->job);
+    r->skip = 1;
+    return rc ? rc : put_call(r, text, count, out);
+}
+
+static int redis_command(struct resp_engine *e, struct queue_request *r, size_t count,
+                         struct buf *out)
+{
+    size_t before = buf_len(out);
+    r->skip = 0;
+    int rc = adapt(e, r, &count);
+    if (!rc)
+        rc = r->verb == QUEUE_RESULTS  ? put_results(r, r->with_text, count, out)
+             : r->verb == QUEUE_CREATE ? put_create(r, r->with_text, count, out)
+             : r->verb == QUEUE_LIST   ? put_list(r, out)
+                                       : put_call(r, r->with_text, count, out);
+    if (rc && out->data)
+        buf_truncate(out, before);
+    return rc;
+}
+
+/* --- answers --- */
+
+static bool cursor_of(struct str id, uint64_t *ret_cursor)
+{
+    struct str seq;
+    struct str ms = str_cut(id, '-', &seq);
+    uint64_t a, b;
+    if (str_to_u64(ms, &a) || str_to_u64(seq, &b) || a >> 42 || b >> SEQ_BITS)
+        return false;
+    *ret_cursor = a << SEQ_BITS | b;
+    return true;
+}
+
+/* One entry to one line. What a plain client wrote and makes no sense is passed over: its chunk
+ * has a result, that much the ledger knows, and `extra` shows what is not understood. */
+static int add_line(struct resp_cursor *c, struct buf *lines, uint64_t *ret_cursor)
+{
+    struct buf room;
+    struct err err;
+    struct message_reader reader;
+    struct message_result m = {0};
+    struct str id, name, value;
+    size_t two, words;
+    if (!resp_next_array(c, &two) || two != 2 || !resp_next_str(c, &id) ||
+        !cursor_of(id, ret_cursor) || !resp_next_array(c, &words) || words % 2)
+        return TTG_EPROTO;
+    buf_init(&room, MESSAGE_EXTRA_BYTES_MAX);
+    message_reader_init(&reader, &room, &err);
+    int rc = 0;
+    for (size_t i = 0; i < words; i += 2) {
+        if (!resp_next_str(c, &name) || !resp_next_str(c, &value)) {
+            buf_done(&room);
+            return TTG_EPROTO;
+        }
+        if (!rc)
+            rc = message_result_field(&reader, &m, name, value);
+    }
+    if (!rc)
+        rc = message_result_end(&reader, &m);
+    if (!rc)
+        rc = message_add_result(lines, &m);
+    if (!rc)
+        rc = buf_add_char(lines, '\n');
+    buf_done(&room);
+    return rc == TTG_EPROTO || rc == TTG_EINVAL || rc == TTG_ERANGE ? 0 : rc;
+}
+
+static int decode_results(struct queue_results *r, struct resp_cursor *c, struct buf *lines,
+                          struct err *err)
+{
+    size_t parts, entries;
+    int64_t ended, trimmed;
+    struct str newest;
+    uint64_t newest_cursor;
+    struct resp_value v;
+    struct resp_cursor look = *c;
+    if (!resp_next_array(&look, &parts) || parts != 2)
+        return err_set(err, TTG_EPROTO, "an unexpected answer to EXEC");
+    *c = look;
+    if (resp_next(&look, &v) && v.type == RESP_ERROR)
+        return resp_decode_error(v.s, err);
+    if (!resp_next_array(c, &parts) || parts != 3 || !resp_next_int(c, &ended) ||
+        !resp_next_str(c, &newest) || !cursor_of(newest, &newest_cursor) ||
+        !resp_next_int(c, &trimmed) || !resp_next_array(c, &entries))
+        return err_set(err, TTG_EPROTO, "an unexpected answer about results");
+    if (r->cursor > newest_cursor && !(trimmed > 0 && newest_cursor == 0)) {
+        r->last = newest_cursor;
+        return err_set(err, TTG_ERANGE, "CURSOR %llu", (unsigned long long)newest_cursor);
+    }
+    buf_clear(lines);
+    r->last = r->cursor;
+    /* Without a cursor, results that were trimmed are missing for this reader. */
+    r->first = r->cursor + 1 + (r->cursor == 0 && trimmed > 0);
+    for (size_t i = 0; i < entries; i++) {
+        int rc = add_line(c, lines, &r->last);
+        if (rc)
+            return err_set(err, rc, "a result that cannot be read: %s", err_text(rc));
+    }
+    r->ended = ended != 0 && r->last == newest_cursor;
+    r->lines = buf_str(lines);
+    return entries == 0 && !r->ended ? err_set(err, TTG_EAGAIN, "no result yet") : 0;
+}
+
+static int redis_decode(struct resp_engine *e, struct queue_request *r, struct str reply,
+                        struct err *err)
+{
+    struct resp_cursor c = resp_cursor_of(reply);
+    struct resp_value v;
+    if (resp_next(&c, &v) && v.type == RESP_ERROR && str_starts(v.s, STR("EXECABORT")))
+        return err_set(err, TTG_EAGAIN, "%.*s", STR_ARG(v.s));
+    if (r->verb == QUEUE_RESULTS && v.type == RESP_ARRAY) {
+        c = resp_cursor_of(reply);
+        return decode_results((struct queue_results *)r, &c, &e->scratch, err);
+    }
+    return resp_decode(r, reply, &e->scratch, err);
+}
+
+/* The hash is unknown there, alone or inside EXEC's array. */
+static bool redis_wants_text(const struct queue_request *r, struct str reply)
+{
+    struct resp_cursor c = resp_cursor_of(reply);
+    struct resp_value v;
+    if (!resp_next(&c, &v))
+        return false;
+    if (r->verb == QUEUE_RESULTS && v.type == RESP_ARRAY && !resp_next(&c, &v))
+        return false;
+    return v.type == RESP_ERROR && str_starts(v.s, STR("NOSCRIPT"));
+}
+
+/* The list takes a second step: the hashes of the names that came. */
+static int redis_next_step(struct queue_request *r, struct str reply, struct buf *out)
+{
+    struct resp_cursor c = resp_cursor_of(reply);
+    const struct redis_script *s = script_of(r);
+    struct resp_value v;
+    size_t count;
+    char key[KEY_BYTES];
+    if (r->verb != QUEUE_LIST || r->step > 0 || !resp_next(&c, &v) || v.type != RESP_ARRAY)
+        return 0;
+    r->step = 1;
+    count = v.count;
+    int rc = resp_command(out, 3 + count);
+    if (!rc)
+        rc = resp_word(out, STR("EVAL"));
+    if (!rc)
+        rc = resp_word(out, str_of(s->text));
+    if (!rc)
+        rc = resp_word_u64(out, count);
+    for (struct str name; !rc && count > 0 && resp_next_str(&c, &name); count--)
+        rc = resp_word(out, job_key(key, name, "job"));
+    return rc ? rc : 1;
+}
+
+static int redis_greet(struct resp_engine *e, struct buf *out)
+{
+    (void)e;
+    return resp_command(out, 1) | resp_word(out, STR("PING")) ? TTG_ENOMEM : 1;
+}
+
+const struct resp_dialect resp_redis_dialect = {.greet = redis_greet,
+                                                .command = redis_command,
+                                                .decode = redis_decode,
+                                                .wants_text = redis_wants_text,
+                                                .next_step = redis_next_step,
+                                                .polls = true};

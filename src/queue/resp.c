@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/resp.h"
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+enum {
+    IN_BYTES_MAX = 1 << 30,
+    OUT_BYTES_MAX = 1 << 30,
+    STRING_BYTES_MAX = 512 << 20,
+    CONNECT_MS = 5000, /* for one try, greeting included */
+    ANSWER_MS = 15000, /* silence while an answer is due: the other end hangs */
+    PAUSE_MS_MIN = 50,
+    PAUSE_MS_MIN_UNIX = 5, /* a node on this machine is back at once */
+    PAUSE_MS_MAX = 2000,
+    POLL_MS_MIN = 10,
+    POLL_MS_MAX = 100,
+};
+
+static struct resp_engine *engine_of(struct queue *q)
+{
+    return container_of(q, struct resp_engine, queue);
+}
+
+static void engine_connect(struct resp_engine *e);
+
+/* --- requests --- */
+
+static bool repeatable(const struct queue_request *r)
+{
+    return r->verb != QUEUE_TAKE && r->verb != QUEUE_JOIN && r->verb != QUEUE_BEAT;
+}
+
+/* Encodes once; what fails here is our own limit, not the queue's. */
+static void request_put(struct resp_engine *e, struct queue_request *r)
+{
+    size_t count;
+    int rc = resp_encode(r, &count);
+    if (!rc)
+        rc = e->dialect->command(e, r, count, &e->conn.out);
+    if (rc) {
+        struct err err;
+        err_set(&err, rc, "a request of %zu bytes cannot be sent: %s", buf_len(&r->words),
+                err_text(rc));
+        queue_finish(r, rc, &err);
+        return;
+    }
+    r->sent = true;
+}
+
+static void engine_watch(struct resp_engine *e)
+{
+    struct list *first = list_first(&e->queue.requests);
+    if (!first || !e->queue.up) {
+        loop_timer_stop(&e->watch);
+        return;
+    }
+    struct queue_request *r = container_of(first, struct queue_request, link);
+    if (!loop_timer_is_set(&e->watch))
+        loop_timer_after_ms(&e->watch, ANSWER_MS + resp_block_ms(r));
+}
+
+static void engine_send(struct queue *q, struct queue_request *r)
+{
+    struct resp_engine *e = engine_of(q);
+    uint64_t block_ms = resp_block_ms(r);
+    r->deadline_ms = loop_now_ms(q->loop) + block_ms;
+    r->pause_ms = 0;
+    r->with_text = false;
+    r->step = 0;
+    if (q->lost) {
+        struct err err = q->why_lost;
+        queue_finish(r, TTG_EUNREACH, &err);
+        return;
+    }
+    if (!q->up)
+        return; /* goes out with the others once the connection stands */
+    request_put(e, r);
+    conn_send_all(&e->conn);
+    engine_watch(e);
+}
+
+/* --- answers --- */
+
+static void greeting_answer(struct resp_engine *e, struct str reply);
+
+/* "Nothing yet" from an engine that cannot wait: is asked again after a growing pause. */
+static bool ask_again(struct resp_engine *e, struct queue_request *r, int rc)
+{
+    uint64_t now_ms = loop_now_ms(e->queue.loop);
+    if (!e->dialect->polls || resp_block_ms(r) == 0 || now_ms >= r->deadline_ms)
+        return false;
+    const struct queue_take *take = (const struct queue_take *)r;
+    bool nothing = rc == TTG_EAGAIN || (!rc && r->verb == QUEUE_TAKE && take->run_count == 0 &&
+                                        take->state <= LEDGER_PAUSED);
+    if (!nothing)
+        return false;
+    r->pause_ms = r->pause_ms ? r->pause_ms * 2 : POLL_MS_MIN;
+    if (r->pause_ms > POLL_MS_MAX)
+        r->pause_ms = POLL_MS_MAX;
+    /* Jitter, so that many idle workers do not ask in step. */
+    r->pause_ms += prng_below(&e->prng, r->pause_ms / 2 + 1);
+    return true;
+}
+
+/* Moves behind all that is sent, as its next answer does. */
+static void request_to_tail(struct resp_engine *e, struct queue_request *r)
+{
+    list_remove(&r->link);
+    list_push_back(&e->queue.requests, &r->link);
+}
+
+/* Whether the answer was only a step: the next one has been sent. */
+static bool request_goes_on(struct resp_engine *e, struct queue_request *r, struct str reply)
+{
+    if (e->dialect->wants_text && !r->with_text && e->dialect->wants_text(r, reply)) {
+        r->with_text = true;
+        request_to_tail(e, r);
+        request_put(e, r);
+        conn_send_all(&e->conn);
+        return true;
+    }
+    int step = e->dialect->next_step ? e->dialect->next_step(r, reply, &e->conn.out) : 0;
+    if (step <= 0)
+        return false;
+    request_to_tail(e, r);
+    conn_send_all(&e->conn);
+    return true;
+}
+
+static void request_answer(struct resp_engine *e, struct str reply)
+{
+    struct list *it = list_first(&e->queue.requests);
+    while (it != &e->queue.requests && !container_of(it, struct queue_request, link)->sent)
+        it = it->next; /* one that waits to be asked again */
+    ensure(it != &e->queue.requests);
+    struct queue_request *r = container_of(it, struct queue_request, link);
+    struct err err = {0};
+    if (r->skip > 0 && reply.ptr[0] != '-') {
+        r->skip--;
+        return;
+    }
+    if (request_goes_on(e, r, reply))
+        return;
+    int rc = e->dialect->decode(e, r, reply, &err);
+    if (ask_again(e, r, rc)) {
+        r->sent = false;
+        uint64_t at_ns = loop_now_ns(e->queue.loop) + r->pause_ms * 1000000;
+        if (!loop_timer_is_set(&e->timer) || e->timer.node.key > at_ns)
+            loop_timer_at_ns(&e->timer, at_ns);
+        return;
+    }
+    queue_finish(r, rc, rc ? &err : NULL);
+}
+
+static bool answer_due(const struct resp_engine *e)
+{
+    if (e->hello_left > 0)
+        return true;
+    const struct list *head = &e->queue.requests;
+    for (const struct list *it = head->next; it != head; it = it->next)
+        if (container_of(it, struct queue_request, link)->sent)
+            return true;
+    return false;
+}
+
+static void engine_cut(struct resp_engine *e, const struct err *why);
+
+static size_t on_bytes(struct conn *c, struct str bytes)
+{
+    struct resp_engine *e = container_of(c, struct resp_engine, conn);
+    size_t used = 0;
+    e->heard_ms = loop_now_ms(e->queue.loop);
+    loop_timer_stop(&e->watch);
+    while (conn_is_open(c) && used < bytes.len) {
+        struct str rest = str_make(bytes.ptr + used, bytes.len - used);
+        size_t len;
+        int rc = resp_scan(&e->scan, rest, STRING_BYTES_MAX, &len);
+        if (rc == TTG_EAGAIN)
+            break;
+        if (rc || !answer_due(e)) {
+            struct err err;
+            err_set(&err, TTG_EPROTO, "this is not a ttg node or Redis: its answer is no RESP");
+            engine_cut(e, &err);
+            return 0;
+        }
+        used += len;
+        if (e->hello_left > 0)
+            greeting_answer(e, str_make(rest.ptr, len));
+        else
+            request_answer(e, str_make(rest.ptr, len));
+    }
+    if (conn_is_open(c))
+        engine_watch(e);
+    return used;
+}
+
+/* --- the connection --- */
+
+static uint64_t pause_ms(struct resp_engine *e)
+{
+    bool local = e->queue.config->url->scheme == URL_TTG_UNIX;
+    uint64_t ms = local ? PAUSE_MS_MIN_UNIX : PAUSE_MS_MIN;
+    for (uint64_t i = 1; i < e->tries && ms < PAUSE_MS_MAX; i++)
+        ms *= 2;
+    if (ms > PAUSE_MS_MAX)
+        ms = PAUSE_MS_MAX;
+    return ms / 2 + prng_below(&e->prng, ms + 1);
+}
+
+static bool hopeless(int code)
+{
+    return code == TTG_EAUTH || code == TTG_EUSAGE || code == TTG_EUNSUPPORTED ||
+           code == TTG_EVERSION;
+}
+
+/* After a failed try: waits and tries again, or gives up. */
+static void engine_retry(struct resp_engine *e, const struct err *why)
+{
+    const struct queue_config *config = e->queue.config;
+    uint64_t now_ms = loop_now_ms(e->queue.loop);
+    char where[URL_TEXT_BYTES_MAX];
+    e->tries++;
+    e->host++;
+    if (hopeless(why->code) || now_ms - e->cut_ms >= config->retry_ms) {
+        struct err err;
+        url_show(config->url, where);
+        if (hopeless(why->code))
+            err_set(&err, why->code, "%s: %s", where, why->text);
+        else
+            err_set(&err, TTG_EUNREACH, "no connection to %s for %.1f s: %s", where,
+                    (double)(now_ms - e->cut_ms) / 1000, why->text);
+        queue_lose(&e->queue, &err);
+        return;
+    }
+    log_debug("queue.retry", kv_u64("tries", e->tries), kv_str("reason", why->text));
+    loop_timer_after_ms(&e->timer, pause_ms(e));
+}
+
+/* The connection is gone: what may be repeated waits, the rest ends. */
+static void engine_cut(struct resp_engine *e, const struct err *why)
+{
+    struct queue *q = &e->queue;
+    struct err err = *why;
+    bool was_up = q->up;
+    conn_close(&e->conn);
+    loop_timer_stop(&e->timer);
+    loop_timer_stop(&e->watch);
+    e->scan = (struct resp_scan){0};
+    e->hello_left = 0;
+    q->up = false;
+    if (was_up) {
+        e->cut_ms = loop_now_ms(q->loop);
+        e->tries = 0;
+    }
+    /* Requests that end here may send new ones: those are not sent and stay. */
+    struct list ended;
+    list_init(&ended);
+    list_each(it, &q->requests)
+    {
+        struct queue_request *r = container_of(it, struct queue_request, link);
+        if (was_up && !repeatable(r)) {
+            list_remove(it);
+            list_push_back(&ended, it);
+        }
+        r->sent = false;
+    }
+    engine_retry(e, &err);
+    for (struct list *it; (it = list_first(&ended));) /* queue_finish takes it off */
+        queue_finish(container_of(it, struct queue_request, link), TTG_ECLOSED, &err);
+    if (was_up && !q->lost && q->config->on_down)
+        q->config->on_down(q->config->ctx, &err);
+}
+
+static void engine_up(struct resp_engine *e)
+{
+    struct queue *q = &e->queue;
+    loop_timer_stop(&e->timer);
+    q->up = true;
+    e->tries = 0;
+    /* What was asked before the cut comes before what the owner asks now. */
+    list_each(it, &q->requests)
+    {
+        struct queue_request *r = container_of(it, struct queue_request, link);
+        if (!r->sent)
+            request_put(e, r);
+    }
+    conn_send_all(&e->conn);
+    engine_watch(e);
+    log_debug("queue.up", kv_bool("again", e->again));
+    e->again = true;
+    if (q->config->on_up)
+        q->config->on_up(q->config->ctx);
+}
+
+static void greeting_answer(struct resp_engine *e, struct str reply)
+{
+    struct resp_cursor c = resp_cursor_of(reply);
+    struct resp_value v;
+    struct err err;
+    e->hello_left--;
+    if (resp_next(&c, &v) && v.type == RESP_ERROR) {
+        struct str rest, word = str_cut(v.s, ' ', &rest);
+        bool auth = str_eq(word, STR("NOAUTH")) || str_eq(word, STR("WRONGPASS")) ||
+                    str_eq(word, STR("NOPERM")) || str_eq(word, STR("DENIED"));
+        bool later = str_eq(word, STR("LOADING")) || str_eq(word, STR("BUSY")) ||
+                     str_eq(word, STR("MASTERDOWN"));
+        err_set(&err,
+                auth    ? TTG_EAUTH
+                : later ? TTG_EAGAIN
+                        : TTG_EUSAGE,
+                "%.*s%s", STR_ARG(v.s),
+                auth ? " (the password goes into the address: scheme://:PASSWORD@host)" : "");
+        engine_cut(e, &err);
+        return;
+    }
+    if (e->hello_left == 0)
+        engine_up(e);
+}
+
+static int greet(struct resp_engine *e)
+{
+    const struct url *u = e->queue.config->url;
+    struct buf *out = &e->conn.out;
+    const char *name = e->queue.config->client_name;
+    int rc = 0, count = 0;
+    if (u->password) {
+        count++;
+        rc |= resp_command(out, u->user ? 3 : 2) | resp_word(out, STR("AUTH"));
+        if (u->user)
+            rc |= resp_word(out, str_of(u->user));
+        rc |= resp_word(out, str_of(u->password));
+    }
+    if (u->db > 0) {
+        count++;
+        rc |= resp_command(out, 2) | resp_word(out, STR("SELECT")) | resp_word_u64(out, u->db);
+    }
+    if (name) {
+        count++;
+        rc |= resp_command(out, 3) | resp_word(out, STR("CLIENT")) |
+              resp_word(out, STR("SETNAME")) | resp_word(out, str_of(name));
+    }
+    int more = e->dialect->greet(e, out);
+    if (rc || more < 0)
+        return TTG_ENOMEM;
+    e->hello_left = (size_t)(count + more);
+    return 0;
+}
+
+static void on_open(struct conn *c)
+{
+    struct resp_engine *e = container_of(c, struct resp_engine, conn);
+    struct err err;
+    if (greet(e)) {
+        err_set(&err, TTG_ENOMEM, "out of memory");
+        engine_cut(e, &err);
+        return;
+    }
+    ensure(e->hello_left > 0);
+    conn_send_all(c);
+}
+
+static void on_over(struct conn *c, const struct err *err)
+{
+    engine_cut(container_of(c, struct resp_engine, conn), err);
+}
+
+static const struct conn_handler handler = {
+    .on_bytes = on_bytes, .on_over = on_over, .on_open = on_open};
+
+static int engine_address(struct resp_engine *e, struct net_addr *addr, const char **ret_host,
+                          struct err *err)
+{
+    const struct url *u = e->queue.config->url;
+    if (u->scheme == URL_TTG_UNIX) {
+        *ret_host = NULL;
+        return net_addr_unix(addr, str_of(u->path), err);
+    }
+    size_t i = e->host % u->host_count;
+    bool six = strchr(u->hosts[i].name, ':');
+    char text[300];
+    *ret_host = u->hosts[i].name;
+    snprintf(text, sizeof text, six ? "[%s]:%u" : "%s:%u", u->hosts[i].name, u->hosts[i].port);
+    return net_addr_parse(addr, str_of(text), u->hosts[i].port, err);
+}
+
+static void engine_connect(struct resp_engine *e)
+{
+    struct net_addr addr;
+    struct err err;
+    const char *host;
+    int rc = engine_address(e, &addr, &host, &err);
+    if (!rc)
+        rc = conn_connect(&e->conn, e->queue.loop, &addr, e->tls, host, &handler, IN_BYTES_MAX,
+                          OUT_BYTES_MAX, &err);
+    if (rc)
+        engine_retry(e, &err);
+    else
+        loop_timer_after_ms(&e->timer, CONNECT_MS);
+}
+
+/* Asks those again whose pause is over, and sets the timer for the next one. */
+static void engine_poll(struct resp_engine *e)
+{
+    struct list again;
+    list_init(&again);
+    list_each(it, &e->queue.requests)
+    {
+        if (container_of(it, struct queue_request, link)->sent)
+            continue;
+        list_remove(it);
+        list_push_back(&again, it);
+    }
+    /* Answers come in the order of sending, so these go behind all that is sent. */
+    for (struct list *it; (it = list_first(&again));) {
+        struct queue_request *r = container_of(it, struct queue_request, link);
+        request_to_tail(e, r);
+        request_put(e, r);
+    }
+    conn_send_all(&e->conn);
+    engine_watch(e);
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    struct resp_engine *e = container_of(t, struct resp_engine, timer);
+    struct err err;
+    if (e->queue.up) {
+        engine_poll(e);
+    } else if (conn_is_open(&e->conn)) {
+        err_set(&err, TTG_ETIMEOUT, "no answer to the greeting within %d s", CONNECT_MS / 1000);
+        engine_cut(e, &err);
+    } else {
+        engine_connect(e);
+    }
+}
+
+static void on_watch(struct loop_timer *t)
+{
+    struct resp_engine *e = container_of(t, struct resp_engine, watch);
+    struct err err;
+    err_set(&err, TTG_ETIMEOUT, "no answer for %d s", ANSWER_MS / 1000);
+    engine_cut(e, &err);
+}
+
+static void engine_close(struct queue *q)
+{
+    struct resp_engine *e = engine_of(q);
+    loop_timer_stop(&e->timer);
+    loop_timer_stop(&e->watch);
+    conn_close(&e->conn);
+    tls_free(e->tls);
+    buf_done(&e->scratch);
+    mem_free(e);
+}
+
+static const struct queue_engine resp_engine = {.close = engine_close, .send = engine_send};
+
+struct queue *resp_engine_new(struct loop *loop, const struct queue_config *config, struct err *err)
+{
+    struct resp_engine *e = mem_zalloc(sizeof *e);
+    if (!e) {
+        err_set(err, TTG_ENOMEM, "out of memory");
+        return NULL;
+    }
+    e->queue = (struct queue){.engine = &resp_engine, .config = config, .loop = loop};
+    list_init(&e->queue.requests);
+    e->dialect = config->url->scheme == URL_REDIS ? &resp_redis_dialect : &resp_node_dialect;
+    e->conn.fd = -1;
+    e->cut_ms = loop_now_ms(loop);
+    prng_init(&e->prng, config->seed);
+    buf_init(&e->scratch, SIZE_MAX);
+    loop_timer_init(&e->timer, loop, on_timer);
+    loop_timer_init(&e->watch, loop, on_watch);
+    struct tls_options tls = {.cert_file = config->tls_cert,
+                              .key_file = config->tls_key,
+                              .ca_file = config->tls_ca,
+                              .verify = !config->tls_no_verify};
+    if (config->url->tls && tls_new(&tls, &e->tls, err)) {
+        mem_free(e);
+        return NULL;
+    }
+    /* From the loop, so that no callback comes before the caller has the queue. */
+    loop_timer_after_ms(&e->timer, 0);
+    return &e->queue;
+}
+
+/* --- the node's dialect --- */
+
+static int node_greet(struct resp_engine *e, struct buf *out)
+{
+    (void)e;
+    return resp_command(out, 1) | resp_word(out, STR("PING")) ? TTG_ENOMEM : 1;
+}
+
+static int node_command(struct resp_engine *e, struct queue_request *r, size_t count,
+                        struct buf *out)
+{
+    struct str name, sub;
+    (void)e;
+    resp_verb_name(r, &name, &sub);
+    size_t before = buf_len(out);
+    int rc = resp_command(out, count + 1 + (sub.ptr ? 1 : 0));
+    if (!rc)
+        rc = resp_word(out, name);
+    if (!rc && sub.ptr)
+        rc = resp_word(out, sub);
+    if (!rc)
+        rc = buf_add_str(out, buf_str(&r->words));
+    if (rc && out->data)
+        buf_truncate(out, before);
+    return rc;
+}
+
+static int node_decode(struct resp_engine *e, struct queue_request *r, struct str reply,
+                       struct err *err)
+{
+    return resp_decode(r, reply, &e->scratch, err);
+}
+
+const struct resp_dialect resp_node_dialect = {
+    .greet = node_greet, .command = node_command, .decode = node_decode};

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/pulse.h"
+
+#include "base/mem.h"
+#include "io/loop.h"
+
+#include <pthread.h>
+
+struct pulse {
+    pthread_t thread;
+    struct loop *loop;
+    struct loop_timer timer;
+    struct loop_async stop;
+    struct queue *queue;
+    struct queue_config config;
+    struct queue_beat beat;
+    void (*on_stale)(void *ctx);
+    void *ctx;
+};
+
+static void on_beat(struct queue_request *r, int rc, const struct err *err)
+{
+    struct pulse *p = r->ctx;
+    (void)err;
+    if (rc == TTG_ESTALE)
+        p->on_stale(p->ctx);
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    struct pulse *p = container_of(t, struct pulse, timer);
+    if (queue_is_up(p->queue) && !queue_request_busy(&p->beat.call.request))
+        queue_send(p->queue, &p->beat.call.request);
+    loop_timer_after_ms(&p->timer, PULSE_MS);
+}
+
+static void on_up(void *ctx)
+{
+    struct pulse *p = ctx;
+    loop_timer_after_ms(&p->timer, 0);
+}
+
+static void on_stop(struct loop_async *a)
+{
+    loop_stop(container_of(a, struct pulse, stop)->loop);
+}
+
+static void *thread_main(void *arg)
+{
+    struct pulse *p = arg;
+    loop_run(p->loop);
+    return NULL;
+}
+
+static void pulse_free(struct pulse *p)
+{
+    queue_close(p->queue);
+    if (p->loop) {
+        loop_timer_stop(&p->timer);
+        loop_async_stop(&p->stop);
+    }
+    queue_request_done(&p->beat.call.request);
+    loop_close(p->loop);
+    mem_free(p);
+}
+
+int pulse_start(struct pulse **ret_pulse, const struct queue_config *queue, struct str job,
+                const struct queue_worker *worker, void (*on_stale)(void *ctx), void *ctx,
+                struct err *err)
+{
+    struct pulse *p = mem_zalloc(sizeof *p);
+    if (!p)
+        return err_set(err, TTG_ENOMEM, "out of memory");
+    p->config = *queue;
+    p->config.ctx = p;
+    p->config.on_up = on_up;
+    p->config.on_down = NULL;
+    p->config.on_lost = NULL; /* the worker's own connection tells */
+    p->on_stale = on_stale;
+    p->ctx = ctx;
+    queue_request_init(&p->beat.call.request, QUEUE_BEAT, on_beat, p);
+    p->beat.call.job = job;
+    p->beat.worker = *worker;
+    int rc = loop_open(&p->loop, err);
+    if (rc) {
+        pulse_free(p);
+        return rc;
+    }
+    loop_timer_init(&p->timer, p->loop, on_timer);
+    loop_async_start(&p->stop, p->loop, on_stop);
+    rc = queue_open(&p->queue, p->loop, &p->config, err);
+    if (!rc && loop_timer_after_ms(&p->timer, PULSE_MS))
+        rc = err_set(err, TTG_ENOMEM, "out of memory");
+    if (!rc && pthread_create(&p->thread, NULL, thread_main, p) != 0)
+        rc = err_set(err, TTG_EFULL, "cannot start a thread");
+    if (rc) {
+        pulse_free(p);
+        return rc;
+    }
+    *ret_pulse = p;
+    return 0;
+}
+
+void pulse_stop(struct pulse *p)
+{
+    if (!p)
+        return;
+    loop_async_send(&p->stop);
+    pthread_join(p->thread, NULL);
+    pulse_free(p);
+}
