@@ -17,6 +17,8 @@
 
 struct loop;
 
+/* Also ignores SIGPIPE unless somebody handles it: a reader that is gone is an error of the write.
+ */
 int loop_open(struct loop **ret_loop, struct err *err);
 /* All objects have been stopped. NULL is fine. */
 void loop_close(struct loop *l);

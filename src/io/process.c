@@ -240,16 +240,16 @@ static int fd_above_2(int fd)
     return moved;
 }
 
-int process_pipe(int ret_fds[2])
+int process_pipe(int ret_fds[2], struct err *err)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
-        return err_from_errno(errno);
+        return err_set_errno(err, errno, "cannot make a pipe");
     if (fds[0] <= 2 || fds[1] <= 2) {
         fds[0] = fd_above_2(fds[0]);
         fds[1] = fd_above_2(fds[1]);
         if (fds[0] < 0 || fds[1] < 0) {
-            int rc = err_from_errno(errno);
+            int rc = err_set_errno(err, errno, "cannot make a pipe");
             if (fds[0] >= 0)
                 close(fds[0]);
             if (fds[1] >= 0)

@@ -46,7 +46,7 @@ struct process_spec {
 };
 
 /* A pipe with both ends at 3 or above and closed on exec. ret_fds[0] is the end to read. */
-int process_pipe(int ret_fds[2]);
+int process_pipe(int ret_fds[2], struct err *err);
 
 /* Finds a command as a shell would (PATH, unless it has a slash) into `out`, a mem_ string.
  * TTG_ENOENT, TTG_EACCES (also for a directory) with a message. */

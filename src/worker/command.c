@@ -5,6 +5,8 @@
 #include "io/process.h"
 #include "worker/kernel.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <unistd.h>
 
 enum field { FIELD_START, FIELD_END, FIELD_CHUNK, FIELD_ATTEMPT, FIELD_JOB, FIELDS };
@@ -62,6 +64,25 @@ int command_open(struct command *c, char *const *argv, const char *worker, struc
         return rc == TTG_ENOMEM ? rc : err ? (err->code = TTG_EUSAGE) : TTG_EUSAGE;
     rc = env_copy(c, worker);
     return rc ? err_set(err, rc, "command %s: %s", argv[0], err_text(rc)) : 0;
+}
+
+int command_make_absolute(struct command *c, struct err *err)
+{
+    if (c->file[0] == '/')
+        return 0;
+    char here[PATH_MAX];
+    struct buf b;
+    buf_init(&b, 2ul * PATH_MAX);
+    if (!getcwd(here, sizeof here))
+        return err_set_errno(err, errno, "command %s: current directory", c->argv[0]);
+    int rc = buf_printf(&b, "%s/%s", here, c->file);
+    char *file = rc ? NULL : mem_dup(buf_ptr(&b), buf_len(&b));
+    buf_done(&b);
+    if (!file)
+        return err_set(err, TTG_ENOMEM, "command %s: out of memory", c->argv[0]);
+    mem_free(c->file);
+    c->file = file;
+    return 0;
 }
 
 void command_close(struct command *c)

@@ -33,6 +33,9 @@ struct command_line {
 int command_open(struct command *c, char *const *argv, const char *worker, struct err *err);
 void command_close(struct command *c);
 
+/* So that the command is found from another directory too. */
+int command_make_absolute(struct command *c, struct err *err);
+
 /* `fill` false: for a command that stays; no placeholders, no variables of a task. TTG_ENOMEM,
  * TTG_EFULL for arguments over COMMAND_TEXT_BYTES_MAX. */
 enum { COMMAND_TEXT_BYTES_MAX = 1 << 20 };

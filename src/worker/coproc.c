@@ -295,16 +295,16 @@ static void on_in_ready(struct loop_poll *p, unsigned events)
         loop_poll_stop(&cs->in.poll);
 }
 
-static int open_child(struct coproc_slot *cs, struct process_spec *spec)
+static int open_child(struct coproc_slot *cs, struct process_spec *spec, struct err *err)
 {
     struct loop *l = cs->base.k->loop;
     int rc = command_fill(&cs->base.k->command, &cs->line, NULL, false);
     if (!rc)
-        rc = stream_open(&cs->in, true, &spec->fds[0]);
+        rc = stream_open(&cs->in, true, &spec->fds[0], err);
     if (!rc)
-        rc = stream_open(&cs->out, false, &spec->fds[1]);
+        rc = stream_open(&cs->out, false, &spec->fds[1], err);
     if (!rc)
-        rc = stream_open(&cs->err, false, &spec->fds[2]);
+        rc = stream_open(&cs->err, false, &spec->fds[2], err);
     if (!rc)
         rc = stream_watch(&cs->out, l, LOOP_READ, on_out_ready);
     if (!rc)
@@ -323,14 +323,16 @@ static int start_child(struct coproc_slot *cs, struct err *err)
         .fds = {-1, -1, -1},
         .group = guard_slot(k->guard, cs->base.index),
     };
+    struct err why = {0};
     int rc = guard_check(k->guard, err);
     if (rc)
         return rc;
     cs->ending = cs->answered = false;
     buf_clear(&cs->answer);
-    rc = open_child(cs, &spec);
+    rc = open_child(cs, &spec, &why);
     if (rc)
-        err_set(err, rc, "cannot start %s: %s", k->command.argv[0], err_text(rc));
+        err_set(err, rc, "cannot start %s: %s", k->command.argv[0],
+                why.code ? why.text : err_text(rc));
     else
         rc = process_start(&cs->process, k->loop, &spec, on_child_exit, err);
     for (int i = 0; i < 3; i++)

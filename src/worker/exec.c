@@ -118,14 +118,14 @@ static void on_exit(struct process *p, struct process_exit e)
 /* ---- start ---- */
 
 /* Our ends in es, theirs in `theirs`; -1 for those that were not made. */
-static int open_pipes(struct exec_slot *es, int theirs[3])
+static int open_pipes(struct exec_slot *es, int theirs[3], struct err *err)
 {
     struct loop *l = es->base.k->loop;
-    int rc = stream_open(&es->in, true, &theirs[0]);
+    int rc = stream_open(&es->in, true, &theirs[0], err);
     if (!rc)
-        rc = stream_open(&es->out, false, &theirs[1]);
+        rc = stream_open(&es->out, false, &theirs[1], err);
     if (!rc)
-        rc = stream_open(&es->err, false, &theirs[2]);
+        rc = stream_open(&es->err, false, &theirs[2], err);
     if (!rc)
         rc = stream_watch(&es->out, l, LOOP_READ, on_out_ready);
     if (!rc)
@@ -148,14 +148,16 @@ static int start_command(struct exec_slot *es, struct err *err)
         .fds = {-1, -1, -1},
         .group = guard_slot(k->guard, es->base.index),
     };
+    struct err why = {0};
     int rc = guard_check(k->guard, err);
     if (rc)
         return rc;
     rc = command_fill(&k->command, &es->line, &es->base.task, true);
     if (!rc)
-        rc = open_pipes(es, spec.fds);
+        rc = open_pipes(es, spec.fds, &why);
     if (rc) {
-        err_set(err, rc, "cannot start %s: %s", k->command.argv[0], err_text(rc));
+        err_set(err, rc, "cannot start %s: %s", k->command.argv[0],
+                why.code ? why.text : err_text(rc));
     } else {
         spec.argv = es->line.argv;
         spec.envp = es->line.envp;

@@ -199,6 +199,7 @@ bool kernel_start(struct kernel *k, uint32_t slot, const struct kernel_task *t,
     ensure(!s->busy);
     s->task = *t;
     s->stop = STOP_NO;
+    s->lines_logged = 0;
     s->result = (struct kernel_result){
         .exit_status = -1, .output = STR(""), .reason = STR(""), .stderr_tail = STR("")};
     s->started_ns = loop_now_update(k->loop);
@@ -272,6 +273,8 @@ uint32_t kernel_busy(const struct kernel *k)
 int kernel_open_command(struct kernel *k, struct err *err)
 {
     int rc = command_open(&k->command, k->config.argv, k->config.worker, err);
+    if (!rc && k->config.dir)
+        rc = command_make_absolute(&k->command, err);
     return rc ? rc : guard_open(&k->guard, k->config.slots, err);
 }
 
@@ -299,8 +302,13 @@ void kernel_exit_failed(struct kernel_slot *s, int status, int signal, bool core
 
 void kernel_log_line(void *slot, struct str line)
 {
-    const struct kernel_slot *s = slot;
-    if (s->busy)
+    struct kernel_slot *s = slot;
+    if (s->lines_logged > KERNEL_STDERR_LOGGED_MAX)
+        return;
+    if (s->lines_logged++ == KERNEL_STDERR_LOGGED_MAX)
+        log_warn("command.stderr_cut", kv_str("job", s->task.job), kv_u64("chunk", s->task.chunk),
+                 kv_u64("lines", KERNEL_STDERR_LOGGED_MAX));
+    else if (s->busy)
         log_info("command.stderr", kv_str("job", s->task.job), kv_u64("chunk", s->task.chunk),
                  kv_u64("attempt", s->task.attempt), kv_s("line", line));
     else

@@ -43,6 +43,7 @@ enum {
     KERNEL_GRACE_MS_DEFAULT = 5000,
     KERNEL_STDERR_BYTES_MAX = 4096, /* kept of what a command said last */
     KERNEL_STDERR_LINES_MAX = 20,
+    KERNEL_STDERR_LOGGED_MAX = 1000,   /* lines of a chunk that go to the log */
     KERNEL_LINES_BYTES_MAX = 64 << 20, /* lines of one chunk, where they are held in memory */
 };
 

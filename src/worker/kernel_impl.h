@@ -23,6 +23,7 @@ struct kernel_slot {
     struct loop_timer deadline;
     struct kernel_result result;
     struct err why; /* the text of result.reason */
+    unsigned lines_logged;
 };
 
 struct kernel_ops {

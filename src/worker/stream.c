@@ -13,15 +13,15 @@ void stream_init(struct stream *s)
     *s = (struct stream){.fd = -1};
 }
 
-int stream_open(struct stream *s, bool write, int *ret_theirs)
+int stream_open(struct stream *s, bool write, int *ret_theirs, struct err *err)
 {
     int fds[2];
-    int rc = process_pipe(fds);
+    int rc = process_pipe(fds, err);
     if (rc)
         return rc;
     int ours = fds[write];
     if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0) {
-        rc = err_from_errno(errno);
+        rc = err_set_errno(err, errno, "cannot make a pipe");
         close(fds[0]);
         close(fds[1]);
         return rc;

@@ -16,7 +16,7 @@ struct stream {
 void stream_init(struct stream *s);
 
 /* Makes a pipe; our end (`write` says which) does not block, the other is *ret_theirs. */
-int stream_open(struct stream *s, bool write, int *ret_theirs);
+int stream_open(struct stream *s, bool write, int *ret_theirs, struct err *err);
 void stream_close(struct stream *s);
 
 static inline bool stream_is_open(const struct stream *s)

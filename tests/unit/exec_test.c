@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define SH(script) RIG_ARGV("sh", "-c", script)
@@ -152,6 +153,35 @@ static void stderr_goes_to_the_log_line_by_line(void **state)
     log_setup(&(struct log_setup){0});
     assert_has(str_of(logged), "command.stderr job=sweep chunk=42 attempt=1 line=one\n");
     assert_has(str_of(logged), "line=two\n");
+}
+
+static void a_noisy_command_does_not_flood_the_log(void **state)
+{
+    (void)state;
+    logged[0] = '\0';
+    log_setup(&(struct log_setup){.level = LOG_WARN, .sink = sink});
+    open_sh(SH("seq 3000 >&2; exit 1"));
+    assert_has(rig_run(0, 0)->stderr_tail, "2999\n3000\n");
+    log_setup(&(struct log_setup){0});
+    assert_str(str_of(logged), "WARN command.stderr_cut job=sweep chunk=42 lines=1000\n");
+}
+
+static void missing_descriptors_fail_a_chunk_only(void **state)
+{
+    (void)state;
+    open_sh(RIG_ARGV("echo", "ok"));
+    struct rlimit old, low;
+    getrlimit(RLIMIT_NOFILE, &old);
+    low = (struct rlimit){(rlim_t)rig_fds() + 1, old.rlim_max};
+    for (; low.rlim_cur < (rlim_t)rig_fds_before + 20; low.rlim_cur++) {
+        setrlimit(RLIMIT_NOFILE, &low);
+        struct kernel_result *r = rig_run(0, 0);
+        if (r->status == KERNEL_OK)
+            break;
+        assert_has(r->reason, "Too many open files");
+    }
+    setrlimit(RLIMIT_NOFILE, &old);
+    assert_int_equal(rig.result[0].status, KERNEL_OK);
 }
 
 /* ---- ends ---- */
@@ -350,6 +380,10 @@ static void works_in_a_directory(void **state)
     open_sh(SH("pwd"));
     assert_str(rig_run(0, 0)->output, "/proc\n");
     kernel_close(rig.kernel);
+    assert_int_equal(chdir("/bin"), 0); /* a relative path means from here */
+    open_sh(RIG_ARGV("./echo", "found"));
+    assert_str(rig_run(0, 0)->output, "found\n");
+    kernel_close(rig.kernel);
     rig.config.dir = "/no/such/dir";
     open_sh(SH("pwd"));
     assert_has(rig_run(0, 0)->reason, "in /no/such/dir");
@@ -435,6 +469,8 @@ int main(void)
         RIG_TEST(output_has_a_limit),
         RIG_TEST(last_lines_of_stderr_are_kept),
         RIG_TEST(stderr_goes_to_the_log_line_by_line),
+        RIG_TEST(a_noisy_command_does_not_flood_the_log),
+        RIG_TEST(missing_descriptors_fail_a_chunk_only),
         RIG_TEST(the_group_ends),
         RIG_TEST(close_ends_what_runs),
         RIG_TEST(nothing_survives_a_killed_worker),
