@@ -46,8 +46,9 @@ struct stream_consumer;
 
 /* An entry that was delivered and not yet acknowledged. */
 struct stream_pending {
-    struct tree_node by_group, by_consumer;
-    struct stream_id id;
+    struct tree_node by_group;
+    struct stream_id id; /* here, so that a search touches one cache line of each */
+    struct tree_node by_consumer;
     struct stream_consumer *consumer;
     uint64_t delivered_ms;
     uint64_t deliveries;
