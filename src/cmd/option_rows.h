@@ -89,7 +89,7 @@ OPTION(RETRY_DELAY, .flag = "retry-delay", .type = OPTION_DURATION, .unit = "s",
        .commands = IN_WORKER)
 OPTION(DRAIN, .flag = "drain", .variable = "DRAIN_SECONDS", .type = OPTION_DURATION, .unit = "s",
        .min = "0", .max = "1d", .def = "25",
-       .help = "after SIGTERM, time to finish the chunk at hand", .commands = IN_WORKER)
+       .help = "after SIGTERM, time for the chunks at hand to end", .commands = IN_WORKER)
 
 /* Where the chunks are. */
 OPTION(QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = OPTION_STRING,
