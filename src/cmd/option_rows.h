@@ -3,7 +3,8 @@
  *
  * To add an option, add a row; nothing else needs a change but docs/reference.md, written anew with
  * `build/ttg help --markdown > docs/reference.md` (a test compares). To give an option to a further
- * command, add IN_COMMAND to its `commands`, or the command to a set in command.h. The value is read with option_u64(o, OPT_ID) etc.
+ * command, add IN_COMMAND to its `commands`, or the command to a set in command.h. The value is
+ * read with option_u64(o, OPT_ID) etc.
  *
  * Fields: flag (without dashes), letter (short flag), variable, variable_else (asked when the first
  * is not set), key (in the file; the flag's name unless given), type, unit (of a plain number),

@@ -152,7 +152,8 @@ struct node {
     struct presences *presences;
     uint64_t snapshot_log_bytes;
 
-    bool serving, stopping, disk_full, stalled; /* stalled: a command waits for the batch under way */
+    bool serving, stopping, disk_full,
+        stalled; /* stalled: a command waits for the batch under way */
     int failed_rc;
     struct err failure;
 };
