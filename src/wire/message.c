@@ -75,7 +75,8 @@ static int add_name(struct buf *out, enum field f)
     char text[32] = {',', '"'};
     size_t len = field_names[f].len;
     memcpy(text + 2, field_names[f].ptr, len);
-    memcpy(text + 2 + len, "\":", 2);
+    text[len + 2] = '"';
+    text[len + 3] = ':';
     return buf_add(out, text, len + 4);
 }
 
