@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ttg node: options, the password file, the log file, and what systemd expects. */
+#include "base/buf.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "cmd/options.h"
 #include "io/realclock.h"
 #include "node/node.h"
@@ -127,6 +127,19 @@ static void list_take(const struct options *o, enum option_id id, const char *ou
         out[i] = slot->items[i];
 }
 
+/* Sockets handed over by systemd start at descriptor 3. */
+static int sockets_given(void)
+{
+    uint64_t pid, count;
+    const char *for_pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    if (!for_pid || !fds || str_to_u64(str_of(for_pid), &pid) || str_to_u64(str_of(fds), &count) ||
+        pid != (uint64_t)getpid() || count > NODE_LISTEN_MAX)
+        return 0;
+    for (int fd = 3; fd < 3 + (int)count; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return (int)count;
+}
+
 static int serve(struct command_run *r, struct err *e)
 {
     const struct options *o = r->options;
@@ -149,9 +162,11 @@ static int serve(struct command_run *r, struct err *e)
         .on_hangup = on_hangup,
         .on_hangup_ctx = (void *)(uintptr_t)log_file,
     };
+    node.listen_fd = 3;
+    node.listen_fds = sockets_given();
     list_take(o, OPT_LISTEN, node.listen);
     list_take(o, OPT_TLS_LISTEN, node.tls_listen);
-    if (!node.listen[0] && !node.tls_listen[0] && !node.unix_path)
+    if (!node.listen[0] && !node.tls_listen[0] && !node.unix_path && !node.listen_fds)
         return err_set(e, TTG_EUSAGE,
                        "nothing to listen on: give --unix PATH, --listen ADDR or "
                        "--tls-listen ADDR");
@@ -181,6 +196,14 @@ int cmd_node(struct command_run *r)
     const char *dir = option_text(o, OPT_DATA);
     struct err e = {0};
     int rc;
+    if (option_bool(o, OPT_COMMANDS)) {
+        struct buf out;
+        buf_init(&out, 1 << 20);
+        rc = node_commands_markdown(&out);
+        int printed = rc ? EXIT_LOST : command_print(r, buf_str(&out));
+        buf_done(&out);
+        return printed;
+    }
     if (!dir)
         rc = err_set(&e, TTG_EUSAGE, "give the directory of the data: --data DIR");
     else if (option_bool(o, OPT_CHECK) || option_bool(o, OPT_REPAIR))

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -206,6 +207,10 @@ int listener_open_fd(struct listener *l, struct loop *loop, int fd,
         l->fd = -1;
         return err_set_errno(err, errno, "the given descriptor %d is no socket", fd);
     }
+    /* One that was given may block; accept must not. */
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && !(flags & O_NONBLOCK))
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     loop_timer_init(&l->pause, loop, listener_on_pause);
     int rc = loop_poll_start(&l->poll, loop, fd, LOOP_READ, listener_on_ready);
     if (rc)

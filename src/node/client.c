@@ -121,6 +121,7 @@ static size_t on_bytes(struct conn *conn, struct str bytes)
     struct err err;
     size_t used = 0;
     node_now_ms(n);
+    node_lap_ns(n);
     c->active_ms = loop_now_ms(n->loop);
     while (used < bytes.len && !c->parked && !c->closing && !c->dead && !conn->paused) {
         size_t len;

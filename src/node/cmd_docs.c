@@ -211,7 +211,7 @@ static int cell(struct buf *out, const char *text)
     return rc;
 }
 
-int commands_markdown(struct buf *out)
+int node_commands_markdown(struct buf *out)
 {
     static const char *const groups[] = {"ttg",        "stream", "generic", "string",
                                          "list",       "set",    "hash",    "transactions",

@@ -44,13 +44,25 @@ static void lastsave(struct client *c, size_t argc, const struct str *argv, stru
     reply_int(r, (int64_t)(c->node->started_wall_ms / 1000));
 }
 
+static void reply_digest(struct reply *r, uint64_t digest)
+{
+    char hex[41];
+    snprintf(hex, sizeof(hex), "%040" PRIx64, digest);
+    reply_status(r, hex);
+}
+
 static void debug(struct client *c, size_t argc, const struct str *argv, struct reply *r)
 {
     struct node *n = c->node;
     if (is(argv[1], "DIGEST") && argc == 2) {
-        char hex[41];
-        snprintf(hex, sizeof(hex), "%040" PRIx64, core_digest(n->core));
-        reply_status(r, hex);
+        reply_digest(r, core_digest(n->core));
+    } else if (is(argv[1], "REPLAY") && argc == 2) {
+        struct err err;
+        uint64_t digest;
+        if (recover_digest(n, &digest, &err))
+            reply_error(r, "ERR %s", err.text);
+        else
+            reply_digest(r, digest);
     } else if (is(argv[1], "JMAP") || is(argv[1], "SET-ACTIVE-EXPIRE") || is(argv[1], "RELOAD")) {
         reply_status(r, "OK");
     } else {
@@ -164,8 +176,8 @@ const struct node_command server_commands[] = {
      "Stops the node; what was accepted is on disk.", shutdown_command},
     {"BGSAVE", -1, NODE_ADMIN | NODE_NO_MULTI, S, "1.0.0", "", "Writes a snapshot now.", bgsave},
     {"LASTSAVE", 1, 0, S, "1.0.0", "", "When the node started.", lastsave},
-    {"DEBUG", -2, NODE_ADMIN | NODE_OBSERVES, S, "1.0.0", "DIGEST", "A digest of the whole state.",
-     debug},
+    {"DEBUG", -2, NODE_ADMIN | NODE_OBSERVES, S, "1.0.0", "DIGEST | REPLAY",
+     "A digest of the state, as it is and as the log gives it.", debug},
     {"MODULE", -2, 0, S, "4.0.0", "LIST", "There are none.", module},
     {"FUNCTION", -2, 0, S, "7.0.0", "FLUSH | LIST", "There are none.", function},
     {"SLOWLOG", -2, NODE_ADMIN, S, "2.2.12", "GET | LEN | RESET", "Always empty.", slowlog},

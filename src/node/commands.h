@@ -16,7 +16,4 @@ void command_info(struct client *c, size_t argc, const struct str *argv, struct 
 void command_config(struct client *c, size_t argc, const struct str *argv, struct reply *r);
 void command_command(struct client *c, size_t argc, const struct str *argv, struct reply *r);
 
-/* The reference of all commands, as Markdown. */
-int commands_markdown(struct buf *out);
-
 #endif

@@ -251,7 +251,7 @@ static void reset_stats(struct node *n)
     struct node_stats *s = &n->stats;
     for (struct map_node *m = map_next(&n->entries, NULL); m; m = map_next(&n->entries, m)) {
         struct node_entry *e = container_of(m, struct node_entry, node);
-        e->calls = e->usec = e->rejected = e->failed = 0;
+        e->calls = e->ns = e->rejected = e->failed = 0;
     }
     exec_forget_errors(n);
     s->commands = s->connections = s->rejected_connections = 0;

@@ -219,7 +219,6 @@ static enum exec_result run_entry(struct client *c, struct node_entry *e, size_t
     size_t from = buf_len(&c->conn.out);
     struct reply r = client_reply(c);
     bool mute = c->mute || c->skip_reply, skipped = c->skip_reply;
-    uint64_t began_ns = n->clock->mono_ns(n->clock);
     if (e->own) {
         c->skip_reply = false;
         e->own->run(c, argc, argv, &r);
@@ -231,7 +230,7 @@ static enum exec_result run_entry(struct client *c, struct node_entry *e, size_t
     }
     n->stats.commands++;
     e->calls++;
-    e->usec += (n->clock->mono_ns(n->clock) - began_ns) / 1000;
+    e->ns += node_lap_ns(n);
     if (c->dead)
         return EXEC_DONE;
     if (r.failed) {

@@ -22,8 +22,8 @@ static void commands(struct node *n, struct buf *out)
         size_t at;
     } rows[] = {
         {"commands_total", "Commands executed.", offsetof(struct node_entry, calls)},
-        {"command_microseconds_total", "Time spent executing them.",
-         offsetof(struct node_entry, usec)},
+        {"command_nanoseconds_total", "Time spent executing them.",
+         offsetof(struct node_entry, ns)},
         {"command_failures_total", "Commands answered with an error.",
          offsetof(struct node_entry, failed)},
     };

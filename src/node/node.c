@@ -25,6 +25,13 @@ uint64_t node_now_ms(struct node *n)
     return n->now_ms;
 }
 
+uint64_t node_lap_ns(struct node *n)
+{
+    uint64_t before_ns = n->lap_ns;
+    n->lap_ns = n->clock->mono_ns(n->clock);
+    return n->lap_ns - before_ns;
+}
+
 void node_fail(struct node *n, int rc, const struct err *err)
 {
     if (n->failed_rc)
@@ -231,29 +238,61 @@ static void on_accept_tls(struct listener *l, int fd, const struct net_addr *pee
     client_accept(n, fd, peer, n->tls);
 }
 
+static int listen_allowed(struct node *n, const struct net_addr *addr, bool tls, struct err *err)
+{
+    char text[NET_TEXT_BYTES];
+    if (net_addr_is_local(addr) || n->options.password || n->options.insecure ||
+        (tls && n->options.tls_verify))
+        return 0;
+    net_addr_text(addr, text);
+    return err_set(err, TTG_EUSAGE,
+                   "refusing to listen on %s without a password: anybody who reaches this machine "
+                   "could use the node. Give --password-file, or --insecure",
+                   text);
+}
+
+static void listen_done(struct node *n, bool tls)
+{
+    char *text = n->addresses[n->listener_count];
+    net_addr_text(&n->listeners[n->listener_count++].addr, text);
+    log_info("node.listening", kv_str("address", text), kv_bool("tls", tls));
+}
+
 static int listen_one(struct node *n, const struct net_addr *addr, bool tls, struct err *err)
 {
     if (n->listener_count == sizeof(n->listeners) / sizeof(n->listeners[0]))
         return err_set(err, TTG_EUSAGE, "too many addresses to listen on");
-    if (!net_addr_is_local(addr) && !n->options.password && !n->options.insecure &&
-        !(tls && n->options.tls_verify)) {
-        char text[NET_TEXT_BYTES];
-        net_addr_text(addr, text);
-        return err_set(err, TTG_EUSAGE,
-                       "refusing to listen on %s without a password: anybody who reaches this "
-                       "machine could use the node. Give --password-file, or --insecure",
-                       text);
-    }
+    int rc = listen_allowed(n, addr, tls, err);
+    if (rc)
+        return rc;
     struct listener *l = &n->listeners[n->listener_count];
-    int rc =
+    rc =
         listener_open(l, n->loop, addr, n->options.unix_mode, tls ? on_accept_tls : on_accept, err);
     if (rc)
         return rc;
     l->ctx = n;
-    n->listener_count++;
-    net_addr_text(&l->addr, n->addresses[n->listener_count - 1]);
-    log_info("node.listening", kv_str("address", n->addresses[n->listener_count - 1]),
-             kv_bool("tls", tls));
+    listen_done(n, tls);
+    return 0;
+}
+
+/* Sockets that the service manager has opened for us, under the same rules. */
+static int listen_given(struct node *n, struct err *err)
+{
+    for (int i = 0; i < n->options.listen_fds; i++) {
+        struct listener *l = &n->listeners[n->listener_count];
+        if (n->listener_count == sizeof(n->listeners) / sizeof(n->listeners[0]))
+            return err_set(err, TTG_EUSAGE, "too many addresses to listen on");
+        int rc = listener_open_fd(l, n->loop, n->options.listen_fd + i, on_accept, err);
+        if (rc)
+            return rc;
+        l->ctx = n;
+        rc = listen_allowed(n, &l->addr, false, err);
+        if (rc) {
+            listener_close(l);
+            return rc;
+        }
+        listen_done(n, false);
+    }
     return 0;
 }
 
@@ -261,7 +300,7 @@ static int listen_all(struct node *n, struct err *err)
 {
     const struct node_options *o = &n->options;
     struct net_addr addr;
-    int rc = 0;
+    int rc = listen_given(n, err);
     if (o->unix_path) {
         rc = net_addr_unix(&addr, str_of(o->unix_path), err);
         if (!rc)

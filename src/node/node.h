@@ -17,11 +17,12 @@ struct node_options {
     const char *data_dir;
     const char *listen[NODE_LISTEN_MAX]; /* TCP, plain; up to a NULL */
     const char *tls_listen[NODE_LISTEN_MAX];
-    const char *unix_path; /* NULL: none */
-    unsigned unix_mode;    /* 0: 0600 */
-    const char *http;      /* NULL: none */
-    const char *password;  /* NULL: none */
-    bool insecure;         /* listen beyond loopback without a password */
+    int listen_fd, listen_fds; /* the first of so many open listening sockets */
+    const char *unix_path;     /* NULL: none */
+    unsigned unix_mode;        /* 0: 0600 */
+    const char *http;          /* NULL: none */
+    const char *password;      /* NULL: none */
+    bool insecure;             /* listen beyond loopback without a password */
     const char *tls_cert, *tls_key, *tls_ca;
     bool tls_verify;               /* clients must show a certificate */
     const char *sync;              /* "always", "never", "interval:MS"; NULL: always */
@@ -44,5 +45,9 @@ void node_close(struct node *n);
 
 /* The address it listens on, for port 0: NULL behind the last. */
 const char *node_address(const struct node *n, size_t i);
+
+struct buf;
+/* The reference of all commands, as Markdown: docs/commands.md. */
+int node_commands_markdown(struct buf *out);
 
 #endif

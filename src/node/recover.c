@@ -6,7 +6,8 @@
 #include "node/state.h"
 
 struct replay {
-    struct node *n;
+    struct core *core;
+    uint64_t now_ms; /* of the last record */
     struct str *argv;
     size_t cap;
 };
@@ -15,7 +16,7 @@ static int replay_snapshot(void *ctx, uint64_t position, struct str bytes)
 {
     struct replay *r = ctx;
     (void)position;
-    return core_load(r->n->core, bytes);
+    return core_load(r->core, bytes);
 }
 
 static int replay_commands(struct replay *r, struct record *rec)
@@ -34,7 +35,7 @@ static int replay_commands(struct replay *r, struct record *rec)
             .argv = r->argv,
             .reply = &nowhere,
         };
-        core_exec(r->n->core, command, &call);
+        core_exec(r->core, command, &call);
     }
     return rc;
 }
@@ -46,14 +47,13 @@ static int replay_record(void *ctx, const struct store_record *stored)
     int rc = record_open(&rec, stored->bytes);
     if (rc)
         return rc;
-    if (rec.now_ms > r->n->now_ms)
-        r->n->now_ms = rec.now_ms;
+    r->now_ms = rec.now_ms;
     switch (rec.kind) {
     case RECORD_BOOT:
-        core_boot(r->n->core, rec.now_ms);
+        core_boot(r->core, rec.now_ms);
         return 0;
     case RECORD_TICK:
-        core_tick(r->n->core, rec.now_ms);
+        core_tick(r->core, rec.now_ms);
         return 0;
     case RECORD_COMMANDS:
         return replay_commands(r, &rec);
@@ -78,7 +78,7 @@ static int boot(struct node *n, struct err *err)
 int recover(struct node *n, struct err *err)
 {
     struct store_report report = {0};
-    struct replay r = {.n = n};
+    struct replay r = {.core = n->core};
     uint64_t began_ns = n->clock->mono_ns(n->clock);
     struct store_recovery recovery = {
         .ctx = &r, .on_snapshot = replay_snapshot, .on_record = replay_record};
@@ -86,6 +86,8 @@ int recover(struct node *n, struct err *err)
     mem_free(r.argv);
     if (rc)
         return rc;
+    if (r.now_ms > n->now_ms) /* time never goes back, whatever the clock says */
+        n->now_ms = r.now_ms;
     if (report.torn_bytes > 0)
         log_warn("log.torn_tail_cut", kv_str("file", report.torn_file),
                  kv_u64("offset", report.torn_offset), kv_u64("bytes", report.torn_bytes));
@@ -95,5 +97,20 @@ int recover(struct node *n, struct err *err)
                  kv_u64("snapshot", report.snapshot_position), kv_u64("records", report.records),
                  kv_u64("log_bytes", report.log_bytes),
                  kv_u64("ms", (n->clock->mono_ns(n->clock) - began_ns) / 1000000));
+    return rc;
+}
+
+int recover_digest(struct node *n, uint64_t *ret_digest, struct err *err)
+{
+    struct core_env env = {0};
+    struct replay r = {0};
+    int rc = core_new(&env, &r.core);
+    if (rc)
+        return err_set(err, rc, "%s", err_text(rc));
+    rc = store_read(n->store, 1, NULL, replay_record, &r, err);
+    if (!rc)
+        *ret_digest = core_digest(r.core);
+    mem_free(r.argv);
+    core_free(r.core);
     return rc;
 }

@@ -57,7 +57,7 @@ struct node_entry {
     const struct core_command *core;
     const struct node_command *own;
     int arity;
-    uint64_t calls, usec, rejected, failed;
+    uint64_t calls, ns, rejected, failed;
 };
 
 /* ---- clients ---- */
@@ -133,7 +133,7 @@ struct node {
     uint64_t due_ms;
     struct loop_timer park_timer; /* first time-out of a parked client */
     struct loop_signal sigterm, sigint, sighup;
-    uint64_t batch_began_ns;
+    uint64_t batch_began_ns, lap_ns;
     uint64_t released; /* the position up to which answers have left */
 
     struct list clients, held, again, dead;
@@ -161,6 +161,8 @@ struct node {
 /* ---- node.c ---- */
 /* Wall clock that never goes back; read again at each call. */
 uint64_t node_now_ms(struct node *n);
+/* Time since the last call: the clock is read once a command, not twice. */
+uint64_t node_lap_ns(struct node *n);
 /* The log has failed: stop without answering what is not on disk. */
 void node_fail(struct node *n, int rc, const struct err *err);
 /* Begins the end: no new connections, answers what is there, then the loop stops. */
@@ -245,5 +247,8 @@ uint64_t info_memory_bytes(void);
 
 /* ---- recover.c ---- */
 int recover(struct node *n, struct err *err);
+/* Runs the whole log on an empty core, as a start would: the digest must be that of the state. Only
+ * what is written counts; TTG_ENOENT when a snapshot has replaced the beginning. */
+int recover_digest(struct node *n, uint64_t *ret_digest, struct err *err);
 
 #endif

@@ -1,14 +1,25 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The node as its clients see it."""
+import atexit
+import os
 import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 
-from harness import TTG, free_port, have, main, run, skip, temp_dir, test, wait_until, write_file
+from harness import ROOT, TTG, free_port, have, main, run, skip, temp_dir, test, wait_until, write_file
 from noderig import Closed, Node, Raw, error_of, wait_blocked
+
+
+def spawn_with(command, fd, variables):
+    """A process that inherits one more descriptor; killed with the test program at the latest."""
+    process = subprocess.Popen(command, pass_fds=[fd], env={**os.environ, **variables},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    atexit.register(process.kill)
+    return process
 
 
 @test
@@ -23,8 +34,7 @@ def redis_cli_works():
     run(cli + ["-3", "xinfo", "stream", "s"], out="(?s)length.*1")
     run(cli + ["command", "docs", "xadd"], out="summary")
     run(cli + ["command", "count"], out="^[0-9]+$")
-    if "--json" in run(["redis-cli", "--help"], code=None).out:  # since 7.0
-        run(cli + ["--json", "command", "docs"], out="xgroup.create")
+    run(cli + ["--json", "command", "docs"], out="xgroup.create")
     # What it asks at the start of a terminal session.
     run(cli, stdin="xlen s\nquit\n", out="^1$")
 
@@ -45,7 +55,7 @@ def python_redis_works():
     assert r.config_get("maxclients")["maxclients"].isdigit()
     assert r.client_setname("me") and r.client_getname() == "me"
     assert any(c["name"] == "me" for c in r.client_list())
-    assert r.info()["redis_version"] == "7.0.15" and r.execute_command("MODULE LIST") == []
+    assert r.info()["redis_version"] == "7.0.15" and r.module_list() == []
     assert r.type("s") == "stream" and list(r.scan_iter()) == ["s"]
 
 
@@ -83,6 +93,7 @@ def a_transaction_is_one_record():
     assert c.line() == b"*2" and c.line().startswith(b"-ERR") and c.read() == b"9-0"
     c("MULTI"), c("DEL", "s")
     assert c("DISCARD") == "OK" and c("XLEN", "s") == 4
+    assert c("DEBUG", "REPLAY") == c("DEBUG", "DIGEST")
     # A blocking command does not block inside.
     c("MULTI"), c("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
     assert c("EXEC") == [None]
@@ -373,6 +384,36 @@ def check_and_repair_a_damaged_log():
     kept = node.again().raw()("XLEN", "s")
     assert 0 < kept < 199
     assert glob.glob(node.data + "/*.damaged-*")
+
+
+@test
+def the_reference_of_commands_is_current():
+    path = os.path.join(ROOT, "docs/commands.md")
+    with open(path, encoding="utf-8") as file:
+        assert run([TTG, "node", "--commands"]).out == file.read(), \
+            "run: build/ttg node --commands > docs/commands.md"
+
+
+@test
+def systemd_hands_over_sockets_and_is_told():
+    import socket
+    d = temp_dir()
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(d + "/given")
+    listening.listen()
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify.bind(d + "/notify")
+    notify.settimeout(10)
+    script = f'import os; os.dup2({listening.fileno()}, 3); os.set_inheritable(3, True); ' \
+        f'os.environ["LISTEN_PID"] = str(os.getpid()); ' \
+        f'os.execv("{TTG}", ["ttg", "node", "--data", "{d}/data"])'
+    os.set_inheritable(listening.fileno(), True)
+    process = spawn_with([sys.executable, "-c", script], listening.fileno(),
+                         {"LISTEN_FDS": "1", "NOTIFY_SOCKET": d + "/notify"})
+    assert notify.recv(100).startswith(b"READY=1")
+    assert Raw(d + "/given")("PING") == "PONG"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
 
 
 @test

@@ -76,10 +76,18 @@ class Raw:
         family = socket.AF_INET if isinstance(where, int) else socket.AF_UNIX
         self.socket = socket.socket(family)
         self.socket.settimeout(timeout)
-        self.socket.connect(("127.0.0.1", where) if isinstance(where, int) else where)
+        address = ("127.0.0.1", where) if isinstance(where, int) else where
+        wait_until(lambda: self._connect(address), what="room in the backlog")
         if context:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.rest = b""
+
+    def _connect(self, address):
+        try:
+            self.socket.connect(address)
+            return True
+        except BlockingIOError:  # a Unix socket says so when its backlog is full
+            return False
 
     def send(self, data):
         self.socket.sendall(data.encode() if isinstance(data, str) else data)

@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs on a node: workers that come, go, fall silent and come back."""
+import time
+
+from harness import main, test, wait_until
+from noderig import Node, Raw, error_of, wait_blocked
+
+
+def job(c, name="j", last=99, chunk=10):
+    answer = c("TTG.JOB", "CREATE", name, "FIRST", 0, "LAST", last, "CHUNK", chunk, "MAXATTEMPTS", 5)
+    assert answer[:2] == [b"job", name.encode()], answer
+
+
+def figures(c, name="j"):
+    words = c("TTG.JOB", "STATUS", name)
+    return {k.decode(): v for k, v in zip(words[::2], words[1::2])}
+
+
+def join(c, worker, incarnation, slots=1, held=()):
+    words = ["HELD", *held] if held else []
+    answer = c("TTG.JOIN", "j", worker, incarnation, "SLOTS", slots, *words)
+    return {k.decode(): v for k, v in zip(answer[::2], answer[1::2])}
+
+
+def take(c, worker, incarnation, count=1):
+    answer = c("TTG.TAKE", "j", worker, incarnation, "COUNT", count)
+    runs = [answer[i:i + 4] for i in range(1, len(answer), 4)]
+    return [(chunk + i, epoch + i) for chunk, n, epoch, _ in runs for i in range(n)]
+
+
+def commit(c, worker, incarnation, leases):
+    words = []
+    for chunk, epoch in leases:
+        words += [chunk, epoch, 5, "s", sum(range(chunk * 10, chunk * 10 + 10))]
+    return c("TTG.COMMIT", "j", worker, incarnation, *words)
+
+
+@test
+def a_job_runs_to_its_end():
+    node = Node()
+    c = node.raw()
+    job(c)
+    join(c, "w", 7)
+    done = 0
+    while done < 10:
+        leases = take(c, "w", 7, 4)
+        assert leases and commit(c, "w", 7, leases)[0] == len(leases)
+        done += len(leases)
+    f = figures(c)
+    assert f["state"] == b"finished" and f["completed"] == 10 and f["sum"] == b"4950", f
+    assert take(c, "w", 7) == []
+    node.kill()
+    again = node.again().raw()
+    assert figures(again)["sum"] == b"4950"
+    assert again("DEBUG", "REPLAY") == again("DEBUG", "DIGEST")
+
+
+@test
+def a_worker_whose_unix_socket_closes_is_lost_at_once():
+    node = Node()
+    c, w, other = node.raw(), node.raw(), node.raw()
+    job(c, chunk=100)
+    join(w, "w", 1), join(other, "v", 1)
+    (lease,) = take(w, "w", 1)
+    other.command("TTG.TAKE", "j", "v", 1, "COUNT", 1, "BLOCK", 0)
+    wait_blocked(node, 1)
+    assert int(node.info("workers")) == 2
+    begin = time.monotonic()
+    w.close()
+    assert other.read()[1] == lease[0]
+    print(f"# taken over {(time.monotonic() - begin) * 1000:.1f} ms after the end of the connection")
+    f = figures(c)
+    assert f["workers_lost"] == 1 and f["reclaimed"] == 1, f
+    assert int(node.info("workers")) == 1
+    # The late commit of the old epoch is stale.
+    assert commit(c, "w", 1, [lease])[0] == 0
+    assert c("DEBUG", "REPLAY") == c("DEBUG", "DIGEST")
+
+
+@test
+def over_tcp_a_worker_has_a_second_to_come_back():
+    node = Node()
+    c, w = node.raw(), node.raw(unix=False)
+    job(c)
+    join(w, "w", 1)
+    (lease,) = take(w, "w", 1)
+    w.close()
+    w = node.raw(unix=False)
+    assert join(w, "w", 1, held=lease)["held"] == list(lease)
+    w.close()
+    wait_until(lambda: figures(c)["workers_lost"] == 1, what="the worker to be lost")
+    assert figures(c)["leased"] == 0
+
+
+@test
+def a_silent_worker_is_lost_and_a_beat_is_enough():
+    node = Node()
+    c, quiet, beating = node.raw(), node.raw(), node.raw()
+    job(c)
+    join(quiet, "quiet", 1), join(beating, "beating", 1)
+    take(quiet, "quiet", 1), take(beating, "beating", 1)
+    begin = time.monotonic()
+
+    def lost():
+        beating("TTG.BEAT", "j", "beating", 1)
+        return figures(c)["workers_lost"] == 1
+    wait_until(lost, what="the quiet worker to be lost")
+    assert 2.5 < time.monotonic() - begin < 10
+    assert figures(c)["leased"] == 1
+    assert error_of(quiet, "TTG.TAKE", "j", "quiet", 1, "COUNT", 1).startswith("LOST")
+
+
+@test
+def after_a_restart_workers_keep_their_leases_if_they_come_back():
+    node = Node()
+    c, w, v = node.raw(), node.raw(), node.raw()
+    job(c)
+    join(w, "w", 1), join(v, "v", 1)
+    (mine,) = take(w, "w", 1)
+    (his,) = take(v, "v", 1)
+    assert figures(c)["leased"] == 2  # waits until the takes are on disk
+    node.kill()
+    node = node.again()
+    c, w = node.raw(), node.raw()
+    assert figures(c)["leased"] == 2
+    held = join(w, "w", 1, held=mine)["held"]
+    assert held[0] == mine[0] and held[1] != 0
+    assert commit(w, "w", 1, [tuple(held)])[0] == 1
+
+    def lost():
+        w("TTG.BEAT", "j", "w", 1)
+        return figures(c)["workers_lost"] == 1
+    wait_until(lost, what="the worker that did not come back to be lost")
+    assert figures(c)["leased"] == 0 and figures(c)["completed"] == 1
+    # Lost, but nobody has taken the chunk since: the commit still counts.
+    assert commit(c, "v", 1, [his])[0] == 1
+    assert c("DEBUG", "REPLAY") == c("DEBUG", "DIGEST")
+
+
+@test
+def jobs_show_in_the_metrics():
+    import urllib.request
+    from harness import free_port
+    port = free_port()
+    node = Node("--http", f"127.0.0.1:{port}")
+    c = node.raw()
+    job(c)
+    join(c, "w", 1)
+    commit(c, "w", 1, take(c, "w", 1))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    assert 'ttg_node_job{job="j",figure="completed"} 1\n' in text, text
+    assert "ttg_node_workers 1\n" in text
+
+
+main()
