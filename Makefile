@@ -49,7 +49,8 @@ LIB_OBJ := $(filter-out $(B)/src/cmd/%,$(OBJ))
 SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out sim/main.c,$(wildcard sim/*.c)))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*_test.c))
 REPLAY := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*_fuzz.c))
-TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c))
+TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c)) \
+         $(patsubst %.c,$(B)/%.so,$(wildcard tests/shim/*.c))
 INTEGRATION := $(wildcard tests/integration/*_test.py)
 FORMATTED = $(shell find src include tests sim bench examples -name '*.[ch]' 2>/dev/null)
 
@@ -115,6 +116,13 @@ $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/all.a
 $(B)/tests/tools/%: $(B)/tests/tools/%.o $(B)/all.a
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# Libraries to preload into the real binary; without sanitizers of their own.
+$(B)/tests/shim/%.so: tests/shim/%.c
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE -shared -fPIC -O2 -g -fvisibility=hidden -pthread $(WARN) \
+	    -o $@ $< -ldl
 
 # A fuzz target with its corpus and a few mutations of it, without libFuzzer: part of `check`.
 $(B)/tests/fuzz/%_fuzz: $(B)/tests/fuzz/%_fuzz.o $(B)/tests/fuzz/replay.o $(B)/all.a

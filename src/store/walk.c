@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/walk.h"
 
+#include "base/ensure.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
@@ -102,15 +103,22 @@ static bool wanted(const struct walk *w, const struct store_record *r)
            (!w->group || *w->group == r->group);
 }
 
-/* Hands over the records of a good batch. TTG_ECORRUPT when they are not what the head says. */
+/* Hands over the records of a good batch. TTG_ECORRUPT when they are not what the head says; then
+ * none was handed over. */
 static int walk_batch(struct walk *w, const struct window *win, const struct batch_head *head,
                       int *ret_stop)
 {
     struct str rest = str_make(win->batch, head->bytes);
-    for (uint32_t i = 0; i < head->count; i++) {
-        struct store_record r;
+    struct store_record r;
+    for (uint32_t i = 0; i < head->count; i++)
         if (record_read(&rest, head->first + i, &r))
             return TTG_ECORRUPT;
+    if (rest.len > 0)
+        return TTG_ECORRUPT;
+    rest = str_make(win->batch, head->bytes);
+    for (uint32_t i = 0; i < head->count; i++) {
+        int rc = record_read(&rest, head->first + i, &r);
+        ensure(rc == 0);
         if (wanted(w, &r)) {
             *ret_stop = w->on_record ? w->on_record(w->ctx, &r) : 0;
             if (*ret_stop)
@@ -120,7 +128,7 @@ static int walk_batch(struct walk *w, const struct window *win, const struct bat
         }
         w->last = r.position;
     }
-    return rest.len == 0 ? 0 : TTG_ECORRUPT;
+    return 0;
 }
 
 /* Looks at everything from `offset` on, where no whole batch with record `expected` begins. */
