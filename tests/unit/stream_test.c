@@ -287,11 +287,18 @@ static void unreadable_blocks(void **state)
             stream_append(s, (struct stream_id){i, 0}, (struct str[]){STR("f"), STR("v")}, 1), 0);
     assert_int_equal(h.blobs->live, 6);
     h_expect(&h, "XRANGE s 1 1", "[[\"1-0\" [\"f\" \"v\"]]]");
+    h_expect(&h, "XGROUP CREATE s g 0", "OK");
+    h_run(&h, "XREADGROUP GROUP g c COUNT 1 STREAMS s >");
     h.blobs->fails = true;
     h_expect(&h, "XRANGE s 1 1",
              "[-ERR old entries cannot be read back from disk: input/output error]");
     h_expect(&h, "XTRIM s MINID 2",
              "-ERR old entries cannot be read back from disk: input/output error");
+    h_expect(&h, "XAUTOCLAIM s g d 0 -", "[\"0-0\" [] []]");
+    h_expect(&h, "XCLAIM s g d 0 1-0", "[]");
+    h_expect(&h, "XDEL s 1-0",
+             "-ERR old entries cannot be read back from disk: input/output error");
+    h_expect(&h, "XPENDING s g - + 10", "[[\"1-0\" \"c\" 0 1]]");
     h_expect(&h, "XLEN s", "20");
     h_expect(&h, "XRANGE s 19 +", "[[\"19-0\" [\"f\" \"v\"]] [\"20-0\" [\"f\" \"v\"]]]");
     h_expect(&h, "XTRIM s MINID 3", "2"); /* whole blocks need no reading */
