@@ -146,8 +146,8 @@ unit: $(UNIT)
 check: deps
 	$(Q)$(MAKE) PROFILE=$(if $(filter command%,$(origin PROFILE)),$(PROFILE),asan) \
 	    WERROR=$(or $(WERROR),$(CI)) check-run
-check-run: all $(UNIT) $(REPLAY) $(TOOLS)
-	$(Q)TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(REPLAY) $(INTEGRATION)
+check-run: all $(UNIT) $(REPLAY) $(B)/sim-node $(TOOLS)
+	$(Q)TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(REPLAY) $(B)/sim-node $(INTEGRATION)
 
 coverage: deps
 	$(Q)find build/coverage -name '*.gcda' -delete 2>/dev/null || :
@@ -170,6 +170,29 @@ demo: deps
 
 deps:
 	@tools/deps build check
+
+# ---- simulation of a node
+
+# `make sim SEED=1 SECONDS=60`: seeds from SEED on, for so long; SECONDS=0: only that one.
+# `make sim-planted`: bugs on purpose, one at a time; each must be noticed.
+SEED ?= 1
+PLANTED_NODE := $(patsubst %.c,$(B)/planted-node/%.o,$(wildcard src/core/ledger*.c sim/node_*.c))
+$(B)/planted-node/%.o: CPPFLAGS += -I. -DLEDGER_PLANTED
+$(B)/planted-node/%.o: %.c | $(B)/.libraries
+	@mkdir -p $(@D)
+	$(SAY) CC $@
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/sim-node: $(B)/sim/node/main.o $(B)/all.a
+$(B)/sim-node-planted: $(B)/sim/node/main.o $(PLANTED_NODE) $(B)/all.a
+$(B)/sim-node $(B)/sim-node-planted:
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: sim sim-planted
+sim: $(B)/sim-node
+	$< --seed $(SEED) --seconds $(SECONDS)
+sim-planted: $(B)/sim-node-planted
+	$< --seed $(SEED) --planted
 
 # ---- cleanliness
 

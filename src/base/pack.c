@@ -48,8 +48,7 @@ uint64_t unpack_u64(struct unpacker *u)
         if (!(byte & 0x80))
             return value;
     }
-    if (!u->rc)
-        u->rc = TTG_ECORRUPT;
+    u->rc = TTG_ECORRUPT;
     return 0;
 }
 

@@ -104,9 +104,9 @@ static bool read_field(struct foreign_result *f, struct str name, struct str val
     } else if (str_eq(name, STR("output"))) {
         f->r.kind = LEDGER_OUTPUT;
         f->r.value = value;
-    } else if (str_eq(name, STR("result_summary")) &&
-               job_json_valid(value, &f->r.has_sum, &f->r.sum)) {
-        f->r.kind = LEDGER_JSON;
+    } else if (str_eq(name, STR("result_summary"))) {
+        bool json = job_json_valid(value, &f->r.has_sum, &f->r.sum);
+        f->r.kind = json ? LEDGER_JSON : LEDGER_OUTPUT; /* a line of output must stay JSON */
         f->r.value = value;
     } else {
         return is_own_field(name);

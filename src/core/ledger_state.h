@@ -9,6 +9,20 @@
 #include "base/map.h"
 #include "core/ledger.h"
 
+/* Bugs on purpose, for a build of the simulator alone: each must be noticed there. */
+enum ledger_plant {
+    LEDGER_PLANT_EPOCH = 1, /* a commit counts whatever its epoch */
+    LEDGER_PLANT_NOT_DONE,  /* a commit does not end the chunk */
+    LEDGER_PLANT_FORGET,    /* what a lost worker held is gone */
+    LEDGER_PLANT_NO_MEMORY, /* repeated commits are not recognised */
+};
+#ifdef LEDGER_PLANTED
+extern unsigned ledger_planted;
+#define LEDGER_PLANT(rule) (ledger_planted == (rule))
+#else
+#define LEDGER_PLANT(rule) false
+#endif
+
 /* A worker's name, shared by what outlives the worker. */
 struct ledger_name {
     uint32_t refs, len;

@@ -116,7 +116,7 @@ static int worker_resize_recent(struct ledger_worker *w, uint32_t recent)
 
 bool ledger_worker_remembers(const struct ledger_worker *w, uint64_t chunk, uint64_t epoch)
 {
-    for (uint32_t i = 0; i < w->recent_count; i++)
+    for (uint32_t i = 0; i < w->recent_count && !LEDGER_PLANT(LEDGER_PLANT_NO_MEMORY); i++)
         if (w->recent[i].chunk == chunk && w->recent[i].epoch == epoch)
             return true;
     return false;
@@ -183,6 +183,8 @@ uint64_t ledger_lost(struct ledger *l, struct ledger_worker *w, struct str reaso
         /* Leases are in take order and a worker starts them in that order, so behind the first
          * `slots` nothing has started: those pay no attempt. */
         ledger_chunk_return(l, c, at++ < w->slots, true, reason, now_ms);
+        if (LEDGER_PLANT(LEDGER_PLANT_FORGET) && c->state == CHUNK_READY)
+            list_remove(&c->link);
     }
     l->workers_lost++;
     worker_go(l, w);

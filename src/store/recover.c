@@ -177,6 +177,27 @@ static int cut_tail(struct store *s, uint64_t from, uint64_t to)
     return rc ? rc : s->disk->ops->sync(s->disk, s->file);
 }
 
+/* Writes the end of the log once more. If the last process ended because a sync had failed, what it
+ * wrote can be read but counts as clean: no later sync would bring it to disk, and a power cut
+ * would take away what this start has built on. */
+static int rewrite_tail(struct store *s, uint64_t end)
+{
+    enum { TAIL_BYTES = 16 << 20, ONCE_BYTES = 1 << 16 };
+    uint64_t at = end > TAIL_BYTES ? end - TAIL_BYTES : 0;
+    char *bytes = mem_alloc(ONCE_BYTES);
+    int rc = bytes ? 0 : TTG_ENOMEM;
+    for (size_t len; !rc && at < end; at += len) {
+        len = end - at < ONCE_BYTES ? (size_t)(end - at) : ONCE_BYTES;
+        rc = s->disk->ops->read(s->disk, s->file, at, bytes, len, &len);
+        if (!rc && len == 0)
+            rc = TTG_EIO; /* it was there a moment ago */
+        if (!rc)
+            rc = s->disk->ops->write(s->disk, s->file, at, bytes, len);
+    }
+    mem_free(bytes);
+    return rc;
+}
+
 /* Opens the newest segment for writing behind `w->end`. */
 static int open_end(struct store *s, const struct walk *w, struct err *e)
 {
@@ -196,6 +217,8 @@ static int open_end(struct store *s, const struct walk *w, struct err *e)
     file_name_write(name, FILE_SEGMENT, s->segments[s->segment_count - 1].number);
     rc = s->disk->ops->open(s->disk, name, DISK_WRITE, &s->file);
     /* Under interval and never the end may be readable and still only with the kernel. */
+    if (!rc)
+        rc = rewrite_tail(s, w->end);
     if (!rc)
         rc = cut_tail(s, w->end, w->torn_end);
     if (rc)

@@ -269,6 +269,9 @@ static void plain_clients_can_work(void **state)
     run(&s, "XGROUP CREATE ttg:tasks watchers 0");
     run(&s, "XREADGROUP GROUP watchers me COUNT 10 STREAMS ttg:tasks >");
     assert_non_null(strstr(run(&s, "TTG.EXPLAIN default"), "leased 1"));
+    /* what is no JSON does not break the line of output */
+    run(&s, "XADD ttg:results * chunk_id 4 result_summary {broken");
+    assert_non_null(strstr(run(&s, "TTG.RESULTS default 1 COUNT 1 JSON"), "\"output\":\"{broken\"}\n"));
     static const char *const refused[] = {
         "XADD ttg:tasks * chunk_id 9",
         "XDEL ttg:tasks 1770631200000-4",
