@@ -4,38 +4,15 @@
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "sim/disk_file.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    SIM_SECTOR = 512,
-    SIM_NAME_MAX = 120,
     SIM_FILES_MAX = 256,
     SIM_OPEN_MAX = 256,
     SIM_CHANGES_MAX = 1024,
-};
-
-/* The simulator's own memory comes from the C library: the failing allocations that a test arms are
- * meant for the code under test. */
-
-/* A file's content as written, and as a crash would leave it at worst. */
-struct sim_file {
-    int refs; /* names (now, safe, in pending changes) are swept; this counts open descriptors */
-    char *now, *safe;
-    size_t now_len, safe_len, now_cap, safe_cap;
-    unsigned char *dirty; /* one for each sector of now_cap */
-    bool used;
-};
-
-struct sim_entry {
-    char name[SIM_NAME_MAX];
-    int file;
-};
-
-struct sim_dir {
-    struct sim_entry *at;
-    size_t count;
 };
 
 struct sim_disk {
@@ -61,93 +38,15 @@ static struct sim_disk *sim_of(struct disk *disk)
     return container_of(disk, struct sim_disk, disk);
 }
 
-static int grow(char **at, size_t *cap, size_t need)
-{
-    if (need <= *cap)
-        return 0;
-    size_t to = (need + SIM_SECTOR - 1) / SIM_SECTOR * SIM_SECTOR;
-    if (to < *cap * 2)
-        to = *cap * 2;
-    char *bytes = realloc(*at, to);
-    if (!bytes)
-        return TTG_ENOMEM;
-    memset(bytes + *cap, 0, to - *cap);
-    *at = bytes;
-    *cap = to;
-    return 0;
-}
-
-static int file_grow(struct sim_file *f, size_t len)
-{
-    size_t before = f->now_cap;
-    int rc = grow(&f->now, &f->now_cap, len);
-    if (rc || f->now_cap == before)
-        return rc;
-    unsigned char *dirty = realloc(f->dirty, f->now_cap / SIM_SECTOR);
-    if (!dirty)
-        abort();
-    memset(dirty + before / SIM_SECTOR, 0, (f->now_cap - before) / SIM_SECTOR);
-    f->dirty = dirty;
-    return 0;
-}
-
-static void file_clear(struct sim_file *f)
-{
-    free(f->now);
-    free(f->safe);
-    free(f->dirty);
-    *f = (struct sim_file){0};
-}
-
-static void dir_copy(struct sim_dir *to, const struct sim_dir *from)
-{
-    struct sim_entry *at = realloc(to->at, (from->count + 1) * sizeof *at);
-    if (!at)
-        abort();
-    if (from->count > 0)
-        memcpy(at, from->at, from->count * sizeof *at);
-    *to = (struct sim_dir){at, from->count};
-}
-
-static struct sim_entry *dir_add(struct sim_dir *dir)
-{
-    struct sim_entry *at = realloc(dir->at, (dir->count + 1) * sizeof *at);
-    if (!at)
-        abort();
-    dir->at = at;
-    return &at[dir->count++];
-}
-
-static struct sim_entry *dir_find(struct sim_dir *dir, const char *name)
-{
-    for (size_t i = 0; i < dir->count; i++)
-        if (strcmp(dir->at[i].name, name) == 0)
-            return &dir->at[i];
-    return NULL;
-}
-
-static void dir_remove(struct sim_dir *dir, struct sim_entry *entry)
-{
-    *entry = dir->at[--dir->count];
-}
-
-static bool dir_has(const struct sim_dir *dir, int file)
-{
-    for (size_t i = 0; i < dir->count; i++)
-        if (dir->at[i].file == file)
-            return true;
-    return false;
-}
-
 /* Files that no name and no descriptor leads to, now or after a crash, are gone. */
 static void sweep(struct sim_disk *d)
 {
     for (int i = 0; i < SIM_FILES_MAX; i++) {
-        bool reached = !d->files[i].used || d->files[i].refs > 0 || dir_has(&d->now, i);
+        bool reached = !d->files[i].used || d->files[i].refs > 0 || sim_dir_has(&d->now, i);
         for (size_t k = 0; k < d->past_count && !reached; k++)
-            reached = dir_has(&d->past[k], i);
+            reached = sim_dir_has(&d->past[k], i);
         if (!reached)
-            file_clear(&d->files[i]);
+            sim_file_clear(&d->files[i]);
     }
 }
 
@@ -158,7 +57,7 @@ static void dir_changed(struct sim_disk *d)
     ensure(past);
     d->past = past;
     past[d->past_count] = (struct sim_dir){0};
-    dir_copy(&past[d->past_count++], &d->now);
+    sim_dir_copy(&past[d->past_count++], &d->now);
 }
 
 /* Counts a step. A result other than 0: the call fails with it; *ret_crash: after doing a part. */
@@ -211,7 +110,7 @@ static int create(struct sim_disk *d, const char *name, int *ret_file)
         sim_disk_crash(d);
     if (rc)
         return rc;
-    struct sim_entry *entry = dir_find(&d->now, name);
+    struct sim_entry *entry = sim_dir_find(&d->now, name);
     if (entry) {
         struct sim_file *f = &d->files[entry->file];
         f->now_len = 0;
@@ -228,7 +127,7 @@ static int create(struct sim_disk *d, const char *name, int *ret_file)
     ensure(free_at < SIM_FILES_MAX);
     ensure(strlen(name) < SIM_NAME_MAX);
     d->files[free_at] = (struct sim_file){.used = true};
-    entry = dir_add(&d->now);
+    entry = sim_dir_add(&d->now);
     strcpy(entry->name, name);
     entry->file = free_at;
     dir_changed(d);
@@ -241,7 +140,7 @@ static int sim_open(struct disk *disk, const char *name, unsigned flags, int *re
     struct sim_disk *d = sim_of(disk);
     if (d->crashed)
         return TTG_EIO;
-    const struct sim_entry *entry = dir_find(&d->now, name);
+    const struct sim_entry *entry = sim_dir_find(&d->now, name);
     int file = entry ? entry->file : -1;
     if (flags & DISK_CREATE) {
         int rc = create(d, name, &file);
@@ -297,17 +196,6 @@ static bool room_for(const struct sim_disk *d, const struct sim_file *f, uint64_
     return !d->faults.room_bytes || !more || room_used(d) + more <= d->faults.room_bytes;
 }
 
-static void put(struct sim_file *f, uint64_t offset, const char *bytes, size_t len)
-{
-    if (len == 0)
-        return;
-    memcpy(f->now + offset, bytes, len);
-    memset(f->dirty + offset / SIM_SECTOR, 1,
-           (size_t)((offset + len - 1) / SIM_SECTOR - offset / SIM_SECTOR + 1));
-    if (offset + len > f->now_len)
-        f->now_len = (size_t)(offset + len);
-}
-
 static int sim_write(struct disk *disk, int file, uint64_t offset, const void *bytes, size_t len)
 {
     struct sim_disk *d = sim_of(disk);
@@ -326,8 +214,8 @@ static int sim_write(struct disk *disk, int file, uint64_t offset, const void *b
         len = (size_t)prng_below(&d->random, len + 1) / SIM_SECTOR * SIM_SECTOR;
     if (rc == TTG_ENOSPC && offset + len > f->now_len)
         len = f->now_len > offset ? f->now_len - (size_t)offset : 0;
-    if (!file_grow(f, (size_t)offset + len))
-        put(f, offset, bytes, len);
+    if (!sim_file_grow(f, (size_t)offset + len))
+        sim_file_put(f, offset, bytes, len);
     if (crash)
         sim_disk_crash(d);
     return rc;
@@ -352,7 +240,7 @@ static int sim_truncate(struct disk *disk, int file, uint64_t bytes)
     if (rc)
         return rc;
     struct sim_file *f = file_of(d, file);
-    rc = file_grow(f, (size_t)bytes);
+    rc = sim_file_grow(f, (size_t)bytes);
     if (!rc && bytes < f->now_len) {
         memset(f->now + bytes, 0, f->now_len - (size_t)bytes);
         memset(f->dirty + bytes / SIM_SECTOR, 1,
@@ -375,7 +263,7 @@ static int sim_allocate(struct disk *disk, int file, uint64_t bytes)
     struct sim_file *f = file_of(d, file);
     if (!room_for(d, f, bytes))
         return TTG_ENOSPC;
-    rc = file_grow(f, (size_t)bytes);
+    rc = sim_file_grow(f, (size_t)bytes);
     if (!rc && bytes > f->now_len)
         f->now_len = (size_t)bytes;
     return rc;
@@ -407,18 +295,10 @@ static int sim_sync(struct disk *disk, int file)
         d->faults.on_delay(d->faults.ctx, d->faults.sync_ms);
     if (d->faults.ignore_sync)
         return rc;
-    if (!rc) {
-        rc = grow(&f->safe, &f->safe_cap, f->now_len);
-        for (size_t i = 0; !rc && i * SIM_SECTOR < f->now_len; i++)
-            if (f->dirty[i])
-                memcpy(f->safe + i * SIM_SECTOR, f->now + i * SIM_SECTOR, SIM_SECTOR);
-        if (!rc && f->now_len < f->safe_cap)
-            memset(f->safe + f->now_len, 0, f->safe_cap - f->now_len);
-        f->safe_len = f->now_len;
-    }
+    if (!rc)
+        rc = sim_file_sync(f);
     /* Also after a failure: the pages are taken for clean, and the next sync does not know them. */
-    if (f->now_cap > 0)
-        memset(f->dirty, 0, f->now_cap / SIM_SECTOR);
+    sim_file_is_clean(f);
     return rc;
 }
 
@@ -452,14 +332,14 @@ static int sim_rename(struct disk *disk, const char *from, const char *to)
         sim_disk_crash(d);
     if (rc)
         return rc;
-    struct sim_entry *entry = dir_find(&d->now, from);
+    struct sim_entry *entry = sim_dir_find(&d->now, from);
     if (!entry)
         return TTG_ENOENT;
     ensure(strlen(to) < SIM_NAME_MAX);
-    struct sim_entry *old = dir_find(&d->now, to);
+    struct sim_entry *old = sim_dir_find(&d->now, to);
     if (old && old != entry) {
         old->file = entry->file;
-        dir_remove(&d->now, entry);
+        sim_dir_remove(&d->now, entry);
     } else {
         strcpy(entry->name, to);
     }
@@ -476,10 +356,10 @@ static int sim_remove(struct disk *disk, const char *name)
         sim_disk_crash(d);
     if (rc)
         return rc;
-    struct sim_entry *entry = dir_find(&d->now, name);
+    struct sim_entry *entry = sim_dir_find(&d->now, name);
     if (!entry)
         return TTG_ENOENT;
-    dir_remove(&d->now, entry);
+    sim_dir_remove(&d->now, entry);
     dir_changed(d);
     return 0;
 }
@@ -490,7 +370,7 @@ static int sim_list(struct disk *disk, int (*each)(void *ctx, const char *name),
     if (d->crashed)
         return TTG_EIO;
     struct sim_dir copy = {0};
-    dir_copy(&copy, &d->now);
+    sim_dir_copy(&copy, &d->now);
     int rc = 0;
     for (size_t i = 0; i < copy.count && !rc; i++)
         rc = each(ctx, copy.at[i].name);
@@ -508,7 +388,7 @@ static void past_clear(struct sim_disk *d, size_t from)
 static void dir_is_safe(struct sim_disk *d)
 {
     past_clear(d, 1);
-    dir_copy(&d->past[0], &d->now);
+    sim_dir_copy(&d->past[0], &d->now);
     sweep(d);
 }
 
@@ -575,7 +455,7 @@ void sim_disk_free(struct sim_disk *d)
     if (!d)
         return;
     for (int i = 0; i < SIM_FILES_MAX; i++)
-        file_clear(&d->files[i]);
+        sim_file_clear(&d->files[i]);
     past_clear(d, 0);
     free(d->past);
     free(d->now.at);
@@ -602,47 +482,20 @@ bool sim_disk_crashed(const struct sim_disk *d)
     return d->crashed;
 }
 
-static bool survives(struct sim_disk *d)
-{
-    if (d->faults.keep_all || d->faults.keep_none)
-        return d->faults.keep_all;
-    return prng_chance(&d->random, 0.5);
-}
-
-/* What of a file is left: its length from before or now, each unsynced sector old or new. */
-static void file_crash(struct sim_disk *d, struct sim_file *f)
-{
-    size_t len = f->now_len == f->safe_len || survives(d) ? f->now_len : f->safe_len;
-    if (grow(&f->safe, &f->safe_cap, f->now_cap))
-        abort();
-    for (size_t i = 0; i * SIM_SECTOR < f->now_cap; i++)
-        if (f->dirty[i] && survives(d))
-            memcpy(f->safe + i * SIM_SECTOR, f->now + i * SIM_SECTOR, SIM_SECTOR);
-    if (len < f->safe_cap)
-        memset(f->safe + len, 0, f->safe_cap - len);
-    f->safe_len = len;
-    if (file_grow(f, f->safe_cap))
-        abort();
-    if (f->safe_cap > 0)
-        memcpy(f->now, f->safe, f->safe_cap);
-    if (f->now_cap > f->safe_cap)
-        memset(f->now + f->safe_cap, 0, f->now_cap - f->safe_cap);
-    f->now_len = len;
-    if (f->now_cap > 0)
-        memset(f->dirty, 0, f->now_cap / SIM_SECTOR);
-}
-
 void sim_disk_crash(struct sim_disk *d)
 {
     if (d->crashed)
         return;
+    enum sim_keep keep = d->faults.keep_all    ? SIM_KEEP_ALL
+                         : d->faults.keep_none ? SIM_KEEP_NONE
+                                               : SIM_KEEP_ANY;
     size_t kept = (size_t)prng_below(&d->random, d->past_count);
     if (d->faults.keep_all || d->faults.keep_none)
         kept = d->faults.keep_all ? d->past_count - 1 : 0;
-    dir_copy(&d->now, &d->past[kept]);
+    sim_dir_copy(&d->now, &d->past[kept]);
     for (int i = 0; i < SIM_FILES_MAX; i++)
         if (d->files[i].used)
-            file_crash(d, &d->files[i]);
+            sim_file_crash(&d->files[i], &d->random, keep);
     d->crashed = true;
 }
 
@@ -664,7 +517,7 @@ void sim_disk_restart(struct sim_disk *d)
 
 static struct sim_file *named(struct sim_disk *d, const char *name)
 {
-    const struct sim_entry *entry = dir_find(&d->now, name);
+    const struct sim_entry *entry = sim_dir_find(&d->now, name);
     return entry ? &d->files[entry->file] : NULL;
 }
 
@@ -677,22 +530,13 @@ const char *sim_disk_bytes(struct sim_disk *d, const char *name, size_t *ret_len
     return f->now;
 }
 
-static void file_set(struct sim_file *f, size_t len)
-{
-    if (grow(&f->safe, &f->safe_cap, f->now_cap))
-        abort();
-    if (len > 0)
-        memcpy(f->safe, f->now, len);
-    f->now_len = f->safe_len = len;
-}
-
 bool sim_disk_flip(struct sim_disk *d, const char *name, uint64_t offset, unsigned bit)
 {
     struct sim_file *f = named(d, name);
     if (!f || offset >= f->now_len)
         return false;
     f->now[offset] = (char)(f->now[offset] ^ (1 << (bit & 7)));
-    file_set(f, f->now_len);
+    sim_file_set(f, f->now_len);
     return true;
 }
 
@@ -713,10 +557,10 @@ bool sim_disk_set(struct sim_disk *d, const char *name, const void *bytes, size_
 
 bool sim_disk_delete(struct sim_disk *d, const char *name)
 {
-    struct sim_entry *entry = dir_find(&d->now, name);
+    struct sim_entry *entry = sim_dir_find(&d->now, name);
     if (!entry)
         return false;
-    dir_remove(&d->now, entry);
+    sim_dir_remove(&d->now, entry);
     dir_is_safe(d);
     return true;
 }
