@@ -2,6 +2,7 @@
 /* Bits that flip, files that vanish: everything is noticed, and repaired when asked. */
 #include "tap.h"
 
+#include "store/format.h"
 #include "store_rig.h"
 
 #define FIRST_SEGMENT "log-0000000000000001.seg"
@@ -263,6 +264,54 @@ static void notices_short_files(void **state)
     rig_done(&base);
 }
 
+static void zero_sector(struct rig *r, const char *name, size_t index)
+{
+    size_t len;
+    const char *bytes = sim_disk_bytes(r->sim, name, &len);
+    char *copied = mem_dup(bytes, len);
+    memset(copied + index * SECTOR_BYTES, 0, SECTOR_BYTES);
+    assert_true(sim_disk_set(r->sim, name, copied, len));
+    mem_free(copied);
+}
+
+/* A whole sector that is gone looks like one that was never written. Unless it is of the last
+ * batch, a later one says that it had been on disk; or, without syncs, that it had not. */
+static void notices_lost_sectors(void **state)
+{
+    (void)state;
+    static const enum store_sync modes[] = {STORE_SYNC_ALWAYS, STORE_SYNC_NEVER};
+    for (int mode = 0; mode < 2; mode++) {
+        rig_init(&base, 21);
+        base.o.segment_bytes = 65536;
+        base.o.sync = modes[mode];
+        assert_int_equal(rig_start(&base), 0);
+        for (int i = 0; i < 8; i++)
+            assert_int_equal(rig_append(&base, 0) || rig_batch(&base, 0), 0);
+        rig_stop(&base);
+        sim_disk_kill(base.sim);
+        size_t len, last_batch = 0, end = 0;
+        const char *bytes = sim_disk_bytes(base.sim, FIRST_SEGMENT, &len);
+        for (size_t i = 1; i < len / SECTOR_BYTES; i++) {
+            enum sector_kind kind = sector_of_log(bytes + i * SECTOR_BYTES, 1, i);
+            last_batch = kind == SECTOR_BATCH ? i : last_batch;
+            end = kind == SECTOR_UNWRITTEN ? end : i + 1;
+        }
+        assert_true(end > 8);
+        for (size_t i = 1; i < end; i++) {
+            struct rig *r = copy();
+            r->acked = 0;
+            zero_sector(r, FIRST_SEGMENT, i);
+            int rc = rig_start(r);
+            bool damage = i < last_batch && modes[mode] == STORE_SYNC_ALWAYS;
+            assert_int_equal(rc, damage ? TTG_ECORRUPT : 0);
+            if (!rc)
+                assert_true(r->report.last < base.appended && r->report.records < 8);
+            rig_done(r);
+        }
+        rig_done(&base);
+    }
+}
+
 static void refuses_an_unknown_version(void **state)
 {
     (void)state;
@@ -335,6 +384,7 @@ int main(void)
         cmocka_unit_test(refuses_without_a_good_snapshot),
         cmocka_unit_test(notices_missing_files),
         cmocka_unit_test(notices_short_files),
+        cmocka_unit_test(notices_lost_sectors),
         cmocka_unit_test(refuses_an_unknown_version),
         cmocka_unit_test(repair_takes_no_odd_stamps),
         cmocka_unit_test(notices_damaged_blobs),
