@@ -48,7 +48,8 @@ uint64_t unpack_u64(struct unpacker *u)
         if (!(byte & 0x80))
             return value;
     }
-    u->rc = TTG_ECORRUPT;
+    if (!u->rc)
+        u->rc = TTG_ECORRUPT;
     return 0;
 }
 

@@ -34,6 +34,21 @@ static int add_value(struct buf *out, const struct option_row *row, struct str v
     return rc ? rc : buf_add(out, at, (size_t)(value.ptr + value.len - at));
 }
 
+/* All items of a list, as they would stand in the file. */
+static int add_slot(struct buf *out, const struct options *o, enum option_id id)
+{
+    const struct option_slot *slot = &o->slots[id];
+    if (option_rows[id].type != OPTION_LIST)
+        return add_value(out, &option_rows[id], option_str(o, id));
+    int rc = 0;
+    for (size_t i = 0; i < slot->item_count && !rc; i++) {
+        rc = i > 0 ? buf_add_char(out, ',') : 0;
+        if (!rc)
+            rc = add_value(out, &option_rows[id], str_of(slot->items[i]));
+    }
+    return rc;
+}
+
 static const char *title(const struct option_row *row)
 {
     return row->flag ? row->flag : row->variable;
@@ -47,7 +62,7 @@ static int add_line(const struct options *o, enum option_id id, struct buf *out)
     bool comment = !option_text(o, id) || !option_key(row);
     int rc = buf_printf(out, "%s%s = ", comment ? "# " : "", title(row));
     if (!rc)
-        rc = add_value(out, row, option_str(o, id));
+        rc = add_slot(out, o, id);
     size_t width = buf_len(out) - start;
     if (!rc)
         rc = buf_printf(out, "%*s  # ", width < 36 ? (int)(36 - width) : 0, "");
@@ -76,7 +91,7 @@ static int add_json(const struct options *o, enum option_id id, bool first, stru
     if (!rc)
         rc = buf_add_str(out, STR(",\"value\":"));
     if (!rc)
-        rc = add_value(&text, row, option_str(o, id));
+        rc = add_slot(&text, o, id);
     if (!rc)
         rc = option_text(o, id) ? buf_add_json(out, buf_str(&text)) : buf_add_str(out, STR("null"));
     buf_clear(&text);

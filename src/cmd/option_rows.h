@@ -3,7 +3,8 @@
  *
  * To add an option, add a row; nothing else needs a change but docs/reference.md, written anew with
  * `build/ttg help --markdown > docs/reference.md` (a test compares). To give an option to a further
- * command, add IN_COMMAND to its `commands`, or the command to a set in command.h. The value is read with option_u64(o, OPT_ID) etc.
+ * command, add IN_COMMAND to its `commands`, or the command to a set in command.h. The value is
+ * read with option_u64(o, OPT_ID) etc.
  *
  * Fields: flag (without dashes), letter (short flag), variable, variable_else (asked when the first
  * is not set), key (in the file; the flag's name unless given), type, unit (of a plain number),
@@ -89,7 +90,7 @@ OPTION(RETRY_DELAY, .flag = "retry-delay", .type = OPTION_DURATION, .unit = "s",
        .commands = IN_WORKER)
 OPTION(DRAIN, .flag = "drain", .variable = "DRAIN_SECONDS", .type = OPTION_DURATION, .unit = "s",
        .min = "0", .max = "1d", .def = "25",
-       .help = "after SIGTERM, time to finish the chunk at hand", .commands = IN_WORKER)
+       .help = "after SIGTERM, time for the chunks at hand to end", .commands = IN_WORKER)
 
 /* Where the chunks are. */
 OPTION(QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = OPTION_STRING,

@@ -19,7 +19,7 @@ size_t job_seconds_text(char *out, uint64_t us)
     if (rest == 0)
         return at;
     out[at++] = '.';
-    for (uint64_t unit = 100000; rest > 0; unit /= 10) {
+    for (uint64_t unit = 100000; unit > 0 && rest > 0; unit /= 10) {
         out[at++] = (char)('0' + rest / unit);
         rest %= unit;
     }

@@ -150,9 +150,9 @@ int stream_remove(struct stream *s, struct stream_id id, bool tombstone)
     struct stream_block *b = store_block(s, i);
     if (stream_id_cmp(id, b->last) > 0)
         return TTG_ENOENT;
-    if (b->spilled && !stream_has(s, id)) /* do not bring it back for nothing */
-        return TTG_ENOENT;
-    int rc = store_fetch(s, b);
+    int rc = b->spilled ? stream_lookup(s, id) : 0; /* not brought back for nothing */
+    if (!rc)
+        rc = store_fetch(s, b);
     if (rc)
         return rc;
     if (!find_entry(b, id, &e))
@@ -266,14 +266,15 @@ int stream_setid(struct stream *s, struct stream_id last_id, int64_t added,
     return 0;
 }
 
-bool stream_has(const struct stream *s, struct stream_id id)
+int stream_lookup(const struct stream *s, struct stream_id id)
 {
     struct stream_iter it;
     struct stream_entry e;
     stream_iter_open(&it, s, id, id, false);
     bool found = stream_iter_next(&it, &e);
+    int rc = it.rc;
     stream_iter_close(&it);
-    return found;
+    return rc ? rc : found ? 0 : TTG_ENOENT;
 }
 
 struct stream_id stream_last_live(const struct stream *s)

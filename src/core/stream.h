@@ -46,8 +46,9 @@ struct stream_consumer;
 
 /* An entry that was delivered and not yet acknowledged. */
 struct stream_pending {
-    struct tree_node by_group, by_consumer;
-    struct stream_id id;
+    struct tree_node by_group;
+    struct stream_id id; /* here, so that a search touches one cache line of each */
+    struct tree_node by_consumer;
     struct stream_consumer *consumer;
     uint64_t delivered_ms;
     uint64_t deliveries;
@@ -144,8 +145,12 @@ int stream_trim(struct stream *s, const struct stream_trim *t, uint64_t *ret_rem
 int stream_setid(struct stream *s, struct stream_id last_id, int64_t added,
                  struct stream_id deleted);
 
-/* False when the entry does not exist; a block that cannot be read back counts as absent. */
-bool stream_has(const struct stream *s, struct stream_id id);
+/* 0 when the entry exists, TTG_ENOENT, or that its block cannot be read back. */
+int stream_lookup(const struct stream *s, struct stream_id id);
+static inline bool stream_has(const struct stream *s, struct stream_id id)
+{
+    return stream_lookup(s, id) == 0;
+}
 /* The last entry that is not deleted; STREAM_ID_MIN when there is none. */
 struct stream_id stream_last_live(const struct stream *s);
 

@@ -120,11 +120,11 @@ static void claim_all(struct claim *cl, const struct claim_options *o, const str
         struct stream_pending *p = stream_pending_find(cl->g, ids[i]);
         if (!p && !o->force)
             continue;
-        if (!stream_has(cl->s, ids[i])) {
-            if (p)
-                forget(cl, p);
-            continue;
-        }
+        int rc = stream_lookup(cl->s, ids[i]);
+        if (rc == TTG_ENOENT && p)
+            forget(cl, p);
+        if (rc)
+            continue; /* what cannot be read stays pending */
         if ((!p || idle_enough(cl, p)) && take(cl, ids[i], p))
             claimed++;
     }
@@ -202,12 +202,13 @@ static struct stream_id sweep(struct claim *cl, struct stream_id from, int64_t c
     struct stream_pending *p = stream_pending_from(cl->g, NULL, from), *next;
     for (; p && attempts > 0 && count > 0; p = next, attempts--) {
         next = stream_pending_next(p, false);
-        if (!stream_has(cl->s, p->id)) {
+        int rc = stream_lookup(cl->s, p->id);
+        if (rc == TTG_ENOENT) {
             if (buf_add(gone, &p->id, sizeof p->id))
                 break;
             forget(cl, p);
             count--;
-        } else if (idle_enough(cl, p)) {
+        } else if (!rc && idle_enough(cl, p)) {
             if (!take(cl, p->id, p))
                 break;
             claimed++;

@@ -335,8 +335,8 @@ static void answer(struct core_call *call, struct read *r)
 {
     size_t serving = 0;
     for (size_t i = 0; i < r->n; i++) {
-        r->sources[i].serve = has_news(r, &r->sources[i]) &&
-                              (r->in_group || !call->retry || !named_before(r, i));
+        r->sources[i].serve =
+            has_news(r, &r->sources[i]) && (r->in_group || !call->retry || !named_before(r, i));
         serving += r->sources[i].serve;
     }
     if (serving == 0 && r->blocks && call->may_block) {

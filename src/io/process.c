@@ -145,6 +145,27 @@ static int start_child(struct process *p, const struct process_spec *spec, struc
 
 static void on_pid_ready(struct loop_poll *poll, unsigned events);
 
+/* Where we are process 1 of a container (or a subreaper), what we killed of a group becomes our
+ * child and would stay a zombie for ever. Elsewhere there is nothing to wait for. */
+static void reap_orphans(struct process *p, int flags)
+{
+    for (int i = 0; i < PROCESS_OLD_GROUPS; i++) {
+        pid_t rc = 1;
+        while (p->old_groups[i] > 0 && rc > 0)
+            rc = waitpid(-p->old_groups[i], NULL, flags);
+        if (rc < 0)
+            p->old_groups[i] = 0;
+    }
+}
+
+static void remember_group(struct process *p)
+{
+    int i = 0;
+    while (i < PROCESS_OLD_GROUPS - 1 && p->old_groups[i] > 0)
+        i++;
+    p->old_groups[i] = p->pid;
+}
+
 static void on_kill_timer(struct loop_timer *t)
 {
     struct process *p = container_of(t, struct process, kill_timer);
@@ -155,7 +176,11 @@ int process_start(struct process *p, struct loop *l, const struct process_spec *
                   void (*on_exit)(struct process *p, struct process_exit e), struct err *err)
 {
     ensure(!process_runs(p));
-    *p = (struct process){.loop = l, .group = spec->group, .on_exit = on_exit};
+    reap_orphans(p, WNOHANG);
+    p->loop = l;
+    p->group = spec->group;
+    p->on_exit = on_exit;
+    p->poll = (struct loop_poll){0};
     loop_timer_init(&p->kill_timer, l, on_kill_timer);
     int rc = start_child(p, spec, err);
     if (rc)
@@ -196,6 +221,7 @@ static struct process_exit process_reap(struct process *p)
     loop_timer_stop(&p->kill_timer);
     loop_poll_stop(&p->poll);
     close(p->pid_fd);
+    remember_group(p);
     p->pid = 0;
     return e;
 }
@@ -223,10 +249,11 @@ void process_end(struct process *p, uint64_t grace_ms)
 
 void process_kill(struct process *p)
 {
-    if (!process_runs(p))
-        return;
-    kill(-p->pid, SIGKILL);
-    process_reap(p);
+    if (process_runs(p)) {
+        kill(-p->pid, SIGKILL);
+        process_reap(p);
+    }
+    reap_orphans(p, 0);
 }
 
 /* ---- helpers ---- */

@@ -26,6 +26,8 @@ struct process_exit {
     bool core_dumped;
 };
 
+enum { PROCESS_OLD_GROUPS = 8 };
+
 struct process {
     pid_t pid; /* 0: none */
     int pid_fd;
@@ -34,6 +36,7 @@ struct process {
     struct loop_poll poll;
     struct loop_timer kill_timer;
     void (*on_exit)(struct process *p, struct process_exit e);
+    pid_t old_groups[PROCESS_OLD_GROUPS]; /* of earlier commands, whose rest may still be dying */
 };
 
 struct process_spec {

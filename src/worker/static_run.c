@@ -83,18 +83,19 @@ static void on_closing(struct loop_timer *t)
 /* Nothing runs, nothing waits and nothing comes: the kernel may go. */
 static void check_end(struct static_run *r)
 {
-    bool lost_all = true;
+    bool lost_all = true, lost = false;
     for (uint32_t i = 0; i < r->config.kernel.slots; i++) {
         if (r->slots[i].state == SLOT_RUNS || r->slots[i].state == SLOT_WAITS)
             return;
         lost_all = lost_all && r->slots[i].state == SLOT_LOST;
+        lost = lost || r->slots[i].state == SLOT_LOST;
     }
     if (r->ended || (more_to_start(r) && !lost_all))
         return;
     r->ended = true;
     loop_timer_stop(&r->feeder);
-    /* A coprocess that will not go does not hold up the result. */
-    if (loop_timer_after_ms(&r->closing, STATIC_CLOSE_MS)) {
+    /* A coprocess that will not go does not hold up the result; a wedged plugin never goes. */
+    if (lost || loop_timer_after_ms(&r->closing, STATIC_CLOSE_MS)) {
         end(r);
         return;
     }
@@ -309,7 +310,10 @@ void static_run_stop(struct static_run *r, uint64_t drain_ms)
             loop_timer_stop(&r->slots[i].timer);
             r->slots[i].state = SLOT_IDLE;
         }
-    uint64_t at = loop_now_ns(r->loop) + drain_ms * 1000000;
+    /* The grace between TERM and KILL is a part of the time: whoever stops us kills us after it. */
+    uint64_t grace_ms = r->config.kernel.kill_grace_ms;
+    uint64_t wait_ms = drain_ms > grace_ms ? drain_ms - grace_ms : 0;
+    uint64_t at = loop_now_ns(r->loop) + wait_ms * 1000000;
     if (!loop_timer_is_set(&r->drain) || at < r->drain.node.key)
         if (loop_timer_at_ns(&r->drain, at))
             on_drain(&r->drain);

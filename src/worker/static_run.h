@@ -45,8 +45,8 @@ struct static_run;
 int static_run_start(struct static_run **ret_run, struct loop *loop,
                      const struct static_config *config, struct err *err);
 
-/* No chunk is started any more; those that run have `drain_ms` to end. Again: the shorter time
- * counts. */
+/* No chunk is started any more; those that run have `drain_ms` to end, the last kill_grace_ms of it
+ * after being asked to. Again: the shorter time counts. */
 void static_run_stop(struct static_run *r, uint64_t drain_ms);
 
 /* Not from on_chunk; from on_end it is fine only after the loop has ended. NULL is fine. */

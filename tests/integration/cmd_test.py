@@ -80,6 +80,9 @@ def config_says_where_values_come_from():
         "name": "redis-host", "value": "ttg-redis", "source": "default", "origin": "default",
         "variable": "REDIS_HOST", "key": "redis-host"}
     ttg("config", "worker", env=env, out=rf"^chunk = 7 +# file {re.escape(path)}:2$")
+    ttg("config", "node", "--listen", "a:1", "--listen=b:2", env=env, out=r"^listen = a:1,b:2 ")
+    ttg("config", "--queue", "amqp://user:secret@host/v", env=env,
+        out=r"^queue = amqp://user:\*\*\*@host/v ")
     ttg("config", "--config", "/nonexistent", env=env, code=2, err="cannot open /nonexistent: No")
     home = temp_dir()
     os.makedirs(os.path.join(home, ".config/ttg"))

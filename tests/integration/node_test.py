@@ -34,7 +34,8 @@ def redis_cli_works():
     run(cli + ["-3", "xinfo", "stream", "s"], out="(?s)length.*1")
     run(cli + ["command", "docs", "xadd"], out="summary")
     run(cli + ["command", "count"], out="^[0-9]+$")
-    run(cli + ["--json", "command", "docs"], out="xgroup.create")
+    if "--json" in run(["redis-cli", "--help"], code=None).out:  # since 7.0
+        run(cli + ["--json", "command", "docs"], out="xgroup.create")
     # What it asks at the start of a terminal session.
     run(cli, stdin="xlen s\nquit\n", out="^1$")
 
@@ -55,7 +56,7 @@ def python_redis_works():
     assert r.config_get("maxclients")["maxclients"].isdigit()
     assert r.client_setname("me") and r.client_getname() == "me"
     assert any(c["name"] == "me" for c in r.client_list())
-    assert r.info()["redis_version"] == "7.0.15" and r.module_list() == []
+    assert r.info()["redis_version"] == "7.0.15" and r.execute_command("MODULE LIST") == []
     assert r.type("s") == "stream" and list(r.scan_iter()) == ["s"]
 
 

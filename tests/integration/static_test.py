@@ -7,7 +7,7 @@ import re
 import signal
 import time
 
-from harness import TTG, alive, main, run, spawn, temp_dir, test, wait_until, write_file
+from harness import ROOT, TTG, alive, main, run, spawn, temp_dir, test, wait_until, write_file
 
 QUIET = {"QUEUE_MODE": "false", "SIMULATE_WORK_MS": "0", "XDG_CONFIG_HOME": "/nonexistent",
          "TTG_CONFIG": None}
@@ -187,6 +187,34 @@ def a_chunk_past_the_drain_time_is_ended():
         assert result["status"] == "stopped" and result["params_processed"] == 0
         wait_until(lambda: not alive(command))
         os.unlink(pid)
+
+
+@test
+def a_plugin_that_never_returns_does_not_hold_the_worker():
+    top = temp_dir()
+    source = write_file(os.path.join(top, "hang.c"), """
+        #include <ttg/plugin.h>
+        #include <unistd.h>
+        static int run(void *state, struct ttg_call *call)
+        {
+            (void)state;
+            while (call->chunk == 1)
+                pause();
+            ttg_sum(call, 1);
+            return TTG_DONE;
+        }
+        TTG_PLUGIN(.name = "hang", .run = run);
+    """)
+    run(["cc", "-shared", "-fPIC", "-I", os.path.join(ROOT, "include"), "-o", top + "/hang.so",
+         source])
+    child = spawn([TTG, "worker", "-n", "30", "-c", "10", "--total-workers", "1", "--drain", "0.2",
+                   "--plugin", top + "/hang.so", "--batch", "10"], env=QUIET)
+    child.wait_for(r"worker\.progress")
+    child.kill(signal.SIGTERM)
+    assert child.wait() == 143, child.err()
+    result = json.loads(child.out())
+    assert result["status"] == "stopped" and result["params_processed"] == 10
+    assert "plugin.wedged" in child.err()
 
 
 @test

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -291,6 +292,20 @@ static void close_ends_what_runs(void **state)
     remove_dir();
 }
 
+static void process_1_collects_the_orphans(void **state)
+{
+    (void)state;
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* as good as process 1 */
+    open_sh(SH("sleep 100 & echo ok"));
+    for (int i = 0; i < 3; i++)
+        assert_str(rig_run(0, 0)->output, "ok\n");
+    kernel_close(rig.kernel);
+    rig.kernel = NULL;
+    int rc = waitpid(-1, NULL, WNOHANG); /* neither a zombie nor a process */
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    assert_int_equal(rc, -1);
+}
+
 /* A worker process with two slots, in a fork: it tells nobody that it dies. */
 static void worker_main(void)
 {
@@ -473,6 +488,7 @@ int main(void)
         RIG_TEST(missing_descriptors_fail_a_chunk_only),
         RIG_TEST(the_group_ends),
         RIG_TEST(close_ends_what_runs),
+        RIG_TEST(process_1_collects_the_orphans),
         RIG_TEST(nothing_survives_a_killed_worker),
         RIG_TEST(refuses_what_is_no_command),
         RIG_TEST(a_script_that_cannot_run_fails_its_chunk),

@@ -287,11 +287,18 @@ static void unreadable_blocks(void **state)
             stream_append(s, (struct stream_id){i, 0}, (struct str[]){STR("f"), STR("v")}, 1), 0);
     assert_int_equal(h.blobs->live, 6);
     h_expect(&h, "XRANGE s 1 1", "[[\"1-0\" [\"f\" \"v\"]]]");
+    h_expect(&h, "XGROUP CREATE s g 0", "OK");
+    h_run(&h, "XREADGROUP GROUP g c COUNT 1 STREAMS s >");
     h.blobs->fails = true;
     h_expect(&h, "XRANGE s 1 1",
              "[-ERR old entries cannot be read back from disk: input/output error]");
     h_expect(&h, "XTRIM s MINID 2",
              "-ERR old entries cannot be read back from disk: input/output error");
+    h_expect(&h, "XAUTOCLAIM s g d 0 -", "[\"0-0\" [] []]");
+    h_expect(&h, "XCLAIM s g d 0 1-0", "[]");
+    h_expect(&h, "XDEL s 1-0",
+             "-ERR old entries cannot be read back from disk: input/output error");
+    h_expect(&h, "XPENDING s g - + 10", "[[\"1-0\" \"c\" 0 1]]");
     h_expect(&h, "XLEN s", "20");
     h_expect(&h, "XRANGE s 19 +", "[[\"19-0\" [\"f\" \"v\"]] [\"20-0\" [\"f\" \"v\"]]]");
     h_expect(&h, "XTRIM s MINID 3", "2"); /* whole blocks need no reading */
@@ -427,6 +434,58 @@ static void failing_allocations(void **state)
     }
 }
 
+static int refuse(void *ctx, struct str bytes)
+{
+    (void)ctx, (void)bytes;
+    return TTG_ENOSPC;
+}
+
+/* Loading fails at each allocation once, and at each byte that is cut off or changed. */
+static void damaged_snapshots(void **state)
+{
+    (void)state;
+    static const char *const setup[] = {"TTG.CONFIG stream-node-max-entries 2",
+                                        "XADD s 1-0 a 1",
+                                        "XADD s 2-0 b 2 c 3",
+                                        "XADD s 3-0 a 1",
+                                        "XDEL s 1-0",
+                                        "XGROUP CREATE s g 0",
+                                        "XREADGROUP GROUP g c COUNT 1 STREAMS s >",
+                                        "SET k 1",
+                                        "RPUSH l a b",
+                                        "SADD m a b",
+                                        "HSET o a 1 b 2"};
+    struct h h;
+    struct core *c;
+    struct buf bytes;
+    h_open(&h);
+    buf_init(&bytes, 1 << 20);
+    for (size_t i = 0; i < sizeof setup / sizeof *setup; i++)
+        h_run(&h, setup[i]);
+    assert_int_equal(core_save(h.core, refuse, NULL), TTG_ENOSPC);
+    assert_int_equal(core_save(h.core, append_bytes, &bytes), 0);
+    for (size_t n = 1, failed = 1; failed; n++) {
+        assert_int_equal(core_new(NULL, &c), 0);
+        mem_fail_at(n);
+        int rc = core_load(c, buf_str(&bytes));
+        failed = (size_t)mem_failed();
+        mem_fail_at(0);
+        assert_int_equal(rc, failed ? TTG_ENOMEM : 0);
+        assert_true(failed || core_digest(c) == core_digest(h.core));
+        core_free(c);
+    }
+    for (size_t i = 0; i < buf_len(&bytes); i++) {
+        assert_int_equal(core_new(NULL, &c), 0);
+        assert_int_equal(core_load(c, str_make(buf_ptr(&bytes), i)), TTG_ECORRUPT);
+        buf_ptr(&bytes)[i] ^= 0x40;
+        assert_int_equal(core_load(c, buf_str(&bytes)), TTG_ECORRUPT);
+        buf_ptr(&bytes)[i] ^= 0x40;
+        core_free(c);
+    }
+    buf_done(&bytes);
+    h_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +493,7 @@ int main(void)
         cmocka_unit_test(unreadable_blocks),
         cmocka_unit_test(guardians),
         cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(damaged_snapshots),
     };
     return tap_run(tests);
 }

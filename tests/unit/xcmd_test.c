@@ -152,12 +152,33 @@ static void keys_and_small_types(void **state)
          {"TTG.CONFIG stream-node-max-entries", "7"});
 }
 
+static void deletes_with_references(void **state)
+{
+    (void)state;
+    PLAY({"XADD s 1-0 a 1", "\"1-0\""}, {"XADD s 2-0 a 1", "\"2-0\""},
+         {"XADD s 3-0 a 1", "\"3-0\""}, {"XADD s 4-0 a 1", "\"4-0\""},
+         {"XDELEX s ACKED IDS 1 1-0", "[2]"}, {"XGROUP CREATE s g 0", "OK"},
+         {"XGROUP CREATE s h 0", "OK"},
+         {"XREADGROUP GROUP g c COUNT 3 STREAMS s >",
+          "[[\"s\" [[\"1-0\" [\"a\" \"1\"]] [\"2-0\" [\"a\" \"1\"]] [\"3-0\" [\"a\" "
+          "\"1\"]]]]]"},
+         {"XREADGROUP GROUP h c COUNT 1 STREAMS s >", "[[\"s\" [[\"1-0\" [\"a\" \"1\"]]]]]"},
+         {"XACKDEL s g ACKED IDS 2 1-0 9-0", "[2 -1]"}, {"XACKDEL s h ACKED IDS 1 1-0", "[1]"},
+         {"XACKDEL s g IDS 1 2-0", "[1]"}, {"XDELEX s IDS 2 3-0 3-0", "[1 -1]"},
+         {"XPENDING s g - + 10", "[[\"3-0\" \"c\" 0 1]]"}, {"XDELEX s DELREF IDS 1 3-0", "[-1]"},
+         {"XPENDING s g - + 10", "[]"}, {"XLEN s", "1"}, {"XACKDEL s x IDS 1 4-0", "[-1]"},
+         {"XDELEX none IDS 1 4-0", "[-1]"},
+         {"XDELEX s IDS x 4-0", "-ERR Number of IDs must be a positive integer"},
+         {"XDELEX s IDS 2 4-0", "-ERR The `numids` parameter must match the number of arguments"},
+         {"XDELEX s KEEPREF 1 4-0", "-ERR syntax error"});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(xadd_makes_ids),       cmocka_unit_test(xrange_walks),
         cmocka_unit_test(groups_deliver),       cmocka_unit_test(waiting),
-        cmocka_unit_test(keys_and_small_types),
+        cmocka_unit_test(keys_and_small_types), cmocka_unit_test(deletes_with_references),
     };
     return tap_run(tests);
 }

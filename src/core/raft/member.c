@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* member - who belongs to the group: one change at a time (4.1-4.3).
+ *
+ * Any majority of a configuration meets any majority of its neighbour, so no joint phase is needed.
+ * The form in the dissertation had a hole (raft-dev, July 2015): a leader must first commit an
+ * entry of its own term, or two changes of different leaders can be in force at once, whose
+ * majorities do not meet. */
+#include "base/ensure.h"
+#include "core/raft/state.h"
+
+const struct raft_member *member_of(const struct raft_config *c, uint64_t id)
+{
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->members[i].id == id)
+            return &c->members[i];
+    return NULL;
+}
+
+uint32_t member_quorum(const struct raft *r)
+{
+    uint32_t voters = 0;
+    for (uint32_t i = 0; i < r->config.count; i++)
+        voters += r->config.members[i].voter;
+    return voters / 2 + 1;
+}
+
+void member_apply(struct raft *r, const struct raft_config *c, uint64_t index)
+{
+    struct raft_peer old[RAFT_MEMBERS_MAX];
+    uint32_t old_count = r->peer_count;
+    memcpy(old, r->peers, sizeof old);
+    if (c != &r->config)
+        r->config = *c;
+    r->config_index = index;
+    r->peer_count = c->count;
+    bool was_voter = r->voter;
+    r->voter = false;
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct raft_peer *p = &r->peers[i];
+        *p = (struct raft_peer){.next = rlog_last(&r->log) + 1, .heard_us = r->now};
+        for (uint32_t k = 0; k < old_count; k++)
+            if (old[k].id == c->members[i].id)
+                *p = old[k];
+        p->id = c->members[i].id;
+        p->voter = c->members[i].voter;
+        if (p->id == r->o.id)
+            r->voter = p->voter;
+    }
+    if (r->voter != was_voter)
+        elect_reset_timer(r);
+}
+
+static bool config_of(const struct raft_entry *e, struct raft_config *ret_config)
+{
+    return e->kind == RAFT_CONFIG && e->data &&
+           raft_config_parse(str_make(e->data->bytes, e->data->len), ret_config);
+}
+
+/* The configuration up to `index`; returns where it stands. */
+static uint64_t find(const struct raft *r, uint64_t index, struct raft_config *ret_config)
+{
+    for (uint64_t i = index; i > r->snap.index && i > r->log.base; i--)
+        if (config_of(rlog_at(&r->log, i), ret_config))
+            return i;
+    *ret_config = r->snap.config;
+    return r->snap.index;
+}
+
+void member_at(const struct raft *r, uint64_t index, struct raft_config *ret_config)
+{
+    find(r, index, ret_config);
+}
+
+void member_find(struct raft *r)
+{
+    struct raft_config c;
+    uint64_t index = find(r, rlog_last(&r->log), &c);
+    member_apply(r, &c, index);
+}
+
+static enum raft_outcome apply_change(const struct raft *r, enum raft_change change, uint64_t id,
+                                      struct raft_config *c)
+{
+    uint32_t voters = 0, at = c->count;
+    for (uint32_t i = 0; i < c->count; i++) {
+        voters += c->members[i].voter;
+        if (c->members[i].id == id)
+            at = i;
+    }
+    if (change == RAFT_ADD_LEARNER) {
+        if (at < c->count || c->count == RAFT_MEMBERS_MAX || id == 0)
+            return RAFT_REFUSED;
+        c->members[c->count++] = (struct raft_member){.id = id, .voter = false};
+        return RAFT_DONE;
+    }
+    if (at == c->count)
+        return RAFT_REFUSED;
+    if (change == RAFT_PROMOTE) {
+        /* Only once it has caught up (4.2.1): else it would count but not help. */
+        if (c->members[at].voter)
+            return RAFT_REFUSED;
+        if (!raft_caught_up(r, id))
+            return RAFT_BUSY;
+        c->members[at].voter = true;
+        return RAFT_DONE;
+    }
+    if (c->members[at].voter && voters == 1)
+        return RAFT_REFUSED;
+    memmove(&c->members[at], &c->members[at + 1], (c->count - at - 1) * sizeof c->members[0]);
+    c->count--;
+    return RAFT_DONE;
+}
+
+enum raft_outcome member_change(const struct raft *r, enum raft_change change, uint64_t id,
+                                struct raft_config *ret_config)
+{
+    if (r->role != RAFT_LEADER)
+        return RAFT_NOT_LEADER;
+    if ((r->config_index > r->commit && !bent(MEMBER_TWO)) ||
+        (r->commit < r->noop && !bent(MEMBER_NO_NOOP)) || r->transfer_to)
+        return RAFT_BUSY;
+    *ret_config = r->config;
+    return apply_change(r, change, id, ret_config);
+}
+
+bool raft_caught_up(const struct raft *r, uint64_t id)
+{
+    for (uint32_t i = 0; r->role == RAFT_LEADER && i < r->peer_count; i++)
+        if (r->peers[i].id == id)
+            return r->peers[i].match + r->o.batch_entries >= rlog_last(&r->log) &&
+                   r->peers[i].match > 0;
+    return false;
+}
+
+/* count, then for each member its id (8 bytes, little endian) and 1 for a voter */
+struct raft_blob *member_pack(const struct raft_config *c)
+{
+    char bytes[1 + RAFT_MEMBERS_MAX * 9];
+    size_t at = 0;
+    bytes[at++] = (char)c->count;
+    for (uint32_t i = 0; i < c->count; i++) {
+        for (int k = 0; k < 8; k++)
+            bytes[at++] = (char)(c->members[i].id >> (8 * k));
+        bytes[at++] = (char)c->members[i].voter;
+    }
+    return raft_blob_new(str_make(bytes, at));
+}
+
+bool raft_config_parse(struct str s, struct raft_config *ret_config)
+{
+    const unsigned char *b = (const unsigned char *)s.ptr;
+    if (s.len < 1 || b[0] > RAFT_MEMBERS_MAX || s.len != 1 + (size_t)b[0] * 9)
+        return false;
+    struct raft_config c = {.count = b[0]};
+    for (uint32_t i = 0; i < c.count; i++) {
+        const unsigned char *at = b + 1 + i * 9;
+        for (int k = 7; k >= 0; k--)
+            c.members[i].id = c.members[i].id << 8 | at[k];
+        if (at[8] > 1 || c.members[i].id == 0)
+            return false;
+        c.members[i].voter = at[8];
+    }
+    *ret_config = c;
+    return true;
+}
