@@ -276,7 +276,7 @@ static int remove_unlisted(struct store *s, struct err *e)
 
 int blobs_restore(struct store *s, struct str table, struct err *e)
 {
-    struct unpacker u = unpack_of(table);
+    struct unpacker u = unpack_of(table.len ? table : STR(""));
     uint64_t count = table.len ? unpack_count(&u, 3) : 0;
     for (; count > 0; count--) {
         struct blob_file f = blob_unpack(&u);
