@@ -165,7 +165,7 @@ OPTION(TLS_CLIENTS, .flag = "tls-clients", .type = OPTION_BOOL,
        .help = "clients must show a certificate that --tls-ca trusts", .commands = IN_NODE)
 OPTION(MAX_CLIENTS, .flag = "max-clients", .type = OPTION_U64, .unit = "clients", .min = "1",
        .max = "1000000", .def = "10000", .help = "connections at a time", .commands = IN_NODE)
-OPTION(SNAPSHOT_LOG, .flag = "snapshot-log", .type = OPTION_SIZE, .min = "4KiB", .def = "256MiB",
+OPTION(SNAPSHOT_LOG, .flag = "snapshot-log", .type = OPTION_SIZE, .min = "4KiB", .def = "16MiB",
        .max = "1TiB", .help = "write a snapshot after this much log", .commands = IN_NODE)
 OPTION(LOG_FILE, .flag = "log-file", .type = OPTION_STRING, .arg = "FILE",
        .help = "append the log to FILE; SIGHUP opens it again", .commands = IN_NODE)

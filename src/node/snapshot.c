@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RETRY_MS = 10000 };
+enum { PAUSE_MS = 2000, RETRY_MS = 10000 };
 
 struct snapshotter {
     struct node *node;
@@ -50,6 +50,7 @@ static void finish(struct snapshotter *s, int status)
     struct store_stats stats;
     store_stats(n->store, &stats);
     if (!failed && !rc) {
+        s->not_before_ms = loop_now_ms(n->loop) + PAUSE_MS;
         log_info("snapshot.written", kv_u64("position", stats.snapshot_position),
                  kv_u64("bytes", stats.snapshot_bytes), kv_u64("ms", ms),
                  kv_u64("fork_us", n->stats.snapshot_fork_us));

@@ -22,7 +22,7 @@ enum {
     NODE_OUT_PAUSE_BYTES = 1 << 20, /* a client that does not read is not listened to */
     NODE_MULTI_BYTES_MAX = 256 << 20,
     NODE_NAME_BYTES_MAX = 256,
-    NODE_SNAPSHOT_LOG_BYTES = 256 << 20,
+    NODE_SNAPSHOT_LOG_BYTES = 16 << 20,
     NODE_BOOT_SHIFT = 32, /* client ids: boot number above, counter below */
 };
 
