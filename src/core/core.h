@@ -58,7 +58,7 @@ struct core_call {
     /* out */
     bool changed;             /* the state changed: the command belongs into the log */
     bool blocked;             /* nothing to give yet and nothing changed; park on `keys` */
-    uint64_t block_until_ms;  /* with `blocked`: 0 is for ever; then answer `timeout_reply` */
+    uint64_t block_until_ms;  /* with `blocked`: 0 is for ever; later: a null array */
     size_t key_at, key_count; /* with `blocked`: argv[key_at .. key_at + key_count) */
 };
 
