@@ -50,6 +50,8 @@ struct host {
     struct parked parked[BLOCKED_MAX];
     size_t parked_count;
     uint64_t records_until_snapshot;
+    bool snapshot_waits;
+    int snapshot_rc;
     struct sim_event batch_event, beat_event, start_event;
 };
 
@@ -98,7 +100,7 @@ static void host_forget(struct host *h)
 
 static void host_close(struct host *h)
 {
-    h->up = h->failed = h->ready = false;
+    h->up = h->failed = h->ready = h->snapshot_waits = false;
     list_each(it, &h->held)
     {
         list_remove(it);
@@ -367,6 +369,7 @@ static int batch_finish(struct host *h)
 }
 
 static void batch_begin(struct host *h);
+static void snapshot_finish(struct host *h);
 
 static void on_batch(struct world *w, struct sim_event *e)
 {
@@ -375,7 +378,9 @@ static void on_batch(struct world *w, struct sim_event *e)
     if (h->batch && batch_finish(h))
         return;
     send_held(h);
-    batch_begin(h);
+    snapshot_finish(h);
+    if (h->up)
+        batch_begin(h);
 }
 
 static void batch_begin(struct host *h)
@@ -392,20 +397,35 @@ static void batch_begin(struct host *h)
     world_at(h->w, &h->batch_event, 1 + world_below(h->w, slow_ms), on_batch);
 }
 
-static void snapshot(struct host *h)
+/* The child has ended: its snapshot counts once the log is on disk up to it. */
+static void snapshot_finish(struct host *h)
 {
-    struct store_snapshot *s;
     struct err err;
-    if (store_snapshot_begin(h->store, &s, &err))
+    if (!h->up || !h->snapshot_waits)
         return;
-    int rc = core_save(h->core, store_snapshot_write, s);
-    if (!rc)
-        rc = store_snapshot_end(s);
-    rc = store_snapshot_finish(h->store, rc, &err);
+    int rc = store_snapshot_finish(h->store, h->snapshot_rc, &err);
+    if (rc == TTG_EAGAIN)
+        return;
+    h->snapshot_waits = false;
     h->w->snapshots += rc == 0;
     h->records_until_snapshot = 5 + world_below(h->w, 150);
     if (rc && rc != TTG_ENOSPC)
         host_crash(h, sim_disk_crashed(h->w->disk));
+}
+
+static void snapshot(struct host *h)
+{
+    struct store_snapshot *s;
+    struct err err;
+    int rc = store_snapshot_begin(h->store, &s, &err);
+    if (rc) {
+        world_trace(h->w, "no snapshot: %s", err.text);
+        return;
+    }
+    rc = core_save(h->core, store_snapshot_write, s);
+    h->snapshot_rc = rc ? rc : store_snapshot_end(s);
+    h->snapshot_waits = true;
+    snapshot_finish(h);
 }
 
 /* --- commands --- */
@@ -549,7 +569,7 @@ static void after_command(struct host *h)
     if (h->w->plant == PLANT_ACK_EARLY)
         send_held(h);
     batch_begin(h);
-    if (h->records_until_snapshot == 0)
+    if (h->records_until_snapshot == 0 && !h->snapshot_waits)
         snapshot(h);
     if (h->up && (h->failed || sim_disk_crashed(h->w->disk)))
         host_crash(h, sim_disk_crashed(h->w->disk));
