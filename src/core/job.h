@@ -17,7 +17,7 @@
 #include "core/ledger.h"
 #include "core/xcmd.h"
 
-enum { JOB_NAME_BYTES_MAX = 64, JOB_GUARD_BYTES = 256 };
+enum { JOB_NAME_BYTES_MAX = 64, JOB_GUARD_BYTES = 256, JOB_VALUE_BYTES_MAX = 64 << 20 };
 
 struct job {
     struct map_node node;
@@ -29,6 +29,8 @@ struct job {
     struct stream_group *group;
     uint64_t created_ms;
     char created_text[CLOCK_TEXT_BYTES];
+    uint64_t text_ms; /* of now_text: most results share it with the one before */
+    char now_text[CLOCK_TEXT_BYTES];
     char guard[JOB_GUARD_BYTES];
     bool by_client; /* a client's own command moves this pending entry: leave it to it */
     const struct str *extra_fields; /* of the foreign result under way: pairs */

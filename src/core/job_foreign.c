@@ -126,6 +126,11 @@ static bool on_add(void *ctx, struct stream *s, struct stream_id id, const struc
     size_t kept = 0;
     (void)s;
     (void)id;
+    size_t bytes = 0;
+    for (size_t i = 0; i < 2 * pairs; i++)
+        bytes += fields[i].len;
+    if (bytes > JOB_VALUE_BYTES_MAX)
+        return false;
     for (size_t i = 0; i < pairs; i++) {
         if (read_field(&f, fields[2 * i], fields[2 * i + 1]) || kept + 2 > 32)
             continue;

@@ -98,11 +98,12 @@ static size_t value_fields(struct job *j, const struct ledger_result *r, struct 
 static void on_result(void *ctx, const struct ledger_result *r)
 {
     struct job *j = ctx;
-    char id[20], from[20], to[20], attempt[20], count[20], seconds[32], at[CLOCK_TEXT_BYTES],
+    char id[20], from[20], to[20], attempt[20], count[20], seconds[32],
         summary[LEDGER_SUMMARY_BYTES];
     int64_t first, last;
     ledger_range(j->ledger, r->chunk, &first, &last);
-    clock_text(at, r->now_ms);
+    if (j->text_ms != r->now_ms || !j->now_text[0])
+        clock_text(j->now_text, j->text_ms = r->now_ms);
     struct str fields[FIELDS_MAX] = {
         STR("chunk_id"),         str_make(id, job_chunk_text(id, r->chunk)),
         STR("start_param"),      str_make(from, str_from_i64(from, first)),
@@ -112,7 +113,7 @@ static void on_result(void *ctx, const struct ledger_result *r)
         STR("status"),           STR("complete"),
         STR("params_processed"), number(count, ledger_range_count(j->ledger, r->chunk)),
         STR("duration_seconds"), str_make(seconds, job_seconds_text(seconds, r->duration_us)),
-        STR("completed_at"),     str_of(at),
+        STR("completed_at"),     str_of(j->now_text),
     };
     size_t n = 18;
     for (size_t i = 0; i < 2 * j->extra_pairs && n < FIELDS_MAX - 2; i++)

@@ -250,7 +250,8 @@ static enum ledger_verdict commit_one(struct core_call *call, struct job *j, uin
 {
     struct ledger_result r = {.value = words[4]};
     bool ok = number_of(words[0], &r.chunk) && number_of(words[1], &r.epoch) &&
-              number_of(words[2], &r.duration_us) && words[3].len == 1 &&
+              number_of(words[2], &r.duration_us) && words[4].len <= JOB_VALUE_BYTES_MAX &&
+              words[3].len == 1 &&
               (words[3].ptr[0] == LEDGER_SUM || words[3].ptr[0] == LEDGER_OUTPUT);
     if (!ok)
         return LEDGER_INVALID;
