@@ -19,10 +19,8 @@ size_t job_seconds_text(char *out, uint64_t us)
     if (rest == 0)
         return at;
     out[at++] = '.';
-    for (uint64_t unit = 100000; unit > 0 && rest > 0; unit /= 10) {
-        out[at++] = (char)('0' + rest / unit);
-        rest %= unit;
-    }
+    for (; rest > 0; rest = rest * 10 % 1000000)
+        out[at++] = (char)('0' + rest / 100000);
     return at;
 }
 

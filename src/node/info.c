@@ -138,7 +138,7 @@ static void commandstats(struct node *n, struct buf *out)
                    ":calls=%" PRIu64 ",usec=%" PRIu64 ",usec_per_call=%.2f,rejected_calls=%" PRIu64
                    ",failed_calls=%" PRIu64 "\r\n",
                    e->calls, (e->ns / 1000),
-                   e->calls ? (double)(e->ns / 1000) / (double)e->calls : 0.0, e->rejected,
+                   e->calls ? (double)e->ns / 1000 / (double)e->calls : 0.0, e->rejected,
                    e->failed);
     }
 }

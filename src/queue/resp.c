@@ -346,7 +346,7 @@ static int greet(struct resp_engine *e)
     int more = e->dialect->greet(e, out);
     if (rc || more < 0)
         return TTG_ENOMEM;
-    e->hello_left = (size_t)(count + more);
+    e->hello_left = (size_t)count + (size_t)more;
     return 0;
 }
 
