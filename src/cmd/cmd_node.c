@@ -156,6 +156,7 @@ static int serve(struct command_run *r, struct err *e)
         .tls_ca = option_text(o, OPT_TLS_CA),
         .tls_verify = option_bool(o, OPT_TLS_CLIENTS),
         .sync = option_text(o, OPT_SYNC),
+        .until_eof = option_bool(o, OPT_UNTIL_EOF),
         .clients_max = option_u64(o, OPT_MAX_CLIENTS),
         .snapshot_log_bytes = option_u64(o, OPT_SNAPSHOT_LOG),
         .clock = realclock(),

@@ -37,8 +37,10 @@ enum command_set {
     /* Those that log; the others only print. */
     IN_LOGGING = IN_ALL & ~(IN_VERSION | IN_HELP),
     /* Those that run chunks; those that talk to a queue. */
-    IN_KERNEL = IN_WORKER,
-    IN_QUEUE = IN_WORKER,
+    IN_KERNEL = IN_RUN | IN_WORKER,
+    IN_QUEUE = IN_RUN | IN_WORKER,
+    /* Those that make jobs. */
+    IN_SPEC = IN_RUN,
 };
 
 struct options;

@@ -11,6 +11,23 @@
  * follow). */
 /* clang-format off */
 
+COMMAND(RUN, run,
+        .summary = "run a job: start workers, collect the results, lose nothing",
+        .usage = "[-- CMD...]",
+        .takes_command = true,
+        .details =
+            "Cuts the parameters (--params N, --range A..B or the lines of --input FILE) into "
+            "chunks and has --workers processes work them off. Each result is written once, as a "
+            "line of JSON, to standard output or --output FILE. Without --queue a node is started "
+            "in a private directory; with it the same job runs on the queue named, and workers on "
+            "other machines may join: `ttg worker --queue URL --job NAME`.\n\n"
+            "Without a command the work is simulated: parameters are summed. In CMD the words "
+            "{start} {end} {chunk} {attempt} {job} are filled in; the parameters come on standard "
+            "input, one a line. Exit 0 commits what CMD printed, 100 gives the chunk up, anything "
+            "else is tried again.\n\n"
+            "Ctrl-C lets running chunks end; `--resume` with the same command goes on later, also "
+            "after a crash of everything.")
+
 COMMAND(WORKER, worker,
         .summary = "process parameters: the worker's own range, or chunks from a queue",
         .usage = "[-- CMD...]",

@@ -31,15 +31,37 @@ OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTIO
        .choices = "text|json", .def = "text", .help = "form of the log on standard error",
        .commands = IN_LOGGING)
 OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
-       .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION)
+       .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_RUN)
 
 /* What to compute. */
 OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
        .unit = "parameters", .min = "1", .max = "9223372036854775807", .def = "10000",
-       .help = "process the parameters 0 to N-1", .commands = IN_WORKER)
+       .help = "process the parameters 0 to N-1", .commands = IN_WORKER | IN_RUN)
 OPTION(CHUNK, .flag = "chunk", .letter = 'c', .variable = "CHUNK_SIZE", .type = OPTION_U64,
        .unit = "parameters", .min = "1", .max = "9223372036854775807", .def = "100",
-       .help = "parameters per chunk", .commands = IN_WORKER)
+       .help = "parameters per chunk", .commands = IN_WORKER | IN_RUN)
+OPTION(RANGE, .flag = "range", .type = OPTION_STRING, .arg = "A..B", .only_flag = true,
+       .help = "process the parameters A to B, B included; both may be negative",
+       .commands = IN_SPEC)
+OPTION(INPUT, .flag = "input", .letter = 'i', .type = OPTION_STRING, .arg = "FILE",
+       .only_flag = true,
+       .help = "process the lines of FILE (plain, gzip or zstd; - is standard input)",
+       .commands = IN_SPEC)
+OPTION(NULL_LINES, .flag = "null", .letter = '0', .type = OPTION_BOOL, .only_flag = true,
+       .help = "parameters in the input end with NUL instead of a newline", .commands = IN_SPEC)
+OPTION(WINDOW, .flag = "window", .type = OPTION_U64, .unit = "chunks", .min = "1",
+       .max = "4194304", .def = "65536", .help = "most chunks to keep open at a time",
+       .commands = IN_SPEC)
+OPTION(WORKERS, .flag = "workers", .letter = 'w', .type = OPTION_U64, .unit = "workers",
+       .min = "0", .max = "1024",
+       .help = "worker processes to start (default: one per processor)", .commands = IN_RUN)
+OPTION(OUTPUT, .flag = "output", .letter = 'o', .type = OPTION_STRING, .arg = "FILE",
+       .only_flag = true, .help = "append results to FILE; default: standard output",
+       .commands = IN_RUN)
+OPTION(ORDERED, .flag = "ordered", .type = OPTION_BOOL, .only_flag = true,
+       .help = "results in the order of the chunks", .commands = IN_RUN)
+OPTION(RESUME, .flag = "resume", .type = OPTION_BOOL, .only_flag = true,
+       .help = "go on with a job that was not completed", .commands = IN_RUN)
 OPTION(BATCH, .flag = "batch", .variable = "BATCH_SIZE", .type = OPTION_U64, .unit = "parameters",
        .min = "1", .max = "9223372036854775807", .def = "500",
        .help = "log progress each N parameters", .commands = IN_WORKER)
@@ -54,14 +76,14 @@ OPTION(TOTAL_WORKERS, .flag = "total-workers", .variable = "TOTAL_WORKERS", .typ
        .help = "static mode: workers that share the parameters", .commands = IN_WORKER)
 OPTION(SLOTS, .flag = "slots", .type = OPTION_U64, .unit = "slots", .min = "1", .max = "1024",
        .def = "1", .help = "chunks that this worker processes at the same time",
-       .commands = IN_WORKER)
+       .commands = IN_WORKER | IN_RUN)
 
 OPTION(NAME, .flag = "name", .variable = "TTG_WORKER_NAME", .type = OPTION_STRING, .arg = "NAME",
        .help = "name of this worker on the queue; default: worker-WORKER_ID",
        .commands = IN_WORKER)
 OPTION(PREFETCH, .flag = "prefetch", .type = OPTION_U64, .unit = "chunks", .min = "0",
        .max = "4096", .def = "4096", .help = "most chunks to take ahead; how many is measured",
-       .commands = IN_WORKER)
+       .commands = IN_WORKER | IN_RUN)
 
 /* How: the kernel. */
 OPTION(SIMULATE_MS, .flag = "simulate-ms", .variable = "SIMULATE_WORK_MS", .type = OPTION_F64,
@@ -84,13 +106,13 @@ OPTION(OUTPUT_MAX, .flag = "output-max", .type = OPTION_SIZE, .min = "1", .max =
 /* Failures. */
 OPTION(MAX_ATTEMPTS, .flag = "max-attempts", .type = OPTION_U64, .unit = "attempts", .min = "1",
        .max = "1000000", .def = "5", .help = "tries before a chunk is given up",
-       .commands = IN_WORKER)
+       .commands = IN_WORKER | IN_RUN)
 OPTION(RETRY_DELAY, .flag = "retry-delay", .type = OPTION_DURATION, .unit = "s", .min = "0",
        .max = "1d", .def = "0.1", .help = "pause before the second try; doubles up to 5 s",
-       .commands = IN_WORKER)
+       .commands = IN_WORKER | IN_RUN)
 OPTION(DRAIN, .flag = "drain", .variable = "DRAIN_SECONDS", .type = OPTION_DURATION, .unit = "s",
        .min = "0", .max = "1d", .def = "25",
-       .help = "after SIGTERM, time for the chunks at hand to end", .commands = IN_WORKER)
+       .help = "after SIGTERM, time for the chunks at hand to end", .commands = IN_WORKER | IN_RUN)
 
 /* Where the chunks are. */
 OPTION(QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = OPTION_STRING,
@@ -133,7 +155,7 @@ OPTION(STALE_CHECK, .flag = "stale-check", .variable = "STALE_CHECK_INTERVAL_SEC
        .commands = IN_WORKER)
 OPTION(STALE_THRESHOLD, .flag = "stale-threshold", .variable = "STALE_THRESHOLD_MS",
        .type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d", .def = "60000",
-       .help = "Redis: age at which such a chunk is taken over", .commands = IN_WORKER)
+       .help = "Redis: age at which such a chunk is taken over", .commands = IN_WORKER | IN_RUN)
 
 /* ttg node */
 OPTION(DATA, .flag = "data", .type = OPTION_STRING, .variable = "TTG_DATA", .arg = "DIR",
@@ -147,7 +169,7 @@ OPTION(HTTP, .flag = "http", .type = OPTION_STRING, .arg = "ADDR",
 OPTION(SYNC, .flag = "sync", .type = OPTION_STRING, .arg = "always|interval:MS|never",
        .def = "always",
        .help = "when the log is synced; only `always` survives a power cut without loss",
-       .commands = IN_NODE)
+       .commands = IN_NODE | IN_RUN)
 OPTION(PASSWORD_FILE, .flag = "password-file", .variable = "TTG_PASSWORD_FILE",
        .type = OPTION_STRING, .arg = "FILE",
        .help = "clients must give the password in the first line of FILE", .commands = IN_NODE)
@@ -169,6 +191,9 @@ OPTION(SNAPSHOT_LOG, .flag = "snapshot-log", .type = OPTION_SIZE, .min = "4KiB",
        .max = "1TiB", .help = "write a snapshot after this much log", .commands = IN_NODE)
 OPTION(LOG_FILE, .flag = "log-file", .type = OPTION_STRING, .arg = "FILE",
        .help = "append the log to FILE; SIGHUP opens it again", .commands = IN_NODE)
+OPTION(UNTIL_EOF, .flag = "until-eof", .type = OPTION_BOOL, .only_flag = true,
+       .help = "stop when standard input, a pipe, has ended and no client is left",
+       .commands = IN_NODE)
 OPTION(CHECK, .flag = "check", .type = OPTION_BOOL, .only_flag = true,
        .help = "read all of --data, change nothing, say whether it is good", .commands = IN_NODE)
 OPTION(REPAIR, .flag = "repair", .type = OPTION_BOOL, .only_flag = true,

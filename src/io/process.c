@@ -70,7 +70,8 @@ static CHILD_CODE int child_main(void *arg)
     const struct process_spec *spec = c->spec;
     syscall(SYS_setpgid, 0, 0);
     /* First the signal, then the look: a parent that died before is seen by the look. */
-    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    syscall(SYS_prctl, PR_SET_PDEATHSIG, spec->death_signal ? spec->death_signal : SIGKILL, 0, 0,
+            0);
     if ((pid_t)syscall(SYS_getppid) != c->parent)
         syscall(SYS_exit_group, 127);
     *spec->group = (pid_t)syscall(SYS_getpid);

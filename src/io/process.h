@@ -46,6 +46,7 @@ struct process_spec {
     const char *dir;      /* NULL: stay */
     int fds[3];           /* become 0, 1, 2; -1: /dev/null. All at least 3, see process_pipe */
     _Atomic pid_t *group; /* guard_slot */
+    int death_signal;     /* the leader gets it when we die; 0: SIGKILL */
 };
 
 /* A pipe with both ends at 3 or above and closed on exec. ret_fds[0] is the end to read. */

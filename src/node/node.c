@@ -11,11 +11,19 @@
 #include "node/state.h"
 #include "store/blob.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { ROUNDS_MAX = 64, FULL_RETRY_MS = 100, DRAIN_MS = 3000, RECORD_TYPE = 1, RECORD_GROUP = 0 };
+enum {
+    ROUNDS_MAX = 64,
+    FULL_RETRY_MS = 100,
+    DRAIN_MS = 3000,
+    ORPHAN_MS = 500,
+    RECORD_TYPE = 1,
+    RECORD_GROUP = 0
+};
 
 uint64_t node_now_ms(struct node *n)
 {
@@ -218,6 +226,31 @@ static void on_stop_signal(struct loop_signal *s)
     node_stop(n);
 }
 
+/* Who started us is gone. Its workers may still have results to commit: once they are gone too, and
+ * nobody has come for a while, there is no more reason to stay. */
+static void on_orphan_timer(struct loop_timer *t)
+{
+    struct node *n = container_of(t, struct node, orphan_timer);
+    n->orphan_quiet = n->client_count == 0 ? n->orphan_quiet + 1 : 0;
+    if (n->orphan_quiet > 1)
+        node_stop(n);
+    else
+        loop_timer_after_ms(t, ORPHAN_MS);
+}
+
+static void on_input(struct loop_poll *p, unsigned events)
+{
+    struct node *n = container_of(p, struct node, input_poll);
+    char bytes[64];
+    (void)events;
+    ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes);
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
+        return;
+    loop_poll_stop(p);
+    log_info("node.orphaned", kv_u64("clients", n->client_count));
+    loop_timer_after_ms(&n->orphan_timer, ORPHAN_MS);
+}
+
 static void on_hangup_signal(struct loop_signal *s)
 {
     struct node *n = container_of(s, struct node, sighup);
@@ -416,6 +449,9 @@ static int service_open(struct node *n, struct err *err)
         return rc;
     n->serving = true;
     loop_hook_start(&n->turn, n->loop, on_turn);
+    if (n->options.until_eof &&
+        loop_poll_start(&n->input_poll, n->loop, STDIN_FILENO, LOOP_READ, on_input))
+        return err_set(err, TTG_EUSAGE, "--until-eof needs a pipe as standard input");
     loop_signal_start(&n->sigterm, n->loop, SIGTERM, on_stop_signal);
     loop_signal_start(&n->sigint, n->loop, SIGINT, on_stop_signal);
     loop_signal_start(&n->sighup, n->loop, SIGHUP, on_hangup_signal);
@@ -460,6 +496,7 @@ int node_open(const struct node_options *options, struct node **ret_node, struct
     loop_timer_init(&n->due_timer, n->loop, on_due);
     loop_timer_init(&n->full_timer, n->loop, on_full_timer);
     loop_timer_init(&n->drain_timer, n->loop, on_drain_timer);
+    loop_timer_init(&n->orphan_timer, n->loop, on_orphan_timer);
     node_now_ms(n);
     rc = state_open(n, err);
     if (!rc)
@@ -515,6 +552,8 @@ void node_close(struct node *n)
     loop_timer_stop(&n->due_timer);
     loop_timer_stop(&n->full_timer);
     loop_timer_stop(&n->drain_timer);
+    loop_timer_stop(&n->orphan_timer);
+    loop_poll_stop(&n->input_poll);
     park_done(n);
     exec_done(n);
     state_close(n);

@@ -29,6 +29,7 @@ struct node_options {
     uint64_t clients_max;          /* 0: default */
     uint64_t snapshot_log_bytes;   /* snapshot after so many bytes of log; 0: default */
     uint64_t client_out_bytes_max; /* 0: default */
+    bool until_eof; /* stop when standard input, a pipe, has ended and no client is left */
     struct clock *clock;
     void (*on_hangup)(void *ctx); /* SIGHUP: reopen the log file; may be NULL */
     void *on_hangup_ctx;

@@ -129,7 +129,9 @@ struct node {
     struct loop_hook turn;
     struct loop_timer due_timer;   /* core_next_ms, store_next_ms */
     struct loop_timer full_timer;  /* a full disk: look again */
-    struct loop_timer drain_timer; /* stopping takes no longer */
+    struct loop_timer drain_timer, orphan_timer; /* stopping takes no longer */
+    struct loop_poll input_poll;
+    unsigned orphan_quiet;
     uint64_t due_ms;
     struct loop_timer park_timer; /* first time-out of a parked client */
     struct loop_signal sigterm, sigint, sighup;

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ttg run: what to compute, where, with which crew; and what is said at the end. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/job_spec.h"
+#include "cmd/kernel_options.h"
+#include "cmd/queue_choice.h"
+#include "cmd/queue_options.h"
+#include "cmd/run_dir.h"
+#include "cmd/summary.h"
+#include "io/loop.h"
+#include "io/stdio.h"
+#include "job/run.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { ARGV_MAX = 64, ADDRESS_BYTES = 5000 };
+
+struct argv {
+    char *words[ARGV_MAX];
+    size_t count;
+};
+
+struct run_command {
+    struct command_run *command;
+    struct loop *loop;
+    struct run *run;
+    struct loop_signal sigterm, sigint;
+    struct queue_choice choice;
+    bool embedded;
+    struct run_dir dir;
+    char address[ADDRESS_BYTES];
+    struct job_spec spec;
+    struct argv node;
+    char **worker; /* as long as the command is */
+    enum run_end end;
+    struct run_totals totals;
+    struct err err;
+    int signal;
+};
+
+static void word(struct argv *a, const char *text)
+{
+    if (a->count < ARGV_MAX - 1)
+        a->words[a->count++] = (char *)(uintptr_t)text;
+}
+
+static void option_word(struct argv *a, const struct options *o, enum option_id id)
+{
+    static const char *const flags[OPT_COUNT] = {
+        [OPT_SLOTS] = "--slots",
+        [OPT_SIMULATE_MS] = "--simulate-ms",
+        [OPT_FAULT_RATE] = "--fault-rate",
+        [OPT_PLUGIN] = "--plugin",
+        [OPT_PLUGIN_ARG] = "--plugin-arg",
+        [OPT_TIMEOUT] = "--timeout",
+        [OPT_OUTPUT_MAX] = "--output-max",
+        [OPT_DRAIN] = "--drain",
+        [OPT_PREFETCH] = "--prefetch",
+        [OPT_LOG_LEVEL] = "--log-level",
+        [OPT_LOG_FORMAT] = "--log-format",
+        [OPT_SYNC] = "--sync",
+        [OPT_QUEUE_RETRY] = "--queue-retry",
+        [OPT_QUEUE_CA] = "--queue-ca",
+        [OPT_QUEUE_CERT] = "--queue-cert",
+        [OPT_QUEUE_KEY] = "--queue-key",
+    };
+    const char *text = option_text(o, id);
+    if (!text || !option_given(o, id))
+        return;
+    word(a, flags[id]);
+    word(a, text);
+}
+
+static void node_words(struct run_command *c)
+{
+    const struct options *o = c->command->options;
+    struct argv *a = &c->node;
+    word(a, "ttg");
+    word(a, "node");
+    word(a, "--data");
+    word(a, c->dir.data);
+    word(a, "--unix");
+    word(a, c->dir.socket);
+    word(a, "--until-eof");
+    option_word(a, o, OPT_SYNC);
+    option_word(a, o, OPT_LOG_FORMAT);
+    word(a, "--log-level");
+    word(a, option_given(o, OPT_LOG_LEVEL) ? option_text(o, OPT_LOG_LEVEL) : "WARN");
+}
+
+static int worker_words(struct run_command *c)
+{
+    static const enum option_id passed[] = {
+        OPT_SLOTS,      OPT_FAULT_RATE, OPT_PLUGIN,    OPT_PLUGIN_ARG, OPT_TIMEOUT,
+        OPT_OUTPUT_MAX, OPT_DRAIN,      OPT_PREFETCH,  OPT_LOG_FORMAT, OPT_QUEUE_RETRY,
+        OPT_QUEUE_CA,   OPT_QUEUE_CERT, OPT_QUEUE_KEY,
+    };
+    const struct command_run *r = c->command;
+    struct argv a = {0};
+    word(&a, "ttg");
+    word(&a, "worker");
+    word(&a, "--queue");
+    word(&a, c->address);
+    word(&a, "--job");
+    word(&a, c->choice.job);
+    word(&a, "--name");
+    word(&a, CREW_NAME);
+    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
+        option_word(&a, r->options, passed[i]);
+    if (option_bool(r->options, OPT_QUEUE_NO_VERIFY))
+        word(&a, "--queue-no-verify");
+    if (r->word_count == 0 && !option_text(r->options, OPT_PLUGIN))
+        option_word(&a, r->options, OPT_SIMULATE_MS);
+    word(&a, "--log-level");
+    word(&a,
+         option_given(r->options, OPT_LOG_LEVEL) ? option_text(r->options, OPT_LOG_LEVEL) : "WARN");
+    if (option_bool(r->options, OPT_COPROC))
+        word(&a, "--coproc");
+    c->worker = mem_array(a.count + r->word_count + 2, sizeof(char *));
+    if (!c->worker)
+        return err_set(&c->err, TTG_ENOMEM, "out of memory");
+    size_t n = 0;
+    for (; n < a.count; n++)
+        c->worker[n] = a.words[n];
+    if (r->word_count > 0)
+        c->worker[n++] = (char *)(uintptr_t) "--";
+    for (size_t i = 0; i < r->word_count; i++)
+        c->worker[n++] = r->words[i];
+    c->worker[n] = NULL;
+    return 0;
+}
+
+/* --- events --- */
+
+static void on_signal(struct loop_signal *s)
+{
+    struct run_command *c = s->signo == SIGTERM ? container_of(s, struct run_command, sigterm)
+                                                : container_of(s, struct run_command, sigint);
+    if (!c->signal) {
+        c->signal = s->signo;
+        log_warn("run.stopping", kv_str("signal", s->signo == SIGTERM ? "SIGTERM" : "SIGINT"),
+                 kv_str("then", "running chunks end; once more to stop at once"));
+    }
+    run_stop(c->run);
+}
+
+static void on_event(void *ctx, const struct queue_event *e)
+{
+    (void)ctx;
+    if (str_eq(e->event, STR("chunk.reclaimed")))
+        log_info("chunk.reclaimed", kv_i64("chunk", e->chunk), kv_s("from", e->from),
+                 kv_s("to", e->to), kv_u64("after_ms", e->value));
+    else if (str_eq(e->event, STR("worker.lost")))
+        log_warn("worker.lost", kv_s("worker", e->from), kv_u64("leases", e->value),
+                 kv_s("reason", e->text));
+    else if (str_eq(e->event, STR("chunk.dead")))
+        log_error("chunk.dead", kv_i64("chunk", e->chunk), kv_u64("attempts", e->value),
+                  kv_s("reason", e->text));
+    else if (str_eq(e->event, STR("chunk.failed")))
+        log_info("chunk.failed", kv_i64("chunk", e->chunk), kv_s("worker", e->from),
+                 kv_u64("retry_ms", e->value), kv_s("reason", e->text));
+}
+
+static void on_end(void *ctx, enum run_end end, const struct run_totals *totals,
+                   const struct err *err)
+{
+    struct run_command *c = ctx;
+    c->end = end;
+    c->totals = *totals;
+    c->err = *err;
+    loop_stop(c->loop);
+}
+
+/* --- start --- */
+
+static int choose_place(struct run_command *c)
+{
+    const struct options *o = c->command->options;
+    bool resume = option_bool(o, OPT_RESUME);
+    int rc = queue_choose(&c->choice, c->command, &c->err);
+    if (rc)
+        return rc;
+    c->embedded = !c->choice.given || c->choice.url.scheme == URL_EMBEDDED;
+    if (!c->embedded) {
+        struct buf text;
+        buf_init(&text, ADDRESS_BYTES - 1);
+        rc = queue_address(o, &text, &c->err);
+        snprintf(c->address, sizeof c->address, "%.*s", STR_ARG(buf_str(&text)));
+        buf_done(&text);
+        return rc;
+    }
+    rc = run_dir_open(&c->dir, c->choice.given ? c->choice.url.path : NULL, c->choice.job, resume,
+                      &c->err);
+    if (rc)
+        return rc;
+    snprintf(c->address, sizeof c->address, "ttg+unix:%s", c->dir.socket);
+    node_words(c);
+    return url_parse(&c->choice.url, str_of(c->address), &c->err);
+}
+
+static int configure(struct run_command *c, struct run_config *run)
+{
+    const struct options *o = c->command->options;
+    int rc = kernel_check(c->command, &c->err);
+    if (!rc)
+        rc = choose_place(c);
+    struct job_place place = {
+        .index = c->embedded ? c->dir.index : NULL,
+        .text = c->embedded ? c->dir.text : NULL,
+        .output = option_text(o, OPT_OUTPUT),
+        .resume = option_bool(o, OPT_RESUME),
+    };
+    if (!rc)
+        rc = job_spec_from_options(&c->spec, c->command, &place, &c->err);
+    if (!rc)
+        rc = worker_words(c);
+    if (rc)
+        return rc;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t workers = option_text(o, OPT_WORKERS) ? option_u64(o, OPT_WORKERS)
+                       : processors > 0            ? (uint64_t)processors
+                                                   : 1;
+    *run = (struct run_config){
+        .queue = c->choice.config,
+        .job = c->choice.job,
+        .spec = c->spec.spec,
+        .output = {.path = option_text(o, OPT_OUTPUT), .resume = option_bool(o, OPT_RESUME)},
+        .ordered = option_bool(o, OPT_ORDERED),
+        .crew = {.node = c->embedded ? c->node.words : NULL,
+                 .node_lives = c->embedded && c->dir.resumed && run_dir_node_lives(&c->dir),
+                 .worker = c->worker,
+                 .workers = (uint32_t)workers,
+                 .drain_ms = option_ms(o, OPT_DRAIN)},
+        .status_ms = 1000,
+        .ctx = c,
+        .on_event = on_event,
+        .on_end = on_end,
+    };
+    run->queue.client_name = "run";
+    return 0;
+}
+
+static int go(struct run_command *c, const struct run_config *config)
+{
+    int rc = loop_signal_start(&c->sigterm, c->loop, SIGTERM, on_signal);
+    if (!rc)
+        rc = loop_signal_start(&c->sigint, c->loop, SIGINT, on_signal);
+    if (rc)
+        return err_set(&c->err, rc, "cannot listen to signals: %s", err_text(rc));
+    rc = run_start(&c->run, c->loop, config, &c->err);
+    return rc ? rc : loop_run(c->loop);
+}
+
+/* --- the end --- */
+
+static void say_how_to_resume(const struct run_command *c)
+{
+    struct buf b;
+    buf_init(&b, 16384);
+    buf_printf(&b, "ttg run: stopped; the same command with --resume goes on");
+    if (c->embedded)
+        buf_printf(&b, " (the job is in %s)", c->dir.path);
+    buf_add_char(&b, '\n');
+    stdio_complain(buf_str(&b));
+    buf_done(&b);
+}
+
+static int finish(struct run_command *c, int rc)
+{
+    struct command_run *r = c->command;
+    bool complete = false;
+    int code;
+    if (rc || c->end == RUN_FAILED) {
+        code = command_fail(r, &c->err);
+        if (c->embedded && c->dir.resumed)
+            say_how_to_resume(c);
+    } else if (c->signal || c->end == RUN_STOPPED) {
+        say_how_to_resume(c);
+        code = c->signal == SIGINT ? EXIT_SIGINT : EXIT_SIGTERM;
+    } else {
+        const struct ledger_status *s = &c->totals.status.status;
+        complete = s->dead == 0 && s->dropped == 0 && s->state == LEDGER_FINISHED;
+        code = s->completed == s->chunks ? EXIT_DONE : EXIT_FAILED_CHUNKS;
+        summary_print(r, c->choice.job, &c->totals);
+        if (!complete && c->embedded && c->dir.own)
+            log_warn("job.kept", kv_u64("dead_letters", s->dead), kv_str("directory", c->dir.path));
+    }
+    if (c->embedded)
+        run_dir_close(&c->dir, complete || (rc && !c->dir.resumed));
+    return code;
+}
+
+int cmd_run(struct command_run *r)
+{
+    struct run_command c = {.command = r};
+    struct run_config config;
+    c.dir.lock_fd = -1;
+    int rc = configure(&c, &config);
+    if (!rc)
+        rc = loop_open(&c.loop, &c.err);
+    if (!rc) {
+        log_context("job", c.choice.job);
+        rc = go(&c, &config);
+    }
+    run_free(c.run);
+    if (c.loop) {
+        loop_signal_stop(&c.sigterm);
+        loop_signal_stop(&c.sigint);
+        loop_close(c.loop);
+    }
+    int code = finish(&c, rc);
+    job_spec_done(&c.spec);
+    mem_free(c.worker);
+    return code;
+}

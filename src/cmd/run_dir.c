@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/run_dir.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "io/realclock.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int make_path(const char *path, struct err *err)
+{
+    char part[RUN_DIR_BYTES];
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof part - 64)
+        return err_set(err, TTG_ERANGE, "the path of the job's directory is empty or too long");
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0700) != 0 && errno != EEXIST)
+            return err_set_errno(err, errno, "cannot make the directory %s", part);
+    }
+    return 0;
+}
+
+static int jobs_dir(char out[RUN_DIR_BYTES], struct err *err)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    int n = state && *state == '/' ? snprintf(out, RUN_DIR_BYTES, "%s/ttg/jobs", state)
+            : home && *home == '/' ? snprintf(out, RUN_DIR_BYTES, "%s/.local/state/ttg/jobs", home)
+                                   : snprintf(out, RUN_DIR_BYTES, "/tmp/ttg-%u/jobs", getuid());
+    return n >= RUN_DIR_BYTES - 128
+               ? err_set(err, TTG_ERANGE, "the path of the state directory is too long")
+               : make_path(out, err);
+}
+
+/* The socket's path has to fit into an address of about a hundred bytes. */
+static int place_socket(struct run_dir *d, struct err *err)
+{
+    struct sockaddr_un un;
+    snprintf(d->socket, sizeof d->socket, "%s/node.sock", d->path);
+    if (strlen(d->socket) < sizeof un.sun_path)
+        return 0;
+    char real[RUN_DIR_BYTES];
+    if (!realpath(d->path, real))
+        return err_set_errno(err, errno, "cannot find %s", d->path);
+    snprintf(d->socket, sizeof d->socket, "/tmp/ttg-%u", getuid());
+    struct stat st;
+    if ((mkdir(d->socket, 0700) != 0 && errno != EEXIST) || lstat(d->socket, &st) != 0)
+        return err_set_errno(err, errno, "cannot make %s", d->socket);
+    if (!S_ISDIR(st.st_mode) || st.st_uid != getuid() || (st.st_mode & 077))
+        return err_set(err, TTG_EACCES, "%s is not a private directory of yours", d->socket);
+    size_t len = strlen(d->socket);
+    snprintf(d->socket + len, sizeof d->socket - len, "/%016llx.sock",
+             (unsigned long long)hash_xxh3(real, strlen(real), 0));
+    return 0;
+}
+
+static int lock(struct run_dir *d, struct err *err)
+{
+    char path[RUN_DIR_BYTES + 16];
+    snprintf(path, sizeof path, "%s/run.lock", d->path);
+    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->lock_fd < 0)
+        return err_set_errno(err, errno, "cannot open %s", path);
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    close(d->lock_fd);
+    d->lock_fd = -1;
+    return err_set(err, TTG_EBUSY, "another ttg run works in %s", d->path);
+}
+
+static int use(struct run_dir *d, const char *path, struct err *err)
+{
+    snprintf(d->path, sizeof d->path, "%s", path);
+    int rc = make_path(path, err);
+    if (!rc)
+        rc = lock(d, err);
+    if (!rc)
+        rc = place_socket(d, err);
+    snprintf(d->data, sizeof d->data, "%s/node", d->path);
+    snprintf(d->index, sizeof d->index, "%s/input.index", d->path);
+    snprintf(d->text, sizeof d->text, "%s/input.text", d->path);
+    return rc;
+}
+
+static int make_fresh(struct run_dir *d, const char *jobs, const char *job, struct err *err)
+{
+    char stamp[CLOCK_TEXT_BYTES], path[RUN_DIR_BYTES + 160];
+    struct clock *c = realclock();
+    clock_text(stamp, c->wall_ms(c));
+    d->own = true;
+    for (unsigned n = 0;; n++) {
+        snprintf(path, sizeof path, "%s/%s-%.4s%.2s%.2s-%.2s%.2s%.2s-%d.%u", jobs, job, stamp,
+                 stamp + 5, stamp + 8, stamp + 11, stamp + 14, stamp + 17, (int)getpid(), n);
+        if (strlen(path) >= RUN_DIR_BYTES - 64)
+            return err_set(err, TTG_ERANGE, "the path of the state directory is too long");
+        if (mkdir(path, 0700) == 0)
+            return use(d, path, err);
+        if (errno != EEXIST)
+            return err_set_errno(err, errno, "cannot make %s", path);
+    }
+}
+
+/* Names end in a time, so the greatest of a job's names is the newest. */
+static bool find_newest(const char *jobs, const char *job, char out[RUN_DIR_BYTES])
+{
+    char best[256] = "";
+    size_t len = strlen(job);
+    DIR *dir = opendir(jobs);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (strncmp(e->d_name, job, len) == 0 && e->d_name[len] == '-' &&
+            strspn(e->d_name + len + 1, "0123456789.-") == strlen(e->d_name + len + 1) &&
+            strcmp(e->d_name, best) > 0)
+            snprintf(best, sizeof best, "%s", e->d_name);
+    if (dir)
+        closedir(dir);
+    if (*best)
+        snprintf(out, RUN_DIR_BYTES, "%.3800s/%s", jobs, best);
+    return *best != '\0';
+}
+
+int run_dir_open(struct run_dir *d, const char *dir, const char *job, bool resume, struct err *err)
+{
+    char jobs[RUN_DIR_BYTES], newest[RUN_DIR_BYTES];
+    *d = (struct run_dir){.lock_fd = -1};
+    if (dir) {
+        struct stat st;
+        d->resumed = stat(dir, &st) == 0;
+        return use(d, dir, err);
+    }
+    int rc = jobs_dir(jobs, err);
+    if (rc)
+        return rc;
+    if (!resume || !find_newest(jobs, job, newest))
+        return make_fresh(d, jobs, job, err);
+    d->own = d->resumed = true;
+    return use(d, newest, err);
+}
+
+bool run_dir_node_lives(const struct run_dir *d)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(un.sun_path, d->socket, strnlen(d->socket, sizeof un.sun_path - 1));
+    bool lives = fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof un) == 0;
+    if (fd >= 0)
+        close(fd);
+    return lives;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path) != 0 && errno != ENOENT ? -1 : 0;
+}
+
+void run_dir_close(struct run_dir *d, bool remove)
+{
+    if (remove && d->own && d->lock_fd >= 0) {
+        nftw(d->path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        if (strncmp(d->socket, d->path, strlen(d->path)) != 0)
+            unlink(d->socket);
+    }
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+    d->lock_fd = -1;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "job/collect.h"
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/loop.h"
+#include "job/order.h"
+#include "wire/message.h"
+
+enum {
+    RESULTS_COUNT = 10000,
+    RESULTS_BLOCK_MS = 2000,
+    SAVE_MS = 250,      /* at most so often, */
+    SAVE_LINES = 50000, /* or after so many */
+    FULL_MS = 1000,     /* between tries while the disk is full */
+    ORDERED_BYTES_MAX = 1 << 30,
+};
+
+struct collect {
+    struct collect_config config;
+    struct loop *loop;
+    struct queue_results results;
+    struct queue_trim trim;
+    struct loop_timer again;
+    struct order *order;
+    struct buf lines; /* in order, to be written */
+    uint64_t seq, saved_seq, saved_ms, unsaved_lines;
+    uint64_t skip; /* ordered and resumed: chunks below are out already */
+    bool full, ended;
+    struct log_limit full_limit;
+};
+
+static void ask(struct collect *c);
+
+static void end(struct collect *c, int rc, const struct err *err)
+{
+    c->ended = true;
+    loop_timer_stop(&c->again);
+    c->config.on_end(c->config.ctx, rc, err);
+}
+
+static void on_trimmed(struct queue_request *r, int rc, const struct err *err)
+{
+    (void)r;
+    if (rc && rc != TTG_ECANCELED)
+        log_debug("results.trim_failed", kv_str("reason", err->text));
+}
+
+static int save(struct collect *c, struct err *err)
+{
+    bool saved;
+    /* In order of chunks the queue's cursor says nothing about the output: all is read again. */
+    int rc = output_save(c->config.output, c->order ? 0 : c->seq, &saved, err);
+    if (rc)
+        return rc;
+    c->saved_ms = loop_now_ms(c->loop);
+    c->unsaved_lines = 0;
+    c->saved_seq = c->seq;
+    if (saved && !c->order && !queue_request_busy(&c->trim.call.request)) {
+        c->trim.call.job = str_of(c->config.job);
+        c->trim.seq = c->seq;
+        queue_send(c->config.queue, &c->trim.call.request);
+    }
+    return 0;
+}
+
+static uint64_t count_lines(struct str s)
+{
+    uint64_t n = 0;
+    for (const char *p = s.ptr, *end_of = s.ptr + s.len;
+         p < end_of && (p = memchr(p, '\n', (size_t)(end_of - p))); p++)
+        n++;
+    return n;
+}
+
+/* The number in `{"chunk_id":"00042",...`: how every line begins. */
+static int chunk_of_line(struct str line, uint64_t *ret_chunk)
+{
+    static const char head[] = "{\"chunk_id\":\"";
+    struct str rest;
+    if (!str_starts(line, str_make(head, sizeof head - 1)))
+        return TTG_EPROTO;
+    struct str id =
+        str_cut(str_make(line.ptr + sizeof head - 1, line.len - (sizeof head - 1)), '"', &rest);
+    return message_chunk_number(id, ret_chunk);
+}
+
+static int put_in_order(struct collect *c, struct str lines, uint64_t *ret_count, struct err *err)
+{
+    *ret_count = 0;
+    while (lines.len > 0) {
+        struct str rest, line = str_cut(lines, '\n', &rest);
+        uint64_t chunk, out;
+        int rc = chunk_of_line(line, &chunk);
+        if (rc)
+            return err_set(err, TTG_EPROTO, "a result line without a chunk_id at its front");
+        line.len++;
+        rc = order_add(c->order, chunk, line, &c->lines, &out, err);
+        if (rc)
+            return rc;
+        *ret_count += out;
+        lines = rest;
+    }
+    return 0;
+}
+
+/* To the output. While the disk is full nothing is lost: the queue keeps what is not saved. */
+static int put(struct collect *c, struct err *err)
+{
+    struct str lines = c->results.lines;
+    uint64_t count;
+    int rc;
+    if (c->order) {
+        rc = put_in_order(c, lines, &count, err);
+        if (!rc && c->results.ended) {
+            uint64_t more;
+            rc = order_end(c->order, &c->lines, &more, err);
+            count += more;
+        }
+        if (!rc)
+            rc = output_add(c->config.output, buf_str(&c->lines), count, err);
+        if (!rc)
+            buf_clear(&c->lines);
+    } else {
+        count = count_lines(lines);
+        rc = output_add(c->config.output, lines, count, err);
+    }
+    if (rc)
+        return rc;
+    c->seq = c->results.last;
+    c->unsaved_lines += count;
+    if (c->config.on_lines)
+        c->config.on_lines(c->config.ctx, count);
+    return 0;
+}
+
+static void wait_for_room(struct collect *c, const struct err *err)
+{
+    uint64_t left_out;
+    if (log_limit_pass(&c->full_limit, loop_now_ms(c->loop), &left_out))
+        log_warn("output.full", kv_str("reason", err->text),
+                 kv_str("then", "waiting for room; nothing is lost"));
+    c->full = true;
+    loop_timer_after_ms(&c->again, FULL_MS);
+}
+
+static void on_results(struct queue_request *r, int rc, const struct err *err)
+{
+    struct collect *c = r->ctx;
+    struct err why = {0};
+    uint64_t now_ms = loop_now_ms(c->loop);
+    if (c->ended || rc == TTG_ECANCELED || rc == TTG_EUNREACH)
+        return; /* the owner of the queue knows */
+    bool nothing = rc == TTG_EAGAIN;
+    if (rc && !nothing) {
+        if (rc == TTG_ERANGE)
+            err_set(&why, TTG_ERANGE,
+                    "the queue went back in time: it has results up to %llu, the output up to %llu "
+                    "(was it restored, or run without syncs?)",
+                    (unsigned long long)c->results.last, (unsigned long long)c->seq);
+        end(c, rc, rc == TTG_ERANGE ? &why : err);
+        return;
+    }
+    if (!nothing && !c->order && c->results.first > c->seq + 1) {
+        err_set(&why, TTG_ENOENT,
+                "results before number %llu were trimmed: they are in the output of the collector "
+                "that came first",
+                (unsigned long long)c->results.first);
+        end(c, TTG_ENOENT, &why);
+        return;
+    }
+    rc = nothing ? 0 : put(c, &why);
+    bool all = !nothing && !rc && c->results.ended;
+    bool here = nothing && !c->config.follow;
+    if (!rc && c->seq != c->saved_seq &&
+        (all || here || nothing || c->unsaved_lines >= SAVE_LINES ||
+         now_ms - c->saved_ms >= SAVE_MS))
+        rc = save(c, &why);
+    if (rc == TTG_ENOSPC) {
+        wait_for_room(c, &why);
+        return;
+    }
+    c->full = false;
+    if (rc || all || here)
+        end(c, rc, rc ? &why : NULL);
+    else
+        ask(c);
+}
+
+static void ask(struct collect *c)
+{
+    if (queue_request_busy(&c->results.call.request))
+        return;
+    c->results.call.job = str_of(c->config.job);
+    c->results.cursor = c->seq;
+    c->results.count = RESULTS_COUNT;
+    c->results.block_ms = c->config.follow ? RESULTS_BLOCK_MS : 0;
+    queue_send(c->config.queue, &c->results.call.request);
+}
+
+static void on_again(struct loop_timer *t)
+{
+    struct collect *c = container_of(t, struct collect, again);
+    struct err err;
+    /* Ordered lines that could not be written are still here. */
+    if (c->order && buf_len(&c->lines) > 0) {
+        struct str lines = buf_str(&c->lines);
+        int rc = output_add(c->config.output, lines, count_lines(lines), &err);
+        if (rc == TTG_ENOSPC) {
+            wait_for_room(c, &err);
+            return;
+        }
+        if (rc) {
+            end(c, rc, &err);
+            return;
+        }
+        buf_clear(&c->lines);
+    }
+    ask(c);
+}
+
+int collect_start(struct collect **ret_collect, struct loop *loop,
+                  const struct collect_config *config, struct err *err)
+{
+    struct collect *c = mem_zalloc(sizeof *c);
+    if (!c)
+        return err_set(err, TTG_ENOMEM, "out of memory");
+    c->config = *config;
+    c->loop = loop;
+    c->seq = c->saved_seq = config->ordered ? 0 : config->cursor.seq;
+    c->saved_ms = loop_now_ms(loop);
+    buf_init(&c->lines, ORDERED_BYTES_MAX);
+    queue_request_init(&c->results.call.request, QUEUE_RESULTS, on_results, c);
+    queue_request_init(&c->trim.call.request, QUEUE_TRIM, on_trimmed, c);
+    loop_timer_init(&c->again, loop, on_again);
+    /* Lines in order are chunks 0, 1, 2, ...: as many as are out (dead letters leave gaps only at
+     * the end of the job, and then nothing follows). */
+    int rc = config->ordered ? order_new(&c->order, NULL, config->cursor.lines, err) : 0;
+    if (rc) {
+        collect_free(c);
+        return rc;
+    }
+    *ret_collect = c;
+    ask(c);
+    return 0;
+}
+
+int collect_stop(struct collect *c, struct err *err)
+{
+    c->ended = true;
+    loop_timer_stop(&c->again);
+    return c->seq != c->saved_seq ? save(c, err) : 0;
+}
+
+void collect_free(struct collect *c)
+{
+    if (!c)
+        return;
+    ensure(!queue_request_busy(&c->results.call.request));
+    loop_timer_stop(&c->again);
+    queue_request_done(&c->results.call.request);
+    queue_request_done(&c->trim.call.request);
+    order_free(c->order);
+    buf_done(&c->lines);
+    mem_free(c);
+}
+
+uint64_t collect_lines(const struct collect *c)
+{
+    return output_lines(c->config.output);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* collect - brings a job's results from the queue into its output.
+ *
+ * In order of commit, or of chunks: then lines that come early wait in a file of their own (not in
+ * memory) until those before them have come, and the queue keeps all results until the end. */
+#ifndef TTG_JOB_COLLECT_H
+#define TTG_JOB_COLLECT_H
+
+#include "job/output.h"
+#include "queue/queue.h"
+
+struct collect_config {
+    struct queue *queue; /* of the collector alone: it waits on it */
+    const char *job;
+    struct output *output;
+    struct output_cursor cursor; /* from output_open */
+    bool ordered, follow;        /* follow: wait for results until the job has ended */
+    void *ctx;
+    /* Lines came, for statistics; may be NULL. */
+    void (*on_lines)(void *ctx, uint64_t count);
+    /* Comes once: all results up to the end of the job (or, without follow, up to now) are in the
+     * output and saved; or what went wrong. */
+    void (*on_end)(void *ctx, int rc, const struct err *err);
+};
+
+struct collect;
+
+int collect_start(struct collect **ret_collect, struct loop *loop,
+                  const struct collect_config *config, struct err *err);
+/* Saves what has come; on_end does not come. */
+int collect_stop(struct collect *c, struct err *err);
+/* After its queue was closed. NULL is fine. */
+void collect_free(struct collect *c);
+
+uint64_t collect_lines(const struct collect *c);
+
+#endif

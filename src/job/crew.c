@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "job/crew.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/loop.h"
+#include "io/process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    STABLE_MS = 5000, /* who ran so long failed for a new reason */
+    PAUSE_MS_MAX = 1000,
+    FAILURES_MAX = 8, /* in a row */
+    NODE_GRACE_MS = 10000,
+    NODE_LOOK_MS = 200, /* between looks at a node that is not ours */
+    KILL_GRACE_MS = 2000,
+};
+
+struct member {
+    struct crew *crew;
+    struct process process;
+    struct loop_timer restart;
+    _Atomic pid_t group;
+    char name[32];
+    char **argv;
+    bool node, wanted;
+    uint32_t failures; /* in a row */
+    uint64_t started_ms;
+};
+
+struct crew {
+    struct crew_config config;
+    struct loop *loop;
+    char *program;
+    int life[2]; /* the node watches its end: closed when we die */
+    bool job_ended, failed;
+    unsigned stops;
+    struct member node;
+    struct member *workers;
+    struct loop_timer deadline, stopped;
+};
+
+extern char **environ;
+
+static void member_start(struct member *m);
+
+static uint32_t running(const struct crew *c)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->config.workers; i++)
+        n += process_runs(&c->workers[i].process);
+    return n;
+}
+
+uint32_t crew_workers_running(const struct crew *c)
+{
+    return running(c);
+}
+
+pid_t crew_node_pid(const struct crew *c)
+{
+    return c->node.process.pid;
+}
+
+static void on_stopped(struct loop_timer *t)
+{
+    struct crew *c = container_of(t, struct crew, stopped);
+    c->config.on_stopped(c->config.ctx);
+}
+
+/* Workers first: the node takes what they still have to say. */
+static void stop_on(struct crew *c)
+{
+    if (c->stops == 0 || running(c) > 0)
+        return;
+    if (process_runs(&c->node.process)) {
+        process_end(&c->node.process, NODE_GRACE_MS);
+        return;
+    }
+    loop_timer_after_ms(&c->stopped, 0);
+}
+
+static void give_up(struct member *m, const struct err *err)
+{
+    struct crew *c = m->crew;
+    if (c->failed)
+        return;
+    c->failed = true;
+    c->config.on_failed(c->config.ctx, err);
+}
+
+static void member_failed(struct member *m, const struct err *err)
+{
+    struct crew *c = m->crew;
+    uint64_t now_ms = loop_now_ms(c->loop);
+    m->failures = now_ms - m->started_ms > STABLE_MS ? 1 : m->failures + 1;
+    if (m->failures > FAILURES_MAX) {
+        give_up(m, err);
+        return;
+    }
+    uint64_t pause_ms = m->failures == 1 ? 0 : 1u << m->failures;
+    loop_timer_after_ms(&m->restart, pause_ms < PAUSE_MS_MAX ? pause_ms : PAUSE_MS_MAX);
+}
+
+static void describe(const struct member *m, struct process_exit e, struct err *err)
+{
+    char room[PROCESS_SIGNAL_BYTES];
+    if (e.signal)
+        err_set(err, TTG_ECHILD, "%s was killed by %s", m->name,
+                process_signal_name(e.signal, room));
+    else
+        err_set(err, TTG_ECHILD, "%s ended with exit code %d; see its messages above", m->name,
+                e.status);
+}
+
+static void on_exit_of(struct process *p, struct process_exit e)
+{
+    struct member *m = container_of(p, struct member, process);
+    struct crew *c = m->crew;
+    struct err err;
+    describe(m, e, &err);
+    bool asked = c->stops > 0 || (!m->node && c->job_ended && e.status == 0);
+    /* A worker that ended in order has nothing to do any more: the job is over, or about to be. */
+    bool in_order = !m->node && e.status == 0;
+    if (c->config.on_worker && !m->node)
+        c->config.on_worker(c->config.ctx, m->name, 0, !asked && !in_order);
+    if (asked || in_order) {
+        stop_on(c);
+        return;
+    }
+    log_warn(m->node ? "node.died" : "worker.died", kv_str("name", m->name),
+             kv_str("reason", err.text), kv_str("then", "it is started again"));
+    if (e.status == 2) { /* wrong usage stays wrong */
+        give_up(m, &err);
+        return;
+    }
+    member_failed(m, &err);
+}
+
+static int stderr_copy(void)
+{
+    return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
+static void member_start(struct member *m)
+{
+    struct crew *c = m->crew;
+    struct err err;
+    /* The node must outlive the workers: when we die it gets a signal that does nothing, and goes
+     * by the end of its standard input. */
+    struct process_spec spec = {.file = c->program,
+                                .argv = m->argv,
+                                .envp = environ,
+                                .fds = {m->node ? c->life[0] : -1, -1, stderr_copy()},
+                                .group = &m->group,
+                                .death_signal = m->node ? SIGURG : SIGTERM};
+    m->started_ms = loop_now_ms(c->loop);
+    int rc = process_start(&m->process, c->loop, &spec, on_exit_of, &err);
+    if (spec.fds[2] >= 0)
+        close(spec.fds[2]);
+    if (rc) {
+        log_warn("start.failed", kv_str("name", m->name), kv_str("reason", err.text));
+        member_failed(m, &err);
+        return;
+    }
+    log_debug("process.started", kv_str("name", m->name), kv_i64("pid", m->process.pid));
+    if (c->config.on_worker && !m->node)
+        c->config.on_worker(c->config.ctx, m->name, m->process.pid, false);
+}
+
+static void on_restart(struct loop_timer *t)
+{
+    struct member *m = container_of(t, struct member, restart);
+    struct crew *c = m->crew;
+    if (c->stops > 0)
+        return;
+    if (m->node && c->config.node_needed && !c->config.node_needed(c->config.ctx))
+        loop_timer_after_ms(&m->restart, NODE_LOOK_MS);
+    else
+        member_start(m);
+}
+
+static void on_deadline(struct loop_timer *t)
+{
+    struct crew *c = container_of(t, struct crew, deadline);
+    for (uint32_t i = 0; i < c->config.workers; i++)
+        process_end(&c->workers[i].process, 0);
+    stop_on(c);
+}
+
+static int member_init(struct crew *c, struct member *m, bool node, char *const *words,
+                       const char *name)
+{
+    size_t count = 0;
+    m->crew = c;
+    m->node = node;
+    snprintf(m->name, sizeof m->name, "%s", name);
+    loop_timer_init(&m->restart, c->loop, on_restart);
+    while (words[count])
+        count++;
+    m->argv = mem_array(count + 1, sizeof(char *));
+    if (!m->argv)
+        return TTG_ENOMEM;
+    for (size_t i = 0; i <= count; i++)
+        m->argv[i] = words[i] && strcmp(words[i], CREW_NAME) == 0 ? m->name : words[i];
+    return 0;
+}
+
+int crew_start(struct crew **ret_crew, struct loop *loop, const struct crew_config *config,
+               struct err *err)
+{
+    struct crew *c = mem_zalloc(sizeof *c);
+    if (!c)
+        return err_set(err, TTG_ENOMEM, "out of memory");
+    c->config = *config;
+    c->loop = loop;
+    c->life[0] = c->life[1] = -1;
+    loop_timer_init(&c->deadline, loop, on_deadline);
+    loop_timer_init(&c->stopped, loop, on_stopped);
+    c->workers = mem_zalloc(config->workers * sizeof *c->workers);
+    c->program = mem_strdup("/proc/self/exe");
+    int rc = !c->workers || !c->program ? TTG_ENOMEM : 0;
+    for (uint32_t i = 0; i < config->workers && !rc; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "worker-%u", config->first_worker + i);
+        rc = member_init(c, &c->workers[i], false, config->worker, name);
+    }
+    if (!rc && config->node) {
+        rc = member_init(c, &c->node, true, config->node, "node");
+        if (!rc)
+            rc = process_pipe(c->life, err);
+    }
+    if (rc) {
+        crew_free(c);
+        return err_set(err, rc, "cannot start processes: %s", err_text(rc));
+    }
+    *ret_crew = c;
+    if (config->node && config->node_lives)
+        loop_timer_after_ms(&c->node.restart, 5 * NODE_LOOK_MS); /* our queue has come up by then */
+    else if (config->node)
+        member_start(&c->node);
+    return 0;
+}
+
+void crew_start_workers(struct crew *c)
+{
+    for (uint32_t i = 0; i < c->config.workers; i++)
+        member_start(&c->workers[i]);
+}
+
+void crew_job_ended(struct crew *c)
+{
+    c->job_ended = true;
+}
+
+void crew_stop(struct crew *c)
+{
+    c->stops++;
+    loop_timer_stop(&c->node.restart);
+    for (uint32_t i = 0; i < c->config.workers; i++) {
+        struct member *m = &c->workers[i];
+        loop_timer_stop(&m->restart);
+        /* The second TERM makes a worker give back what runs; KILL follows. */
+        if (process_runs(&m->process))
+            kill(m->process.pid, SIGTERM);
+    }
+    loop_timer_after_ms(&c->deadline,
+                        c->stops > 1 ? KILL_GRACE_MS : c->config.drain_ms + KILL_GRACE_MS);
+    stop_on(c);
+}
+
+static void member_done(struct member *m)
+{
+    if (!m->crew)
+        return;
+    loop_timer_stop(&m->restart);
+    process_kill(&m->process);
+    mem_free(m->argv);
+}
+
+void crew_free(struct crew *c)
+{
+    if (!c)
+        return;
+    loop_timer_stop(&c->deadline);
+    loop_timer_stop(&c->stopped);
+    for (uint32_t i = 0; c->workers && i < c->config.workers; i++)
+        member_done(&c->workers[i]);
+    member_done(&c->node);
+    for (int i = 0; i < 2; i++)
+        if (c->life[i] >= 0)
+            close(c->life[i]);
+    mem_free(c->workers);
+    mem_free(c->program);
+    mem_free(c);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* crew - the processes of `ttg run`: a node if there is none yet, and the workers.
+ *
+ * They are this very program, executed again as `ttg node` and `ttg worker`: running locally is the
+ * same code as running on many machines. Who dies is started again at once; who dies again and
+ * again gets growing pauses. When we die, workers are told to stop (parent-death signal) and finish
+ * their chunk; the node goes once nobody is connected to it any more. */
+#ifndef TTG_JOB_CREW_H
+#define TTG_JOB_CREW_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct loop;
+struct crew;
+
+/* Words end with NULL; all pointers stay the caller's and live as long as the crew. */
+struct crew_config {
+    char *const *node;   /* `ttg node ...`; NULL: no node */
+    char *const *worker; /* `ttg worker ...`; the word CREW_NAME becomes the worker's name */
+    bool node_lives;     /* another one serves there still: ours starts when it is needed */
+    uint32_t workers, first_worker; /* named worker-FIRST ... */
+    uint64_t drain_ms;              /* how long workers have to stop before they are killed */
+    void *ctx;
+    /* Whether a node is missing; asked before one is started again. May be NULL: always. */
+    bool (*node_needed)(void *ctx);
+    /* The node or a worker cannot be kept running: it fails each time. */
+    void (*on_failed)(void *ctx, const struct err *err);
+    /* Everybody has ended after crew_stop. */
+    void (*on_stopped)(void *ctx);
+    /* For statistics and tests; may be NULL. `died`: was not asked to end. */
+    void (*on_worker)(void *ctx, const char *name, pid_t pid, bool died);
+};
+
+#define CREW_NAME "{worker-name}"
+
+int crew_start(struct crew **ret_crew, struct loop *loop, const struct crew_config *config,
+               struct err *err);
+/* Starts the workers: once the job is there. */
+void crew_start_workers(struct crew *c);
+/* Workers that end by themselves with code 0 are not started again from now on. */
+void crew_job_ended(struct crew *c);
+/* TERM to the workers; when they have ended, TERM to the node; then on_stopped. The second time:
+ * at once. */
+void crew_stop(struct crew *c);
+/* Kills who still runs. NULL is fine. */
+void crew_free(struct crew *c);
+
+/* The node's process, 0 when there is none. */
+pid_t crew_node_pid(const struct crew *c);
+uint32_t crew_workers_running(const struct crew *c);
+
+#endif

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "job/run.h"
+
+#include "base/mem.h"
+#include "io/loop.h"
+#include "job/collect.h"
+
+enum { EVENTS_COUNT = 100 };
+
+enum phase {
+    CREATING,
+    RUNNING, /* workers work, results are collected */
+    CLOSING, /* the end is known: crew and queues are being closed */
+    ENDED,
+};
+
+struct run {
+    struct run_config config;
+    struct loop *loop;
+    struct queue *control, *results; /* results: the collector's own, it waits there */
+    struct queue_config results_config;
+    struct queue_create create;
+    struct queue_status status;
+    struct queue_events events;
+    struct crew *crew;
+    struct collect *collect;
+    struct output *output;
+    struct loop_timer status_timer, finish;
+    enum phase phase;
+    enum run_end end;
+    unsigned stops;
+    bool crew_stopped, final_status, created;
+    uint64_t started_ns, event_seq;
+    struct run_totals totals;
+    struct err err;
+};
+
+static void close_all(struct run *r);
+
+static void run_failed(struct run *r, const struct err *err)
+{
+    if (r->phase >= CLOSING)
+        return;
+    r->end = RUN_FAILED;
+    r->err = *err;
+    close_all(r);
+}
+
+/* --- the end: collector, crew, queues, in this order, from the loop --- */
+
+static void on_finish(struct loop_timer *t)
+{
+    struct run *r = container_of(t, struct run, finish);
+    struct err err = {0};
+    if (r->phase == ENDED)
+        return;
+    r->phase = ENDED;
+    if (r->collect && collect_stop(r->collect, &err) && r->end != RUN_FAILED) {
+        r->end = RUN_FAILED;
+        r->err = err;
+    }
+    if (r->end == RUN_DONE && r->output && output_finish(r->output, &err)) {
+        r->end = RUN_FAILED;
+        r->err = err;
+    }
+    r->totals.lines = r->output ? output_lines(r->output) : 0;
+    r->totals.seconds = (double)(loop_now_update(r->loop) - r->started_ns) / 1e9;
+    r->config.on_end(r->config.ctx, r->end, &r->totals, &r->err);
+}
+
+static void on_crew_stopped(void *ctx)
+{
+    struct run *r = ctx;
+    r->crew_stopped = true;
+    loop_timer_after_ms(&r->finish, 0);
+}
+
+static void close_all(struct run *r)
+{
+    r->phase = CLOSING;
+    loop_timer_stop(&r->status_timer);
+    if (r->crew)
+        crew_stop(r->crew);
+    else
+        loop_timer_after_ms(&r->finish, 0);
+}
+
+void run_stop(struct run *r)
+{
+    r->stops++;
+    if (r->phase >= CLOSING) {
+        if (r->crew && r->phase == CLOSING)
+            crew_stop(r->crew);
+        return;
+    }
+    r->end = RUN_STOPPED;
+    close_all(r);
+}
+
+/* --- status and events --- */
+
+static void keep_status(struct run *r)
+{
+    r->totals.status = r->status;
+    r->totals.status.status.name = r->totals.status.kernel = r->totals.status.input = STR("");
+    r->totals.has_status = true;
+}
+
+static void on_events(struct queue_request *q, int rc, const struct err *err)
+{
+    struct run *r = q->ctx;
+    (void)err;
+    if (!rc)
+        for (size_t i = 0; i < r->events.event_count; i++) {
+            r->event_seq = r->events.events[i].seq;
+            r->config.on_event(r->config.ctx, &r->events.events[i]);
+        }
+    if (r->final_status && r->phase == RUNNING)
+        close_all(r);
+}
+
+static void ask_events(struct run *r)
+{
+    if (queue_request_busy(&r->events.call.request))
+        return;
+    r->events.call.job = str_of(r->config.job);
+    r->events.after = r->event_seq;
+    r->events.count = EVENTS_COUNT;
+    queue_send(r->control, &r->events.call.request);
+}
+
+static void on_status(struct queue_request *q, int rc, const struct err *err)
+{
+    struct run *r = q->ctx;
+    if (r->phase >= CLOSING)
+        return;
+    if (rc) {
+        if (rc != TTG_ECANCELED && rc != TTG_EUNREACH)
+            run_failed(r, err);
+        return;
+    }
+    keep_status(r);
+    if (r->config.on_status)
+        r->config.on_status(r->config.ctx, &r->status);
+    if (r->config.on_event)
+        ask_events(r);
+    else if (r->final_status)
+        close_all(r);
+}
+
+static void ask_status(struct run *r)
+{
+    if (queue_request_busy(&r->status.call.request))
+        return;
+    r->status.call.job = str_of(r->config.job);
+    queue_send(r->control, &r->status.call.request);
+}
+
+static void on_status_timer(struct loop_timer *t)
+{
+    struct run *r = container_of(t, struct run, status_timer);
+    ask_status(r);
+    loop_timer_after_ms(&r->status_timer, r->config.status_ms);
+}
+
+/* --- results --- */
+
+static void on_collected(void *ctx, int rc, const struct err *err)
+{
+    struct run *r = ctx;
+    if (rc) {
+        run_failed(r, err);
+        return;
+    }
+    /* All is in the output; one more look at the job, and then the end. */
+    if (r->crew)
+        crew_job_ended(r->crew);
+    r->end = RUN_DONE;
+    r->final_status = true;
+    loop_timer_stop(&r->status_timer);
+    if (queue_request_busy(&r->status.call.request))
+        return; /* asked after the end of the results, or close to it: on_status goes on */
+    ask_status(r);
+}
+
+static void on_lines(void *ctx, uint64_t count)
+{
+    struct run *r = ctx;
+    if (r->config.on_lines)
+        r->config.on_lines(r->config.ctx, count);
+}
+
+static int collect(struct run *r, struct err *err)
+{
+    struct output_cursor cursor;
+    r->config.output.job = r->config.job;
+    r->config.output.job_created_ms = r->create.created_ms;
+    int rc = output_open(&r->output, &r->config.output, &cursor, err);
+    if (rc)
+        return rc;
+    struct collect_config config = {.queue = r->results,
+                                    .job = r->config.job,
+                                    .output = r->output,
+                                    .cursor = cursor,
+                                    .ordered = r->config.ordered,
+                                    .follow = true,
+                                    .ctx = r,
+                                    .on_lines = on_lines,
+                                    .on_end = on_collected};
+    return collect_start(&r->collect, r->loop, &config, err);
+}
+
+/* --- the beginning --- */
+
+static void begin(struct run *r)
+{
+    struct err err = {0};
+    r->created = true;
+    int rc = collect(r, &err);
+    if (rc) {
+        run_failed(r, &err);
+        return;
+    }
+    r->phase = RUNNING;
+    if (r->crew)
+        crew_start_workers(r->crew);
+    if (r->config.status_ms > 0)
+        loop_timer_after_ms(&r->status_timer, r->config.status_ms);
+}
+
+static void on_created(struct queue_request *q, int rc, const struct err *err)
+{
+    struct run *r = q->ctx;
+    if (r->phase != CREATING)
+        return;
+    if (rc == TTG_ECANCELED || rc == TTG_EUNREACH)
+        return; /* on_lost tells */
+    if (rc)
+        run_failed(r, err);
+    else
+        begin(r);
+}
+
+/* A job that ended while nobody collected is collected all the same. */
+static void on_attached(struct queue_request *q, int rc, const struct err *err)
+{
+    struct run *r = q->ctx;
+    if (r->phase != CREATING) {
+        on_status(q, rc, err);
+        return;
+    }
+    if (rc == TTG_ECANCELED || rc == TTG_EUNREACH)
+        return;
+    if (rc) {
+        run_failed(r, err);
+        return;
+    }
+    keep_status(r);
+    r->create.created_ms = r->status.status.created_ms;
+    begin(r);
+}
+
+static void create(struct run *r)
+{
+    if (r->config.only_attach) {
+        ask_status(r);
+        return;
+    }
+    r->create.call.job = str_of(r->config.job);
+    r->create.spec = r->config.spec;
+    queue_send(r->control, &r->create.call.request);
+}
+
+static void on_lost(void *ctx, const struct err *err)
+{
+    run_failed(ctx, err);
+}
+
+static void on_crew_failed(void *ctx, const struct err *err)
+{
+    run_failed(ctx, err);
+}
+
+static bool on_node_needed(void *ctx)
+{
+    struct run *r = ctx;
+    return !r->control || !queue_is_up(r->control);
+}
+
+int run_start(struct run **ret_run, struct loop *loop, const struct run_config *config,
+              struct err *err)
+{
+    struct run *r = mem_zalloc(sizeof *r);
+    if (!r)
+        return err_set(err, TTG_ENOMEM, "out of memory");
+    r->config = *config;
+    r->loop = loop;
+    r->started_ns = loop_now_ns(loop);
+    r->config.queue.ctx = r;
+    r->config.queue.on_up = NULL;
+    r->config.queue.on_down = NULL;
+    r->config.queue.on_lost = on_lost;
+    r->results_config = r->config.queue;
+    r->config.crew.ctx = r;
+    r->config.crew.node_needed = on_node_needed;
+    r->config.crew.on_failed = on_crew_failed;
+    r->config.crew.on_stopped = on_crew_stopped;
+    queue_request_init(&r->create.call.request, QUEUE_CREATE, on_created, r);
+    queue_request_init(&r->status.call.request, QUEUE_STATUS, on_attached, r);
+    queue_request_init(&r->events.call.request, QUEUE_EVENTS, on_events, r);
+    loop_timer_init(&r->status_timer, loop, on_status_timer);
+    loop_timer_init(&r->finish, loop, on_finish);
+    int rc = 0;
+    if (config->crew.node || config->crew.workers > 0)
+        rc = crew_start(&r->crew, loop, &r->config.crew, err);
+    if (!rc)
+        rc = queue_open(&r->control, loop, &r->config.queue, err);
+    if (!rc)
+        rc = queue_open(&r->results, loop, &r->results_config, err);
+    if (rc) {
+        run_free(r);
+        return rc;
+    }
+    create(r);
+    *ret_run = r;
+    return 0;
+}
+
+void run_free(struct run *r)
+{
+    if (!r)
+        return;
+    r->phase = ENDED;
+    queue_close(r->results);
+    queue_close(r->control);
+    loop_timer_stop(&r->status_timer);
+    loop_timer_stop(&r->finish);
+    collect_free(r->collect);
+    output_close(r->output);
+    crew_free(r->crew);
+    queue_request_done(&r->create.call.request);
+    queue_request_done(&r->status.call.request);
+    queue_request_done(&r->events.call.request);
+    mem_free(r);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tally - counts result lines, and so proves that every chunk has exactly one.
+ *
+ * It knows nothing of queues, cursors or collectors: it reads lines, from a file or as they go by,
+ * and keeps which chunks it saw (as intervals), which ones twice, the sum and the order-free digest
+ * of what it read. tally_compare then holds that against what the ledger says. */
+#ifndef TTG_JOB_TALLY_H
+#define TTG_JOB_TALLY_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum { TALLY_LISTED_MAX = 20 }; /* chunks named in a report */
+
+struct tally_interval {
+    uint64_t from, to; /* [from, to) */
+};
+
+struct tally {
+    struct tally_interval *seen; /* sorted, apart */
+    size_t count, cap;
+    uint64_t lines, chunks, doubled, garbled, params;
+    uint64_t doubled_chunks[TALLY_LISTED_MAX], garbled_lines[TALLY_LISTED_MAX];
+    bool has_sum, sum_overflow;
+    __int128 sum;
+    uint64_t digest[2];
+    struct buf room, output; /* scratch */
+};
+
+/* What the ledger says. */
+struct tally_truth {
+    uint64_t chunks;    /* of the job */
+    uint64_t completed; /* UINT64_MAX: unknown, then all chunks */
+    bool has_digest;
+    uint64_t digest[2];
+};
+
+enum tally_verdict { TALLY_PROVEN, TALLY_WRONG };
+
+void tally_init(struct tally *t);
+void tally_done(struct tally *t);
+
+/* Whole lines. TTG_ENOMEM. A line that is no result counts as garbled. */
+int tally_add(struct tally *t, struct str lines);
+
+/* Reads a whole output file, or "-". */
+int tally_file(struct tally *t, const char *path, struct err *err);
+
+/* Whether the lines are exactly the job's results, and in words what is wrong: missing, doubled and
+ * garbled ones by number, as far as they fit. `missing_allowed`: chunks that need no result (dead
+ * letters). */
+enum tally_verdict tally_compare(const struct tally *t, const struct tally_truth *truth,
+                                 struct buf *report);
+
+#endif
