@@ -7,44 +7,57 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* A batch goes over in `todo` and comes back in `done`; a descriptor each wakes the other side. No
+ * lock: waking somebody only to have it wait for one costs as much as the write. */
 struct store_writer {
     struct store *store;
     pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    struct store_batch *todo, *done; /* under the lock */
-    bool stop;
-    int event;
+    _Atomic(struct store_batch *) todo, done;
+    atomic_bool stop;
+    int wake, event;
     struct store_batch *under_way; /* the owner's */
     uint64_t wait_ms;              /* the disk was full: not before this time */
 };
 
 enum { WRITER_FULL_WAIT_MS = 100 };
 
+static void signal_event(int event)
+{
+    uint64_t one = 1;
+    ssize_t n = write(event, &one, sizeof one);
+    ensure(n == sizeof one);
+}
+
 static void *writer_main(void *arg)
 {
     struct store_writer *w = arg;
-    pthread_mutex_lock(&w->lock);
     for (;;) {
-        while (!w->todo && !w->stop)
-            pthread_cond_wait(&w->wake, &w->lock);
-        if (!w->todo)
-            break;
-        struct store_batch *b = w->todo;
-        w->todo = NULL;
-        pthread_mutex_unlock(&w->lock);
-        store_batch_write(w->store, b);
-        pthread_mutex_lock(&w->lock);
-        w->done = b;
-        uint64_t one = 1;
-        ssize_t n = write(w->event, &one, sizeof one);
-        ensure(n == sizeof one);
+        struct store_batch *b = atomic_exchange(&w->todo, NULL);
+        if (b) {
+            store_batch_write(w->store, b);
+            atomic_store(&w->done, b);
+            signal_event(w->event);
+            continue;
+        }
+        if (atomic_load(&w->stop))
+            return NULL;
+        uint64_t count;
+        ssize_t n = read(w->wake, &count, sizeof count);
+        ensure(n == sizeof count || errno == EINTR);
     }
-    pthread_mutex_unlock(&w->lock);
-    return NULL;
+}
+
+static void writer_free(struct store_writer *w)
+{
+    if (w->wake >= 0)
+        close(w->wake);
+    if (w->event >= 0)
+        close(w->event);
+    mem_free(w);
 }
 
 int store_writer_start(struct store *s, struct store_writer **ret_writer)
@@ -53,14 +66,13 @@ int store_writer_start(struct store *s, struct store_writer **ret_writer)
     if (!w)
         return TTG_ENOMEM;
     w->store = s;
+    w->wake = eventfd(0, EFD_CLOEXEC);
     w->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (w->event < 0) {
+    if (w->wake < 0 || w->event < 0) {
         int rc = err_from_errno(errno);
-        mem_free(w);
+        writer_free(w);
         return rc;
     }
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
     /* Signals are the owner's business. */
     sigset_t all, before;
     sigfillset(&all);
@@ -68,8 +80,7 @@ int store_writer_start(struct store *s, struct store_writer **ret_writer)
     int errnum = pthread_create(&w->thread, NULL, writer_main, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (errnum) {
-        close(w->event);
-        mem_free(w);
+        writer_free(w);
         return err_from_errno(errnum);
     }
     *ret_writer = w;
@@ -80,17 +91,12 @@ void store_writer_stop(struct store_writer *w)
 {
     if (!w)
         return;
-    pthread_mutex_lock(&w->lock);
-    w->stop = true;
-    pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->lock);
+    atomic_store(&w->stop, true);
+    signal_event(w->wake);
     pthread_join(w->thread, NULL);
     if (w->under_way)
         store_batch_done(w->store, w->under_way, NULL);
-    pthread_mutex_destroy(&w->lock);
-    pthread_cond_destroy(&w->wake);
-    close(w->event);
-    mem_free(w);
+    writer_free(w);
 }
 
 int store_writer_fd(const struct store_writer *w)
@@ -105,15 +111,13 @@ bool store_writer_busy(const struct store_writer *w)
 
 static int collect(struct store_writer *w, uint64_t now_ms, struct err *e)
 {
-    pthread_mutex_lock(&w->lock);
-    struct store_batch *b = w->done;
-    w->done = NULL;
-    pthread_mutex_unlock(&w->lock);
+    struct store_batch *b = atomic_exchange(&w->done, NULL);
     if (!b)
         return 0;
+    /* The other side signals after handing over: a wake-up that comes later finds nothing. */
     uint64_t count;
     ssize_t n = read(w->event, &count, sizeof count);
-    ensure(n == sizeof count);
+    ensure(n == sizeof count || errno == EAGAIN);
     w->under_way = NULL;
     int rc = store_batch_done(w->store, b, e);
     if (rc == TTG_ENOSPC)
@@ -130,9 +134,7 @@ int store_writer_poll(struct store_writer *w, uint64_t now_ms, struct err *e)
     if (!b)
         return 0;
     w->under_way = b;
-    pthread_mutex_lock(&w->lock);
-    w->todo = b;
-    pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->lock);
+    atomic_store(&w->todo, b);
+    signal_event(w->wake);
     return 0;
 }
