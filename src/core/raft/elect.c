@@ -6,7 +6,7 @@
 /* Randomized, so that rarely two nodes ask at once (3.4, 9.3). */
 void elect_reset_timer(struct raft *r)
 {
-    if (r->voter)
+    if (member_may_stand(r))
         r->election_due_us = r->now + r->o.election_us + prng_below(&r->prng, r->o.election_us);
     else
         r->election_due_us = UINT64_MAX;
@@ -34,11 +34,11 @@ static void ask(struct raft *r, enum raft_message_kind kind, uint64_t term)
 
 void elect_tick(struct raft *r)
 {
-    if (!r->voter || r->now < r->election_due_us)
+    if (r->now < r->election_due_us)
         return;
     elect_reset_timer(r);
-    if (r->snap_damaged)
-        return; /* could not serve what it would lead */
+    if (!member_may_stand(r))
+        return;
     if (r->leader)
         read_drop_all(r);
     r->role = RAFT_PRECANDIDATE;

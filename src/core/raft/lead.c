@@ -58,11 +58,17 @@ void lead_start(struct raft *r)
     r->transfer_to = r->transfer_cookie = 0;
     r->handed_over = r->lease_void = false;
     r->round = 0;
-    r->fetch.active = false;
+    r->fetch.active = r->fetch.active && r->snap_damaged;
     for (uint32_t i = 0; i < r->peer_count; i++) {
         struct raft_peer *p = &r->peers[i];
-        *p = (struct raft_peer){
-            .id = p->id, .voter = p->voter, .next = rlog_last(&r->log) + 1, .heard_us = r->now};
+        /* Optimistic: most followers have what we have. Who has not says so. */
+        *p = (struct raft_peer){.id = p->id,
+                                .voter = p->voter,
+                                .flow = FLOW_STREAM,
+                                .next = rlog_last(&r->log) + 1,
+                                .since = rlog_last(&r->log),
+                                .heard_us = r->now,
+                                .sent_us = r->now};
     }
     set_beat_due(r);
     /* Only an entry of the own term can be committed by counting; with it all before (3.6.2). It
@@ -123,8 +129,8 @@ void lead_propose(struct raft *r, struct raft_entry *e, uint64_t cookie)
 /* How many entries behind p->next fit into a message and into the window. */
 static uint32_t batch(const struct raft *r, const struct raft_peer *p)
 {
-    uint64_t last = rlog_last(&r->log), flying = p->next - 1 - p->match;
-    uint64_t bytes = p->flow == FLOW_STREAM ? rlog_bytes(&r->log, p->match, p->next - 1) : 0;
+    uint64_t last = rlog_last(&r->log), from = p->match > p->since ? p->match : p->since;
+    uint64_t flying = p->next - 1 - from, bytes = rlog_bytes(&r->log, from, p->next - 1);
     uint32_t n = 0, most = r->o.batch_entries;
     if (p->flow == FLOW_STREAM) {
         if (flying >= r->o.window_entries || bytes >= r->o.window_bytes)
@@ -205,10 +211,16 @@ void lead_beat(struct raft *r)
         if (p->id == r->o.id || !raft_room(r, 0))
             continue;
         struct raft_message *m = raft_send(r, RAFT_BEAT, p->id);
-        m->commit = p->match < r->commit ? p->match : r->commit;
+        m->commit = p->match < r->commit && !bent(COMMIT_UNVERIFIED) ? p->match : r->commit;
         m->round = r->round;
         m->echo_us = r->now;
     }
+}
+
+static void to_probe(struct raft_peer *p)
+{
+    p->flow = FLOW_PROBE;
+    p->probing = false;
 }
 
 /* Unanswered for too long: lost. After a loss one probe goes, not the whole window again. */
@@ -217,9 +229,8 @@ static void resend(struct raft *r, struct raft_peer *p)
     if (p->id == r->o.id || r->now - p->sent_us < r->o.resend_us || bent(NO_RESEND))
         return;
     if (p->flow == FLOW_STREAM && p->next > p->match + 1) {
-        p->flow = FLOW_PROBE;
-        p->probing = false;
-        p->next = p->match + 1;
+        p->next = (p->match > p->since ? p->match : p->since) + 1;
+        to_probe(p);
     } else if (p->flow == FLOW_PROBE) {
         p->probing = false;
     } else if (p->flow == FLOW_SNAP) {
@@ -294,8 +305,8 @@ static void on_reject(struct raft *r, struct raft_peer *p, const struct raft_mes
     if (next > m->index)
         next = m->index;
     p->next = next > p->match ? next : p->match + 1;
-    p->flow = FLOW_PROBE;
-    p->probing = false;
+    p->since = 0;
+    to_probe(p);
 }
 
 void lead_on_append_reply(struct raft *r, const struct raft_message *m)
@@ -338,7 +349,6 @@ void lead_on_beat_reply(struct raft *r, const struct raft_message *m)
     }
     /* Restarted since: it has what it acknowledged, but does not know that this is ours. */
     if (m->lacks && p->flow == FLOW_STREAM && p->next == p->match + 1) {
-        p->flow = FLOW_PROBE;
-        p->probing = false;
+        to_probe(p);
     }
 }

@@ -24,6 +24,18 @@ uint32_t member_quorum(const struct raft *r)
     return voters / 2 + 1;
 }
 
+/* A voter of the newest configuration, or, until that is committed, of the one before: a node that
+ * is being removed may be the only one with the entry that removes it (4.2.2). */
+bool member_may_stand(const struct raft *r)
+{
+    struct raft_config before;
+    if (r->voter || r->config_index <= r->commit)
+        return r->voter;
+    member_at(r, r->config_index - 1, &before);
+    const struct raft_member *own = member_of(&before, r->o.id);
+    return own && own->voter;
+}
+
 void member_apply(struct raft *r, const struct raft_config *c, uint64_t index)
 {
     struct raft_peer old[RAFT_MEMBERS_MAX];
@@ -33,7 +45,6 @@ void member_apply(struct raft *r, const struct raft_config *c, uint64_t index)
         r->config = *c;
     r->config_index = index;
     r->peer_count = c->count;
-    bool was_voter = r->voter;
     r->voter = false;
     for (uint32_t i = 0; i < c->count; i++) {
         struct raft_peer *p = &r->peers[i];
@@ -46,8 +57,7 @@ void member_apply(struct raft *r, const struct raft_config *c, uint64_t index)
         if (p->id == r->o.id)
             r->voter = p->voter;
     }
-    if (r->voter != was_voter)
-        elect_reset_timer(r);
+    elect_reset_timer(r);
 }
 
 static bool config_of(const struct raft_entry *e, struct raft_config *ret_config)

@@ -40,8 +40,6 @@
     X(REMOVED_COUNTS, "a removed leader still counts itself")                                      \
     X(SNAP_KEEPS_LOG, "an installed snapshot keeps entries that conflict with it")                 \
     X(SNAP_OLD_CONFIG, "an installed snapshot does not bring its configuration")                   \
-    X(SNAP_ACK_EARLY, "an installed snapshot is acknowledged before it is durable")                \
-    X(SNAP_WRONG_OFFSET, "chunks are appended without looking at their offset")                    \
     X(DAMAGE_CUT, "a damaged entry is cut at start, with all behind it")                           \
     X(DAMAGE_ACK, "damaged entries are acknowledged like sound ones")                              \
     X(DAMAGE_LEAD, "a candidate drops its damaged entries without asking")                         \

@@ -68,8 +68,11 @@ int raft_new(const struct raft_options *o, const struct raft_boot *b, uint64_t n
     if (bent(DAMAGE_CUT))
         for (count = 0; count < b->count && !b->entries[count].damaged; count++)
             ;
-    for (size_t i = 0; i < count; i++)
-        rlog_append(&r->log, &b->entries[i], 0);
+    for (size_t i = 0; i < count; i++) {
+        struct raft_entry e = b->entries[i];
+        e.cookie = 0;
+        rlog_append(&r->log, &e, 0);
+    }
     if (r->log.hole <= r->snap.index && !r->snap_damaged)
         rlog_compact(&r->log, r->snap.index); /* the snapshot covers the damage */
     rlog_stored(&r->log, 0);
@@ -257,7 +260,7 @@ static void on_message(struct raft *r, const struct raft_message *m)
             lead_on_beat_reply(r, m);
         break;
     case RAFT_TIMEOUT_NOW:
-        if (r->role != RAFT_LEADER && r->voter && !r->snap_damaged)
+        if (r->role != RAFT_LEADER && r->voter)
             elect_start(r, true);
         break;
     default:

@@ -67,10 +67,12 @@ static void pull(struct raft *r)
     r->fetch.asked_us = r->now;
 }
 
-static bool is_wanted(const struct raft *r, uint64_t index)
+/* In place of a damaged snapshot also an older one will do, if the log goes on from there. */
+static bool is_wanted(const struct raft *r, const struct raft_snap *s)
 {
-    return index > r->applied && (!r->snap_damaged || index >= r->snap.index) &&
-           r->role != RAFT_LEADER;
+    if (r->snap_damaged)
+        return s->index >= r->snap.index || rlog_has(&r->log, s->index, s->term);
+    return s->index > r->applied && r->role != RAFT_LEADER;
 }
 
 static void on_offer(struct raft *r, const struct raft_message *m)
@@ -79,7 +81,7 @@ static void on_offer(struct raft *r, const struct raft_message *m)
     const struct raft_snap *s = m->snap;
     if (!s || s->bytes == 0)
         return;
-    if (!is_wanted(r, s->index)) {
+    if (!is_wanted(r, s)) {
         /* Committed here: so it matches every leader. Tell ours, which seems not to know. */
         if (s->index <= r->commit && s->index > r->verified)
             r->verified = s->index;
@@ -107,8 +109,7 @@ static void on_chunk(struct raft *r, const struct raft_message *m)
 {
     struct raft_fetch *f = &r->fetch;
     if (!f->active || f->storing || m->from != f->from || m->index != f->snap.index ||
-        (m->offset != f->offset && !bent(SNAP_WRONG_OFFSET)) || m->bytes.len == 0 ||
-        m->bytes.len > f->snap.bytes - f->offset)
+        m->offset != f->offset || m->bytes.len == 0 || m->bytes.len > f->snap.bytes - f->offset)
         return;
     struct raft_write *w = raft_write(r, RAFT_WRITE_CHUNK);
     w->snap = &f->snap;
@@ -125,12 +126,16 @@ static void install(struct raft *r)
     struct raft_fetch *f = &r->fetch;
     const struct raft_snap *s = &f->snap;
     f->active = false;
-    if (!is_wanted(r, s->index))
+    if (!is_wanted(r, s))
         return;
     struct raft_config own = r->snap.config;
     bool keep = rlog_has(&r->log, s->index, s->term);
     if (bent(SNAP_KEEPS_LOG) && s->index <= rlog_last(&r->log) && s->index >= r->log.base)
         keep = true;
+    if (keep)
+        raft_commit_to(r, s->index > r->commit ? s->index : r->commit);
+    else
+        r->commit = s->index > r->commit ? s->index : r->commit;
     r->snap = *s;
     if (bent(SNAP_OLD_CONFIG))
         r->snap.config = own;
@@ -143,11 +148,9 @@ static void install(struct raft *r)
     else
         rlog_reset(&r->log, s->index, s->term);
     r->log.base_term = s->term;
-    r->log.base_seq = bent(SNAP_ACK_EARLY) ? 0 : r->seq;
+    r->log.base_seq = r->seq;
     rlog_stored(&r->log, r->stored);
     r->applied = s->index;
-    if (r->commit < s->index)
-        r->commit = s->index;
     if (r->verified < s->index)
         r->verified = s->index;
     r->ack_due = true;
@@ -214,7 +217,7 @@ static void on_repair(struct raft *r, const struct raft_message *m)
         while (a->count < r->o.batch_entries && i + a->count <= rlog_last(&r->log) &&
                !rlog_at(&r->log, i + a->count)->damaged)
             a->count++;
-    } else if (r->snap.index >= i) {
+    } else if (r->snap.index >= i && r->snap.index > 0 && !r->snap_damaged) {
         snap_offer(r, m->from);
     } else if (r->applied >= i) {
         r->snap_asked = true;
@@ -237,15 +240,25 @@ static void on_repaired(struct raft *r, const struct raft_message *m)
     elect_check(r); /* a candidate may only have waited for this */
 }
 
+static void ask(struct raft *r, uint64_t to, bool snap, uint64_t index)
+{
+    struct raft_message *m = raft_send(r, RAFT_REPAIR, to);
+    m->force = snap;
+    m->index = index;
+    m->log_term = rlog_term(&r->log, index);
+}
+
+/* All members, and the leader: the entry that names the members may be behind the damage. */
 static void ask_repair(struct raft *r)
 {
-    for (uint32_t i = 0; i < r->peer_count; i++) {
-        if (r->peers[i].id == r->o.id)
+    for (uint32_t i = 0; i <= r->peer_count && raft_room(r, 2); i++) {
+        uint64_t to = i < r->peer_count ? r->peers[i].id : r->leader;
+        if (to == 0 || to == r->o.id || (i == r->peer_count && lead_peer(r, to)))
             continue;
-        struct raft_message *m = raft_send(r, RAFT_REPAIR, r->peers[i].id);
-        m->force = r->snap_damaged;
-        m->index = r->snap_damaged ? r->snap.index : r->log.hole;
-        m->log_term = r->snap_damaged ? r->snap.term : rlog_term(&r->log, m->index);
+        if (r->log.hole != UINT64_MAX)
+            ask(r, to, false, r->log.hole);
+        if (r->snap_damaged)
+            ask(r, to, true, r->log.base);
     }
     r->repair_us = r->now;
 }

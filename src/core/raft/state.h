@@ -22,6 +22,7 @@ struct raft_peer {
     bool voter;
     bool vote, lacks; /* candidate: granted in this campaign; and lacks our hole */
     enum raft_flow flow;
+    uint64_t since;          /* the window counts from here while match is not known yet */
     uint64_t match, next;    /* acknowledged in this term; to send next */
     uint64_t sent_us;        /* last append or offer, or progress since */
     bool probing;            /* PROBE: one is on its way */
@@ -150,6 +151,7 @@ enum raft_outcome member_change(const struct raft *r, enum raft_change change, u
                                 struct raft_config *ret_config);
 struct raft_blob *member_pack(const struct raft_config *c);
 uint32_t member_quorum(const struct raft *r);
+bool member_may_stand(const struct raft *r);
 const struct raft_member *member_of(const struct raft_config *c, uint64_t id);
 
 /* snap.c */
