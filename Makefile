@@ -194,6 +194,30 @@ sim: $(B)/sim-node
 sim-planted: $(B)/sim-node-planted
 	$< --seed $(SEED) --planted
 
+# ---- simulation of raft
+
+# `make sim-raft SEED=1 SECONDS=60`: seeds from SEED on, for so long; SECONDS=0: only that one.
+# `make sim-raft-planted`: rules of raft are bent, one at a time; each must be noticed.
+PLANTED_RAFT := $(patsubst %.c,$(B)/planted-raft/%.o,$(wildcard src/core/raft/*.c sim/raft*.c))
+$(B)/planted-raft/%.o: CPPFLAGS += -I. -DRAFT_PLANTED
+$(B)/planted-raft/%.o: %.c | $(B)/.libraries
+	@mkdir -p $(@D)
+	$(SAY) CC $@
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/sim-raft: $(B)/sim/raft/main.o $(B)/all.a
+$(B)/sim-raft-planted: $(B)/planted-raft/sim/raft/main.o $(PLANTED_RAFT) $(B)/all.a
+$(B)/tests/unit/raft_planted_test.o: CPPFLAGS += -DRAFT_PLANTED
+$(B)/tests/unit/raft_planted_test: $(B)/tests/unit/raft_planted_test.o $(PLANTED_RAFT) $(B)/all.a
+$(B)/sim-raft $(B)/sim-raft-planted $(B)/tests/unit/raft_planted_test:
+	$(SAY) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(if $(findstring _test,$@),-lcmocka)
+
+.PHONY: sim-raft sim-raft-planted
+sim-raft: $(B)/sim-raft
+	$< --seed $(SEED) --seconds $(SECONDS)
+sim-raft-planted: $(B)/sim-raft-planted
+	$< --seed $(SEED) --all-plants
+
 # ---- cleanliness
 
 CLANG_FORMAT := $(or $(shell command -v clang-format-14),clang-format)
