@@ -218,6 +218,8 @@ static int open_end(struct store *s, const struct walk *w, struct err *e)
     rc = s->disk->ops->open(s->disk, name, DISK_WRITE, &s->file);
     /* Under interval and never the end may be readable and still only with the kernel. */
     if (!rc)
+        rc = s->disk->ops->sync_dir(s->disk); /* that of the last process may have failed */
+    if (!rc)
         rc = rewrite_tail(s, w->end);
     if (!rc)
         rc = cut_tail(s, w->end, w->torn_end);

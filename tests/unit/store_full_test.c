@@ -159,6 +159,35 @@ static void stops_when_the_disk_fails(void **state)
     assert_true(stopped > 40);
 }
 
+/* After a failed sync the kernel takes the pages for clean. The next process can read them, builds
+ * on them, and no sync of its own would bring them to disk. */
+static void a_restart_writes_again_what_a_failed_sync_left(void **state)
+{
+    (void)state;
+    bool ended = false;
+    for (uint64_t step = 1; !ended; step++) {
+        rig_init(&r, step);
+        r.salt = 8;
+        sim_disk_faults(r.sim)->fail_at = step;
+        sim_disk_faults(r.sim)->fail_code = TTG_EIO;
+        int rc = rig_start(&r);
+        if (!rc)
+            rig_work(&r, 25);
+        ended = sim_disk_steps(r.sim) < step;
+        rig_stop(&r);
+        sim_disk_kill(r.sim);
+        *sim_disk_faults(r.sim) = (struct sim_disk_faults){.keep_none = true};
+        rc = rig_start(&r);
+        if (!rc)
+            rc = rig_work(&r, 2);
+        if (rc || r.why[0])
+            fail_msg("step %d: %s %s", (int)step, r.e.text, r.why);
+        sim_disk_crash(r.sim);
+        verify(&r, "step", step);
+        rig_done(&r);
+    }
+}
+
 static void survives_failed_allocations(void **state)
 {
     (void)state;
@@ -260,6 +289,7 @@ int main(void)
         cmocka_unit_test(refuses_while_full_and_comes_back),
         cmocka_unit_test(what_was_reserved_never_meets_a_full_disk),
         cmocka_unit_test(stops_when_the_disk_fails),
+        cmocka_unit_test(a_restart_writes_again_what_a_failed_sync_left),
         cmocka_unit_test(survives_failed_allocations),
         cmocka_unit_test(syncs_when_the_interval_is_over),
         cmocka_unit_test(parses_sync),
