@@ -31,7 +31,7 @@ static void deliver_request(struct world *w, const struct message *m)
 /* One line of a message, with the connection's number. */
 static void trace_message(struct world *w, const struct message *m)
 {
-    char text[160];
+    char text[700];
     size_t len = 0;
     for (size_t i = 0; i < m->len && len + 1 < sizeof text; i++)
         if (m->bytes[i] != '\r')

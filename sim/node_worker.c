@@ -287,6 +287,12 @@ static void told_joined(struct worker *k, struct str at)
         if (!reply_next(&at, &chunk) || !reply_next(&at, &epoch))
             break;
         struct item *it = item_of(k, (uint64_t)chunk.number);
+        if (!it && epoch.number != 0) { /* given up while the join was on its way */
+            ask(k, ASKED_OTHER, NULL);
+            actor_send(&k->actor, "TTG.RELEASE default worker-%d %llu %lld %lld", k->number,
+                       (unsigned long long)k->incarnation, (long long)chunk.number,
+                       (long long)epoch.number);
+        }
         if (!it)
             continue;
         if (epoch.number == 0) {
