@@ -33,13 +33,11 @@ static void fail_later(struct conn *c, int rc, const char *text)
 
 static void over(struct conn *c, int rc, const char *text)
 {
-    if (c->over)
-        return;
-    c->over = true;
-    if (!c->failure.code)
-        err_set(&c->failure, rc, "%s", text);
     struct err failure = c->failure;
-    loop_poll_change(&c->poll, 0);
+    if (!failure.code)
+        err_set(&failure, rc, "%s", text);
+    c->over = c->paused = true;
+    watch(c);
     c->handler->on_over(c, &failure);
 }
 
@@ -236,7 +234,7 @@ static void on_ready(struct loop_poll *p, unsigned events)
         write_ready(c);
     if (conn_is_open(c) && events & LOOP_READ && !c->over && !c->paused)
         read_ready(c);
-    else if (conn_is_open(c) && events & LOOP_HANGUP && !c->over)
+    else if (conn_is_open(c) && events & LOOP_HANGUP)
         over(c, TTG_ECLOSED, failure_text(TTG_ECLOSED));
 }
 
@@ -314,7 +312,7 @@ void conn_pause(struct conn *c)
 
 void conn_resume(struct conn *c)
 {
-    if (!c->paused)
+    if (!c->paused || c->over)
         return;
     c->paused = false;
     watch(c);

@@ -18,7 +18,9 @@ struct conn_handler {
      * `c->in_needed` to be left alone until there are that many. */
     size_t (*on_bytes)(struct conn *c, struct str bytes);
     /* The connection is over: closed by the peer (TTG_ECLOSED), broken, or past a limit
-     * (TTG_EFULL). Comes once, never from inside a call of the owner; the owner closes. */
+     * (TTG_EFULL). Never from inside a call of the owner, who closes. He may put that off after
+     * TTG_ECLOSED to send the rest, in case the peer only finished sending; when it is gone for
+     * good this comes again. */
     void (*on_over)(struct conn *c, const struct err *err);
     /* It stands, with TLS and all. For accepted plain ones it does not come. May be NULL. */
     void (*on_open)(struct conn *c);

@@ -41,22 +41,26 @@ void client_mark(struct client *c, uint64_t position)
 
 void client_unsay(struct client *c, size_t from)
 {
-    size_t keep = c->conn.sendable + c->marked;
-    if (from < keep && buf_len(&c->conn.out) < keep + (keep - from)) {
+    size_t marked_to = c->conn.sendable + c->marked;
+    if (from < marked_to) {
         /* The answer was marked already: it is the end of the last mark. */
-        size_t gone = buf_len(&c->conn.out) - from;
-        c->marks[c->mark_count - 1].bytes -= gone;
-        c->marked -= gone;
-        if (c->marks[c->mark_count - 1].bytes == 0)
+        struct client_mark *last = &c->marks[c->mark_count - 1];
+        ensure(last->bytes >= marked_to - from);
+        last->bytes -= marked_to - from;
+        c->marked -= marked_to - from;
+        if (last->bytes == 0)
             c->mark_count--;
     }
     buf_truncate(&c->conn.out, from);
 }
 
-/* A client that does not read its answers is not listened to until it does. */
+/* A client that does not read its answers is not listened to until it does, and one that sends on
+ * while it waits for a key not beyond a limit. */
 static void flow_control(struct client *c)
 {
     size_t waiting = buf_len(&c->conn.out);
+    if (c->node->stopping || (c->parked && buf_len(&c->conn.in) > NODE_OUT_PAUSE_BYTES))
+        return;
     if (!c->conn.paused && waiting > NODE_OUT_PAUSE_BYTES) {
         conn_pause(&c->conn);
     } else if (c->conn.paused && waiting <= NODE_OUT_PAUSE_BYTES / 2) {
@@ -148,6 +152,10 @@ static size_t on_bytes(struct conn *conn, struct str bytes)
         if (!c->dead && buf_len(&conn->out) > NODE_OUT_PAUSE_BYTES)
             conn_pause(conn);
     }
+    /* What cannot be executed now stays with the client, except for the rest of one large command.
+     */
+    if (!c->dead && conn->in_needed == 0 && bytes.len - used > NODE_OUT_PAUSE_BYTES)
+        conn_pause(conn);
     client_release(c);
     return used;
 }
@@ -155,6 +163,11 @@ static size_t on_bytes(struct conn *conn, struct str bytes)
 static void on_over(struct conn *conn, const struct err *err)
 {
     struct client *c = container_of(conn, struct client, conn);
+    if (err->code == TTG_ECLOSED && c->mark_count > 0 && !c->parked && !c->closing) {
+        /* It may only have finished sending: what it asked is still answered. */
+        c->closing = true;
+        return;
+    }
     if (err->code != TTG_ECLOSED)
         log_info("client.lost", kv_u64("client", c->id), kv_str("peer", c->peer),
                  kv_str("reason", err->text));

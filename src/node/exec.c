@@ -2,6 +2,7 @@
 /* From a request to its execution: lookup, permission, room in the log, the core, the record. */
 #include "base/ensure.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "node/presence.h"
 #include "node/state.h"
@@ -257,6 +258,12 @@ enum exec_result exec_request(struct client *c, size_t argc, const struct str *a
     struct node_entry *e = exec_find(n, argv[0]);
     size_t from = buf_len(&c->conn.out);
     struct reply r = client_reply(c);
+    if (!e && (str_eq_nocase(argv[0], STR("POST")) || str_eq_nocase(argv[0], STR("HOST:")))) {
+        /* A browser that some page made talk to us. */
+        log_warn("client.http", kv_u64("client", c->id), kv_str("peer", c->peer));
+        client_close(c);
+        return EXEC_DONE;
+    }
     if (!admitted(c, e, argc, argv, &r)) {
         if (e)
             e->rejected++;

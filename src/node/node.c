@@ -148,8 +148,10 @@ void node_schedule(struct node *n)
     n->due_ms = next;
     if (next == UINT64_MAX)
         loop_timer_stop(&n->due_timer);
-    else
-        loop_timer_after_ms(&n->due_timer, next > n->now_ms ? next - n->now_ms : n->stalled);
+    else if (next > n->now_ms)
+        loop_timer_after_ms(&n->due_timer, next - n->now_ms);
+    else /* due, and not done: the log had no room */
+        loop_timer_after_ms(&n->due_timer, n->disk_full ? FULL_RETRY_MS : 1);
 }
 
 /* ---- the end of a turn ---- */

@@ -3,6 +3,7 @@
  * logged as one record. WATCH notes keys; a logged command that names one spoils the EXEC. */
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "node/presence.h"
 #include "node/state.h"
 
 struct multi {
@@ -110,6 +111,8 @@ static void multi_step(struct client *c, size_t argc, const struct str *argv, st
         if (call.changed && n->watch_count > 0)
             watch_touch(n, e, argc, argv);
     }
+    if (e->core)
+        presence_command(c, e, argc, argv, r->failed);
     e->calls++;
     n->stats.commands++;
     if (r->failed && !c->dead) {

@@ -145,6 +145,50 @@ def half_open_connections_do_no_harm():
 
 
 @test
+def what_a_half_closed_client_asked_is_answered():
+    node = Node()
+    for unix in (True, False):
+        c = node.raw(unix=unix)
+        c.send(Raw.encode("SET", "k", "v") + Raw.encode("GET", "k"))
+        c.socket.shutdown(socket.SHUT_WR)
+        assert c.read() == "OK" and c.read() == b"v" and c.closed()
+    wait_until(lambda: int(node.info("connected_clients")) == 1, what="no clients")
+
+
+@test
+def a_blocked_client_cannot_pile_up_commands():
+    node = Node()
+    before = node.rss_kb()
+    c = node.raw(timeout=1)
+    c.command("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
+    wait_blocked(node, 1)
+    command = Raw.encode("SET", "k", "x" * 100000)
+    sent = 0
+    try:
+        while sent < 300:
+            c.send(command)
+            sent += 1
+    except socket.timeout:
+        pass
+    assert sent < 300, "everything was taken"
+    assert node.rss_kb() - before < 32768
+    c.socket.settimeout(20)
+    node.raw()("XADD", "s", "1-1", "f", "v")
+    assert c.read()[0][1][0][0] == b"1-1"
+    for _ in range(sent):
+        assert c.read() == "OK"
+
+
+@test
+def a_browser_is_turned_away():
+    node = Node()
+    c = node.raw(unix=False)
+    c.send("POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET k v\r\n")
+    assert c.closed()
+    assert node.raw()("GET", "k") is None
+
+
+@test
 def many_idle_clients_are_cheap():
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(10000, limit[1] - 200)
