@@ -238,8 +238,11 @@ static void join_adopt(struct ledger *l, struct ledger_worker *w, struct ledger_
     if (ledger_worker_remembers(w, h->chunk, h->epoch))
         return; /* committed, and the answer got lost: repeating it will say so */
     bool fresh = h->chunk >= l->next && h->chunk < l->fed;
+    uint64_t epoch = h->epoch;
     h->epoch = 0;
-    if (l->state == LEDGER_CANCELED || !(fresh || (c && c->state == CHUNK_READY)))
+    /* Not if somebody else has had it since: that lease is superseded, as a commit would be. */
+    bool back = c && c->state == CHUNK_READY && c->epoch <= epoch;
+    if (l->state == LEDGER_CANCELED || !(fresh || back))
         return;
     if ((l->epoch + 1) >> LEDGER_EPOCH_BITS != l->boot)
         return;

@@ -241,11 +241,20 @@ static void reattaches_after_a_restart(void **state)
     assert_int_equal(commit(l, "a", 5, 50, early, "1"), LEDGER_STALE);
     assert_int_equal(commit(l, "a", 5, 50, held[3].epoch, "1"), LEDGER_ACCEPTED);
 
+    /* What somebody else has had since is superseded, free or not. */
+    struct ledger_worker *b = join(l, "b", 8, 1);
+    struct ledger_run other = take(l, b, 1, 2100);
+    ledger_lost(l, b, STR("x"), 2200);
+    struct ledger_held late = {other.chunk, other.epoch - 1};
+    struct ledger_worker *d;
+    assert_int_equal(ledger_join(l, STR("d"), 9, 13, 1, 100, &late, 1, 2300, &d), 0);
+    assert_int_equal(late.epoch, 0);
+
     /* It comes again and knows only chunk 0: the other grants got lost on the way. */
     held[0].epoch = run.epoch;
     assert_int_equal(ledger_join(l, STR("a"), 5, 12, 3, 100, held, 1, 2500, &w), 0);
     assert_int_equal(status(l).leased, 1);
-    assert_int_equal(status(l).reclaimed, 0);
+    assert_int_equal(status(l).reclaimed, 1); /* that of b */
     ledger_free(l);
 }
 
