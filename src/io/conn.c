@@ -7,10 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { SHARED_BYTES = 64 * 1024, READS_A_TURN = 16, IN_ROOM_MIN = 16 * 1024 };
-
-/* Where connections without an unfinished rest are read into. */
-static char shared_in[SHARED_BYTES];
+enum { READS_A_TURN = 16, IN_ROOM_MIN = 16 * 1024 };
 
 static void watch(struct conn *c)
 {
@@ -83,17 +80,19 @@ void conn_show(struct conn *c)
         buf_done(&c->in);
 }
 
-/* Into the shared block and from there to the owner; what he leaves is kept. */
+/* Into the block that all connections of the loop share, and from there to the owner; what he
+ * leaves is kept. */
 static size_t read_shared(struct conn *c, int *ret_rc)
 {
-    size_t len = read_some(c, shared_in, sizeof(shared_in), ret_rc);
+    char *block = loop_block(c->loop);
+    size_t len = read_some(c, block, LOOP_BLOCK_BYTES, ret_rc);
     if (len == 0)
         return 0;
     c->in_bytes += len;
     c->in_needed = 0;
-    size_t used = c->handler->on_bytes(c, str_make(shared_in, len));
+    size_t used = c->handler->on_bytes(c, str_make(block, len));
     if (conn_is_open(c) && used < len)
-        *ret_rc = buf_add(&c->in, shared_in + used, len - used);
+        *ret_rc = buf_add(&c->in, block + used, len - used);
     return len;
 }
 
@@ -103,8 +102,8 @@ static size_t read_owned(struct conn *c, int *ret_rc)
     size_t room = c->in_needed > buf_len(&c->in) ? c->in_needed - buf_len(&c->in) : 0;
     if (room < IN_ROOM_MIN)
         room = IN_ROOM_MIN;
-    if (room > SHARED_BYTES) /* never believe an announced length before bytes came */
-        room = SHARED_BYTES;
+    if (room > LOOP_BLOCK_BYTES) /* never believe an announced length before bytes came */
+        room = LOOP_BLOCK_BYTES;
     if (room > c->in.bytes_max - buf_len(&c->in))
         room = c->in.bytes_max - buf_len(&c->in);
     *ret_rc = room ? buf_reserve(&c->in, room, &at) : TTG_EFULL;
@@ -140,7 +139,7 @@ static void read_ready(struct conn *c)
             over(c, rc, failure_text(rc));
             return;
         }
-        if (len == 0 || c->paused || (!c->tls && len < SHARED_BYTES))
+        if (len == 0 || c->paused || (!c->tls && len < LOOP_BLOCK_BYTES))
             return;
     }
 }

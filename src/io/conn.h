@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn - a byte stream to a peer: Unix socket or TCP, with or without TLS, either end.
  *
- * An idle connection owns no buffer: bytes are read into one shared block and shown to the owner at
+ * An idle connection owns no buffer: bytes are read into the loop's block and shown to the owner at
  * once; only an unfinished rest is kept. The owner writes answers into `out` and says with
  * conn_send how many of them may leave, so that answers can wait there until they are durable. */
 #ifndef TTG_IO_CONN_H

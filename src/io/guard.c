@@ -75,6 +75,8 @@ int guard_open(struct guard **ret_guard, uint32_t slots, struct err *err)
     struct sigaction sa;
     if (sigaction(SIGCHLD, NULL, &sa) == 0 && sa.sa_handler == SIG_IGN)
         signal(SIGCHLD, SIG_DFL);
+    if (sigaction(SIGPIPE, NULL, &sa) == 0 && sa.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
     struct guard *g = mem_zalloc(sizeof *g);
     if (!g)
         return err_set(err, TTG_ENOMEM, "process guard: out of memory");

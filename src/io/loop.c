@@ -28,6 +28,8 @@ struct loop {
 
     pthread_mutex_t lock; /* for asyncs */
     struct list asyncs;
+
+    char block[LOOP_BLOCK_BYTES];
 };
 
 /* What a handler may touch: it only notes the signal and wakes the loop. */
@@ -60,10 +62,6 @@ int loop_open(struct loop **ret_loop, struct err *err)
         loop_close(l);
         return rc;
     }
-    /* A reader that is gone is an error of the write, not the end of the process. */
-    struct sigaction old;
-    if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL)
-        signal(SIGPIPE, SIG_IGN);
     loop_now_update(l);
     *ret_loop = l;
     return 0;
@@ -93,6 +91,16 @@ uint64_t loop_now_update(struct loop *l)
 {
     struct clock *c = realclock();
     return l->now_ns = c->mono_ns(c);
+}
+
+char *loop_block(struct loop *l)
+{
+    return l->block;
+}
+
+void loop_wake(struct loop *l)
+{
+    wake(l->wake_fd);
 }
 
 /* ---- one turn ---- */

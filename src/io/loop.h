@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop - the event loop: timers, descriptors, wake-ups from other threads, signals.
  *
- * One per process. All objects live inside their owners and are stopped at once: after a ..._stop
- * the callback does not come any more and the memory may go, also from inside any callback. `now`
- * is taken once a turn. Directly on epoll: see docs/decisions/event-loop.md. */
+ * A process has one for its signals; other threads may have loops of their own, which share
+ * nothing. All objects live inside their owners and are stopped at once: after a ..._stop the
+ * callback does not come any more and the memory may go, also from inside any callback. `now` is
+ * taken once a turn. Directly on epoll: see docs/decisions/event-loop.md. */
 #ifndef TTG_IO_LOOP_H
 #define TTG_IO_LOOP_H
 
@@ -17,8 +18,6 @@
 
 struct loop;
 
-/* Also ignores SIGPIPE unless somebody handles it: a reader that is gone is an error of the write.
- */
 int loop_open(struct loop **ret_loop, struct err *err);
 /* All objects have been stopped. NULL is fine. */
 void loop_close(struct loop *l);
@@ -39,6 +38,13 @@ static inline uint64_t loop_now_ms(const struct loop *l)
 }
 /* Reads the clock again: after a long computation inside a callback. */
 uint64_t loop_now_update(struct loop *l);
+
+/* Room to read into, for whoever is being called back: what it holds is void afterwards. */
+enum { LOOP_BLOCK_BYTES = 64 * 1024 };
+char *loop_block(struct loop *l);
+
+/* Ends the present wait, or the next one. From any thread, and from a signal handler. */
+void loop_wake(struct loop *l);
 
 /* ---- timers: fire once, may be set again from their callback ---- */
 struct loop_timer {

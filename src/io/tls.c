@@ -3,14 +3,17 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct tls {
     SSL_CTX *ctx;
+    BIO_METHOD *socket; /* of its sessions */
     bool server;
 };
 
@@ -27,6 +30,34 @@ static int fail(struct err *err, int rc, const char *what, const char *file)
         ERR_error_string_n(code, reason, sizeof(reason));
     ERR_clear_error();
     return err_set(err, rc, "%s%s%s: %s", what, file ? " " : "", file ? file : "", reason);
+}
+
+/* OpenSSL's own way to write to a socket raises SIGPIPE, which is not ours to change in a program
+ * that merely links the library. */
+static int socket_write(BIO *bio, const char *bytes, int len)
+{
+    int fd = -1;
+    BIO_get_fd(bio, &fd);
+    BIO_clear_retry_flags(bio);
+    errno = 0;
+    int n = (int)send(fd, bytes, (size_t)len, MSG_NOSIGNAL);
+    if (n <= 0 && BIO_sock_should_retry(n))
+        BIO_set_retry_write(bio);
+    return n;
+}
+
+static BIO_METHOD *socket_method(void)
+{
+    const BIO_METHOD *standard = BIO_s_socket();
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOCKET, "socket without SIGPIPE");
+    if (m && BIO_meth_set_write(m, socket_write) &&
+        BIO_meth_set_read(m, BIO_meth_get_read(standard)) &&
+        BIO_meth_set_ctrl(m, BIO_meth_get_ctrl(standard)) &&
+        BIO_meth_set_create(m, BIO_meth_get_create(standard)) &&
+        BIO_meth_set_destroy(m, BIO_meth_get_destroy(standard)))
+        return m;
+    BIO_meth_free(m);
+    return NULL;
 }
 
 static int context_setup(SSL_CTX *ctx, const struct tls_options *o, struct err *err)
@@ -69,7 +100,9 @@ int tls_new(const struct tls_options *options, struct tls **ret_tls, struct err 
         return err_set(err, TTG_ENOMEM, "out of memory");
     t->server = options->server;
     t->ctx = SSL_CTX_new(options->server ? TLS_server_method() : TLS_client_method());
-    int rc = t->ctx ? context_setup(t->ctx, options, err) : err_set(err, TTG_ENOMEM, "TLS");
+    t->socket = socket_method();
+    int rc =
+        t->ctx && t->socket ? context_setup(t->ctx, options, err) : err_set(err, TTG_ENOMEM, "TLS");
     if (rc)
         tls_free(t);
     else
@@ -82,6 +115,7 @@ void tls_free(struct tls *t)
     if (!t)
         return;
     SSL_CTX_free(t->ctx);
+    BIO_meth_free(t->socket);
     mem_free(t);
 }
 
@@ -89,8 +123,11 @@ int tls_session_new(struct tls *t, int fd, const char *host, struct tls_session 
 {
     struct tls_session *s = mem_zalloc(sizeof(*s));
     s ? (void)(s->ssl = SSL_new(t->ctx)) : (void)0;
-    if (!s || !s->ssl || SSL_set_fd(s->ssl, fd) != 1)
+    BIO *bio = s && s->ssl ? BIO_new(t->socket) : NULL;
+    if (!bio)
         goto fail;
+    BIO_set_fd(bio, fd, BIO_NOCLOSE);
+    SSL_set_bio(s->ssl, bio, bio);
     if (t->server) {
         SSL_set_accept_state(s->ssl);
     } else {
