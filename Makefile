@@ -74,7 +74,7 @@ $(B)/libttg.so: $(LIB_OBJ) src/lib/libttg.map
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-soname,libttg.so.0 \
 	    -Wl,--version-script=src/lib/libttg.map -o $@ $(LIB_OBJ) $(LIBS)
 
-build/gen/redis_scripts.c: $(wildcard src/queue/redis/*.lua) tools/embed-lua
+build/gen/redis_scripts.c: $(wildcard src/queue/redis/*.lua src/queue/redis/lib/*.lua) tools/embed-lua
 	@mkdir -p $(@D)
 	$(Q)tools/embed-lua src/queue/redis >$@.new && mv $@.new $@
 

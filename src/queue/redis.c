@@ -50,11 +50,11 @@ static const struct redis_script *script_of(const struct queue_request *r)
         [QUEUE_EVENTS] = "events",
         [QUEUE_EXPLAIN] = "explain",
     };
-    for (const struct redis_script *s = redis_scripts; s->name; s++)
-        if (strcmp(s->name, names[r->verb]) == 0)
-            return s;
-    ensure(!"a script is missing");
-    return NULL;
+    const struct redis_script *s = redis_scripts;
+    while (s->name && strcmp(s->name, names[r->verb]) != 0)
+        s++;
+    ensure(s->name);
+    return s;
 }
 
 /* --- requests --- */
@@ -87,54 +87,84 @@ static int create_more(struct queue_create *c, struct buf *b, size_t *count)
     return rc ? rc : option(b, "PARAMS", s->params);
 }
 
-/* A script has no way to tell bytes from text, nor XXH3: the client adds both. */
+/* One result as the script takes it. A script has no way to tell bytes from text, nor XXH3, and
+ * makes texts of numbers slowly: all that is done here. `digest` gets what it adds. */
+static int result_words(const struct queue_result *r, struct buf *b, struct buf *packed,
+                        uint64_t digest[2])
+{
+    char summary[LEDGER_SUMMARY_BYTES], parts[128];
+    struct str field = STR("output"), value = r->output;
+    int rc = 0, len;
+    if (r->is_sum) {
+        field = STR("result_summary");
+        value = str_make(summary, ledger_summary_text(summary, r->sum, r->params));
+    }
+    ledger_result_digest(r->chunk, r->is_sum ? 's' : 'o', value, digest);
+    if (!r->is_sum && !str_is_utf8(value)) {
+        field = STR("output_base64");
+        buf_clear(packed);
+        rc = buf_add_base64(packed, value);
+        value = buf_str(packed);
+    }
+    if (!rc)
+        rc = resp_word_u64(b, r->chunk);
+    if (!rc)
+        rc = resp_word_u64(b, r->epoch);
+    len = snprintf(parts, sizeof parts, "%llu.%06llu", (unsigned long long)r->duration_us / 1000000,
+                   (unsigned long long)r->duration_us % 1000000);
+    if (!rc)
+        rc = resp_word(b, str_make(parts, (size_t)len));
+    if (!rc)
+        rc = resp_word(b, field);
+    if (!rc)
+        rc = resp_word(b, value);
+    len = snprintf(parts, sizeof parts, "%lld %lld ", (long long)digest[0], (long long)digest[1]);
+    if (r->is_sum)
+        len += (int)ledger_sum_text(parts + len, r->sum);
+    return rc ? rc : resp_word(b, str_make(parts, (size_t)len));
+}
+
+/* job worker incarnation sum digest0 digest1, then six words for each result. The totals save the
+ * script adding them up; sum is empty without one, ? when the total exceeds 128 bits. */
 static int commit_words(const struct queue_commit *c, struct buf *b, size_t *count)
 {
-    struct buf packed;
-    char digits[96];
+    struct buf results, packed;
+    uint64_t digest[2] = {0, 0}, part[2];
+    __int128 sum = 0;
+    char digits[41];
+    bool has_sum = false, too_big = false;
+    int rc = 0;
+    buf_init(&results, SIZE_MAX);
     buf_init(&packed, SIZE_MAX);
+    for (size_t i = 0; !rc && i < c->count; i++) {
+        const struct queue_result *r = &c->results[i];
+        rc = result_words(r, &results, &packed, part);
+        digest[0] += part[0];
+        digest[1] += part[1];
+        has_sum |= r->is_sum;
+        if (r->is_sum)
+            too_big |= __builtin_add_overflow(sum, r->sum, &sum);
+    }
     buf_clear(b);
-    int rc = resp_word(b, c->call.job);
+    if (!rc)
+        rc = resp_word(b, c->call.job);
     if (!rc)
         rc = resp_word(b, c->worker.name);
     if (!rc)
         rc = resp_word_u64(b, c->worker.incarnation);
-    for (size_t i = 0; !rc && i < c->count; i++) {
-        const struct queue_result *r = &c->results[i];
-        uint64_t digest[2];
-        struct str value = r->output, kind = STR("o");
-        char kind_of_digest = 'o';
-        struct str hashed = r->output;
-        char summary[96];
-        if (r->is_sum) {
-            kind = STR("s");
-            kind_of_digest = 's';
-            value = str_make(digits, ledger_sum_text(digits, r->sum));
-            hashed = str_make(summary, ledger_summary_text(summary, r->sum, r->params));
-        } else if (!str_is_utf8(r->output)) {
-            kind = STR("b");
-            buf_clear(&packed);
-            rc = buf_add_base64(&packed, r->output);
-            value = buf_str(&packed);
-        }
-        ledger_result_digest(r->chunk, kind_of_digest, hashed, digest);
-        if (!rc)
-            rc = resp_word_u64(b, r->chunk);
-        if (!rc)
-            rc = resp_word_u64(b, r->epoch);
-        if (!rc)
-            rc = resp_word_u64(b, r->duration_us);
-        if (!rc)
-            rc = resp_word(b, kind);
-        if (!rc)
-            rc = resp_word(b, value);
-        if (!rc)
-            rc = resp_word_i64(b, (int64_t)digest[0]);
-        if (!rc)
-            rc = resp_word_i64(b, (int64_t)digest[1]);
-    }
+    if (!rc)
+        rc = resp_word(b, too_big   ? STR("?")
+                          : has_sum ? str_make(digits, ledger_sum_text(digits, sum))
+                                    : STR(""));
+    if (!rc)
+        rc = resp_word_i64(b, (int64_t)digest[0]);
+    if (!rc)
+        rc = resp_word_i64(b, (int64_t)digest[1]);
+    if (!rc)
+        rc = buf_add_str(b, buf_str(&results));
+    buf_done(&results);
     buf_done(&packed);
-    *count = 3 + 7 * c->count;
+    *count = 6 + 6 * c->count;
     return rc;
 }
 
@@ -305,9 +335,9 @@ static int decode_results(struct queue_results *r, struct resp_cursor *c, struct
                           struct err *err)
 {
     size_t parts, entries;
-    int64_t ended, trimmed;
-    struct str newest;
-    uint64_t newest_cursor;
+    int64_t ended;
+    struct str newest, trimmed;
+    uint64_t newest_cursor, trimmed_cursor;
     struct resp_value v;
     struct resp_cursor look = *c;
     if (!resp_next_array(&look, &parts) || parts != 2)
@@ -317,22 +347,22 @@ static int decode_results(struct queue_results *r, struct resp_cursor *c, struct
         return resp_decode_error(v.s, err);
     if (!resp_next_array(c, &parts) || parts != 3 || !resp_next_int(c, &ended) ||
         !resp_next_str(c, &newest) || !cursor_of(newest, &newest_cursor) ||
-        !resp_next_int(c, &trimmed) || !resp_next_array(c, &entries))
+        !resp_next_str(c, &trimmed) || !cursor_of(trimmed, &trimmed_cursor) ||
+        !resp_next_array(c, &entries))
         return err_set(err, TTG_EPROTO, "an unexpected answer about results");
-    if (r->cursor > newest_cursor && !(trimmed > 0 && newest_cursor == 0)) {
+    if (r->cursor > newest_cursor) {
         r->last = newest_cursor;
         return err_set(err, TTG_ERANGE, "CURSOR %llu", (unsigned long long)newest_cursor);
     }
     buf_clear(lines);
     r->last = r->cursor;
-    /* Without a cursor, results that were trimmed are missing for this reader. */
-    r->first = r->cursor + 1 + (r->cursor == 0 && trimmed > 0);
+    r->first = 1 + (r->cursor < trimmed_cursor ? trimmed_cursor : r->cursor);
     for (size_t i = 0; i < entries; i++) {
         int rc = add_line(c, lines, &r->last);
         if (rc)
             return err_set(err, rc, "a result that cannot be read: %s", err_text(rc));
     }
-    r->ended = ended != 0 && r->last == newest_cursor;
+    r->ended = ended != 0 && r->last >= newest_cursor;
     r->lines = buf_str(lines);
     return entries == 0 && !r->ended ? err_set(err, TTG_EAGAIN, "no result yet") : 0;
 }
@@ -342,8 +372,11 @@ static int redis_decode(struct resp_engine *e, struct queue_request *r, struct s
 {
     struct resp_cursor c = resp_cursor_of(reply);
     struct resp_value v;
-    if (resp_next(&c, &v) && v.type == RESP_ERROR && str_starts(v.s, STR("EXECABORT")))
-        return err_set(err, TTG_EAGAIN, "%.*s", STR_ARG(v.s));
+    if (resp_next(&c, &v) && v.type == RESP_ERROR && str_starts(v.s, STR("EXECABORT")) &&
+        r->early.code) {
+        *err = r->early;
+        return err->code;
+    }
     if (r->verb == QUEUE_RESULTS && v.type == RESP_ARRAY) {
         c = resp_cursor_of(reply);
         return decode_results((struct queue_results *)r, &c, &e->scratch, err);
@@ -361,6 +394,22 @@ static bool redis_wants_text(const struct queue_request *r, struct str reply)
     if (r->verb == QUEUE_RESULTS && v.type == RESP_ARRAY && !resp_next(&c, &v))
         return false;
     return v.type == RESP_ERROR && str_starts(v.s, STR("NOSCRIPT"));
+}
+
+static bool redis_unfit(struct str reply)
+{
+    static const char *const words[] = {"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN",
+                                        "TRYAGAIN", "BUSY",    "NOREPLICAS"};
+    struct resp_cursor c = resp_cursor_of(reply);
+    struct resp_value v;
+    struct str rest;
+    if (!resp_next(&c, &v) || v.type != RESP_ERROR)
+        return false;
+    struct str word = str_cut(v.s, ' ', &rest);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (str_eq(word, str_of(words[i])))
+            return true;
+    return false;
 }
 
 /* The list takes a second step: the hashes of the names that came. */
@@ -398,4 +447,5 @@ const struct resp_dialect resp_redis_dialect = {.greet = redis_greet,
                                                 .decode = redis_decode,
                                                 .wants_text = redis_wants_text,
                                                 .next_step = redis_next_step,
+                                                .unfit = redis_unfit,
                                                 .polls = true};

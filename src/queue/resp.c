@@ -16,6 +16,8 @@ enum {
     PAUSE_MS_MIN = 50,
     PAUSE_MS_MIN_UNIX = 5, /* a node on this machine is back at once */
     PAUSE_MS_MAX = 2000,
+    EAGER_MS = 5000, /* a short outage ends before anybody takes us for lost */
+    PAUSE_MS_EAGER = 300,
     POLL_MS_MIN = 10,
     POLL_MS_MAX = 100,
 };
@@ -38,6 +40,7 @@ static bool repeatable(const struct queue_request *r)
 static void request_put(struct resp_engine *e, struct queue_request *r)
 {
     size_t count;
+    r->early = (struct err){0};
     int rc = resp_encode(r, &count);
     if (!rc)
         rc = e->dialect->command(e, r, count, &e->conn.out);
@@ -71,6 +74,7 @@ static void engine_send(struct queue *q, struct queue_request *r)
     r->pause_ms = 0;
     r->with_text = false;
     r->step = 0;
+    r->full_ms = 0;
     if (q->lost) {
         struct err err = q->why_lost;
         queue_finish(r, TTG_EUNREACH, &err);
@@ -106,6 +110,26 @@ static bool ask_again(struct resp_engine *e, struct queue_request *r, int rc)
     return true;
 }
 
+/* A queue without room (memory, disk) is waited for as long as one that is gone, so that nothing
+ * that was computed is thrown away. */
+static bool wait_for_room(struct resp_engine *e, struct queue_request *r, int rc,
+                          const struct err *err)
+{
+    uint64_t now_ms = loop_now_ms(e->queue.loop);
+    bool kept = r->verb == QUEUE_COMMIT || r->verb == QUEUE_FAIL || r->verb == QUEUE_RELEASE;
+    if (rc != TTG_EFULL || !kept)
+        return false;
+    if (r->full_ms == 0) {
+        r->full_ms = now_ms;
+        r->pause_ms = POLL_MS_MAX;
+        log_warn("queue.full", kv_str("reason", err->text));
+    }
+    if (now_ms - r->full_ms >= e->queue.config->retry_ms)
+        return false;
+    r->pause_ms = r->pause_ms < PAUSE_MS_MAX ? r->pause_ms * 2 : PAUSE_MS_MAX;
+    return true;
+}
+
 /* Moves behind all that is sent, as its next answer does. */
 static void request_to_tail(struct resp_engine *e, struct queue_request *r)
 {
@@ -131,6 +155,8 @@ static bool request_goes_on(struct resp_engine *e, struct queue_request *r, stru
     return true;
 }
 
+static void engine_cut(struct resp_engine *e, const struct err *why);
+
 static void request_answer(struct resp_engine *e, struct str reply)
 {
     struct list *it = list_first(&e->queue.requests);
@@ -139,14 +165,21 @@ static void request_answer(struct resp_engine *e, struct str reply)
     ensure(it != &e->queue.requests);
     struct queue_request *r = container_of(it, struct queue_request, link);
     struct err err = {0};
-    if (r->skip > 0 && reply.ptr[0] != '-') {
+    if (r->skip > 0) { /* the answer that counts follows, also after a refusal */
         r->skip--;
+        if (reply.ptr[0] == '-' && !r->early.code)
+            resp_decode(r, reply, &e->scratch, &r->early);
         return;
     }
     if (request_goes_on(e, r, reply))
         return;
     int rc = e->dialect->decode(e, r, reply, &err);
-    if (ask_again(e, r, rc)) {
+    if (e->dialect->unfit && e->dialect->unfit(reply)) {
+        engine_cut(e, &err);
+        return;
+    }
+    e->fit = true;
+    if (ask_again(e, r, rc) || wait_for_room(e, r, rc, &err)) {
         r->sent = false;
         uint64_t at_ns = loop_now_ns(e->queue.loop) + r->pause_ms * 1000000;
         if (!loop_timer_is_set(&e->timer) || e->timer.node.key > at_ns)
@@ -166,8 +199,6 @@ static bool answer_due(const struct resp_engine *e)
             return true;
     return false;
 }
-
-static void engine_cut(struct resp_engine *e, const struct err *why);
 
 static size_t on_bytes(struct conn *c, struct str bytes)
 {
@@ -204,10 +235,12 @@ static uint64_t pause_ms(struct resp_engine *e)
 {
     bool local = e->queue.config->url->scheme == URL_TTG_UNIX;
     uint64_t ms = local ? PAUSE_MS_MIN_UNIX : PAUSE_MS_MIN;
-    for (uint64_t i = 1; i < e->tries && ms < PAUSE_MS_MAX; i++)
+    uint64_t away_ms = loop_now_ms(e->queue.loop) - e->cut_ms;
+    uint64_t max = away_ms < EAGER_MS ? PAUSE_MS_EAGER : PAUSE_MS_MAX;
+    for (uint64_t i = 1; i < e->tries && ms < max; i++)
         ms *= 2;
-    if (ms > PAUSE_MS_MAX)
-        ms = PAUSE_MS_MAX;
+    if (ms > max)
+        ms = max;
     return ms / 2 + prng_below(&e->prng, ms + 1);
 }
 
@@ -252,10 +285,11 @@ static void engine_cut(struct resp_engine *e, const struct err *why)
     e->scan = (struct resp_scan){0};
     e->hello_left = 0;
     q->up = false;
-    if (was_up) {
+    if (was_up && e->fit) {
         e->cut_ms = loop_now_ms(q->loop);
         e->tries = 0;
     }
+    e->fit = false;
     /* Requests that end here may send new ones: those are not sent and stay. */
     struct list ended;
     list_init(&ended);
@@ -280,7 +314,6 @@ static void engine_up(struct resp_engine *e)
     struct queue *q = &e->queue;
     loop_timer_stop(&e->timer);
     q->up = true;
-    e->tries = 0;
     /* What was asked before the cut comes before what the owner asks now. */
     list_each(it, &q->requests)
     {

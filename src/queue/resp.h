@@ -30,6 +30,7 @@ struct resp_engine {
     uint64_t heard_ms;  /* last bytes */
     struct buf scratch; /* arrays for a decoded answer */
     bool again;         /* has been up before */
+    bool fit;           /* it has answered a request since it is up */
 };
 
 /* How the engine at the other end is spoken to. */
@@ -45,6 +46,9 @@ struct resp_dialect {
     bool (*wants_text)(const struct queue_request *r, struct str reply);
     /* May be NULL: 1 and a further command when the answer was only a step. */
     int (*next_step)(struct queue_request *r, struct str reply, struct buf *out);
+    /* May be NULL: this server cannot serve us now (a replica, one that loads): another try later,
+     * perhaps at another one. */
+    bool (*unfit)(struct str reply);
     /* Whether an answer "nothing yet" is asked again by us, since the engine cannot wait. */
     bool polls;
 };

@@ -1,4 +1,6 @@
+-- uses: job lease worker
 -- job worker incarnation [chunk epoch ...]
+local RENEW_MS = 5000
 if not open() then
     return no_job()
 end
@@ -14,15 +16,20 @@ for i = 4, #ARGV, 2 do
         answer[#answer + 1] = ARGV[i]
     end
 end
--- Renewal for plain clients to see: these entries are not idle.
-local page = call('XPENDING', TASKS, GROUP, '-', '+', SLICE, ARGV[2])
-if #page > 0 then
+-- Renewal, for plain clients to see: what this worker has is never idle for long.
+local idle = int(math.min(RENEW_MS, floor(job.stale_ms / 4)))
+local from = '-'
+repeat
+    local page = call('XPENDING', TASKS, GROUP, 'IDLE', idle, from, '+', SLICE, ARGV[2])
     local words = {'XCLAIM', TASKS, GROUP, ARGV[2], 0}
-    for _, entry in ipairs(page) do
-        words[#words + 1] = entry[1]
+    for i, entry in ipairs(page) do
+        words[i + 5] = entry[1]
+        from = '(' .. entry[1]
     end
-    words[#words + 1] = 'JUSTID'
-    call(unpack(words))
-end
+    if #page > 0 then
+        words[#words + 1] = 'JUSTID'
+        call(unpack(words))
+    end
+until #page < SLICE
 close()
 return answer

@@ -1,98 +1,179 @@
--- job worker incarnation [chunk epoch duration_us kind value digest0 digest1] ...
--- kind: s a sum, o output, b output in base64
+-- uses: job decimal range lease worker result
+-- job worker incarnation sum digest0 digest1 [chunk epoch seconds field value parts] ...
+-- `field` and `value` are the last field of the result; `parts` "digest0 digest1 [sum]" is what the
+-- result adds to the totals at the front, which count when all are accepted.
+local REMEMBERED = 1024 -- commits, to know one that comes again
+local GARBAGE_MAX = 2000
 if not open() then
     return no_job()
 end
-local name, count, answer = ARGV[2], (#ARGV - 3) / 7, {0}
-local chunks, n = {}, 0
-for i = 4, #ARGV, 7 do
-    n = n + 1
-    chunks[n] = ARGV[i]
+absorb()
+local name, n = ARGV[2], (#ARGV - 6) / 6
+local chunks = {}
+for k = 1, n do
+    chunks[k] = ARGV[6 * k + 1]
 end
-local records = {}
-for at = 1, n, SLICE do
+local records = n <= SLICE and call('HMGET', LEASE, unpack(chunks)) or {}
+for at = #records + 1, n, SLICE do
     local page = call('HMGET', LEASE, unpack(chunks, at, math.min(n, at + SLICE - 1)))
     for i = 1, #page do
         records[at + i - 1] = page[i]
     end
 end
-local accepted, ids, digest, holders = {}, {}, {}, {}
-local at = instant(now)
-local seen = {}
+
+-- Verdicts: what is accepted, in order, and what is not.
+local answer, good, attempts, holders, first, seen = {0}, {}, {}, {}, ' 0 ' .. name, {}
 for k = 1, n do
-    local i = 4 + (k - 1) * 7
-    local epoch, attempts, holder = read_lease(records[k])
-    local kind, value = ARGV[i + 3], ARGV[i + 4]
-    local verdict
-    local chunk = tonumber(chunks[k])
+    local epoch, record = ARGV[6 * k + 2], records[k]
+    local verdict, at, attempt, holder
+    if record == epoch .. first then -- nothing has happened since it was taken
+        at, attempt, holder = epoch, 0, name
+    else
+        at, attempt, holder = read_lease(record)
+    end
     if job.state == 3 then
         verdict = 'refused'
-    elseif chunk >= job.chunks then
+    elseif not at and tonumber(chunks[k]) >= job.chunks then
         verdict = 'invalid'
-    elseif epoch ~= ARGV[i + 1] or seen[chunk] or call('ZSCORE', DEAD, chunks[k]) then
+    elseif at ~= epoch or seen[chunks[k]] then
         verdict = 'stale'
-        job.stale_dropped = job.stale_dropped + 1
-    elseif kind == 's' and not add_sum(value) then
-        verdict = 'invalid'
     end
     if verdict then
-        answer[#answer + 1] = chunk
-        answer[#answer + 1] = verdict
+        answer[#answer + 1], answer[#answer + 2] = chunks[k], verdict
     else
-        seen[chunk] = true
-        local from, to = range(chunk)
-        local params = int(params_in(chunk))
-        local field = kind == 's' and 'result_summary' or kind == 'o' and 'output' or 'output_base64'
-        if kind == 's' then
-            value = '{"sum":' .. value .. ',"count":' .. params .. '}'
-        end
-        call('XADD', RESULTS, '*', 'chunk_id', name_of(chunk), 'start_param', from, 'end_param', to,
-             'worker_id', name, 'attempt', int(attempts + 1), 'status', 'complete',
-             'params_processed', params, 'duration_seconds', format('%.6f', ARGV[i + 2] / 1e6),
-             'completed_at', at, field, value)
-        accepted[#accepted + 1] = chunks[k]
-        ids[#ids + 1] = id_of(chunk)
-        digest[#digest + 1] = ARGV[i + 5]
-        digest[#digest + 1] = ARGV[i + 6]
-        job.params = job.params + params
-        if holder == '' then -- it was given back, or its worker was thought lost
-            call('LREM', READY, 1, chunks[k])
-            call('ZREM', DELAY, chunks[k])
-        else
-            holders[holder] = (holders[holder] or 0) + 1
-        end
+        local i = #good + 1
+        good[i], attempts[i], holders[i], seen[chunks[k]] = k, attempt, holder, true
     end
 end
-local done = #accepted
-if done > 0 then
-    call_sliced(ids, 'XACK', TASKS, GROUP)
-    call_sliced(ids, 'XDEL', TASKS)
-    call_sliced(accepted, 'HDEL', LEASE)
-    call_sliced(accepted, 'HDEL', WHY)
-    for i = 1, done, 100 do
-        local words = {'BITFIELD', DIGEST, 'OVERFLOW', 'WRAP'}
-        for k = i, math.min(done, i + 99) do
-            local to = #words
-            words[to + 1], words[to + 2], words[to + 3], words[to + 4] =
-                'INCRBY', 'i64', '#0', digest[2 * k - 1]
-            words[to + 5], words[to + 6], words[to + 7], words[to + 8] =
-                'INCRBY', 'i64', '#1', digest[2 * k]
+local done, sign = #good, chunks[1] .. ' ' .. ARGV[8] .. ' ' .. n .. ':'
+
+-- Nothing is accepted of a commit that came before: its answer got lost, and is given again.
+local function recall()
+    for _, text in ipairs(call('LRANGE', RECENT, 0, -1)) do
+        if string.sub(text, 1, #sign) == sign then
+            local others = {}
+            for chunk, verdict in string.gmatch(string.sub(text, #sign + 1), '(%d+) (%a+)') do
+                others[chunk] = verdict
+            end
+            answer = {0}
+            for k = 1, n do
+                answer[2 * k], answer[2 * k + 1] = chunks[k], others[chunks[k]] or 'again'
+            end
+            return true
         end
-        call(unpack(words))
     end
-    for holder, less in pairs(holders) do
+    return false
+end
+if done == 0 and recall() then
+    return answer
+end
+for i = 3, #answer, 2 do
+    if answer[i] == 'stale' then
+        job.stale_dropped = job.stale_dropped + 1
+    end
+end
+
+local function write_results()
+    local at = instant(now)
+    for i = 1, done do
+        local arg = 6 * good[i] + 1
+        local chunk = tonumber(ARGV[arg])
+        local from, to, count = range(chunk)
+        job.absorbed = call('XADD', RESULTS, '*', 'chunk_id', name_of(chunk), 'start_param', from,
+                            'end_param', to, 'worker_id', name, 'attempt', int(attempts[i] + 1),
+                            'status', 'complete', 'params_processed', count,
+                            'duration_seconds', ARGV[arg + 2], 'completed_at', at,
+                            ARGV[arg + 3], ARGV[arg + 4])
+    end
+end
+
+local function add_up(sum, digest0, digest1)
+    call('BITFIELD', DIGEST, 'OVERFLOW', 'WRAP', 'INCRBY', 'i64', '#0', digest0,
+         'INCRBY', 'i64', '#1', digest1)
+    if sum ~= '' then
+        add_sum(sum)
+    end
+end
+
+-- Entries of done chunks go by whole blocks once nothing below them is pending, which is far cheaper
+-- than one by one; those above wait in a list. With dead letters around, one by one.
+local function sweep(ids, accepted)
+    local first_pending = call('XPENDING', TASKS, GROUP, '-', '+', 1)[1]
+    if job.dead > 0 then
+        call_sliced(ids, 'XDEL', TASKS)
+        return
+    end
+    local bound = first_pending and chunk_of(first_pending[1]) or job.delivered
+    call('XTRIM', TASKS, 'MINID', '~', id_of(bound))
+    local late = {}
+    for i = 1, done do
+        if tonumber(accepted[i]) > bound then
+            late[#late + 1] = accepted[i]
+        end
+    end
+    call_sliced(late, 'RPUSH', GARBAGE)
+    if #late > 0 and call('LLEN', GARBAGE) > GARBAGE_MAX then
+        local old = call('LPOP', GARBAGE, SLICE)
+        late = {}
+        for i = 1, #old do
+            if tonumber(old[i]) >= bound then
+                late[#late + 1] = id_of(tonumber(old[i]))
+            end
+        end
+        call_sliced(late, 'XDEL', TASKS)
+    end
+end
+
+local function close_chunks()
+    local ids, accepted, per_holder = {}, {}, {}
+    local ms = int(job.created_ms) .. '-'
+    for i = 1, done do
+        local text = chunks[good[i]]
+        accepted[i] = text
+        ids[i] = ms .. format('%d', tonumber(text) + 1)
+        local holder = holders[i]
+        if holder == '' then -- it was given back, or its worker was thought lost
+            call('LREM', READY, 1, text)
+            call('ZREM', DELAY, text)
+            call('HDEL', LOSS, text)
+        else
+            per_holder[holder] = (per_holder[holder] or 0) + 1
+        end
+        if attempts[i] > 0 then
+            call('HDEL', WHY, text)
+        end
+    end
+    call_sliced(ids, 'XACK', TASKS, GROUP)
+    call_sliced(accepted, 'HDEL', LEASE)
+    sweep(ids, accepted)
+    for holder, less in pairs(per_holder) do
         call('HINCRBY', HELD, holder, -less)
+    end
+end
+
+if done > 0 then
+    write_results()
+    close_chunks()
+    if done == n and ARGV[4] ~= '?' then
+        add_up(ARGV[4], ARGV[5], ARGV[6])
+    else
+        for i = 1, done do
+            local a, b, sum = string.match(ARGV[6 * good[i] + 6], '^(%-?%d+) (%-?%d+) ?(.*)$')
+            add_up(sum, a, b)
+        end
     end
     job.completed = job.completed + done
     job.attempts = job.attempts + done
     job.result_count = job.result_count + done
+    if call('LPUSH', RECENT, sign .. table.concat(answer, ' ', 2)) > REMEMBERED + 100 then
+        call('LTRIM', RECENT, 0, REMEMBERED - 1)
+    end
     local w = read_worker(name)
     if w and w.incarnation == ARGV[3] then
         w.completed = w.completed + done
         write_worker(name, w)
-        call('ZADD', ALIVE, int(now), name)
+        touch(name)
     end
-    write_sum()
     feed(2 * done)
     finish_if_done()
 end

@@ -1,3 +1,4 @@
+-- uses: job
 -- job PAUSE|RESUME|CANCEL|FORGET
 if not open() then
     return no_job()
@@ -8,7 +9,8 @@ if what == 'FORGET' then
         return fail('ERR job ' .. ARGV[1] .. ' has not ended')
     end
     call('DEL', JOB, TASKS, RESULTS, LEASE, READY, DELAY, DEAD, WHY, WORKERS, ALIVE, HELD, EVENTS,
-         DIGEST, P .. 'loss')
+         DIGEST, LOSS, GONE, RECENT, GARBAGE)
+    redis.pcall('SREM', 'ttg:jobs', ARGV[1]) -- on a cluster it may live elsewhere
     return redis.status_reply('OK')
 end
 if job.state == 3 and what == 'CANCEL' then

@@ -1,5 +1,6 @@
+-- uses: job decimal range
 -- job FIRST a LAST b CHUNK n WINDOW n MAXATTEMPTS n RETRYMIN ms RETRYMAX ms RETRYJITTER percent
--- STALE ms KERNEL text INPUT text CHUNKS n LASTCOUNT n PARAMS n (the last three are added by the client)
+-- STALE ms KERNEL text INPUT text CHUNKS n LASTCOUNT n PARAMS n (the last three are the client's)
 local o = {}
 for i = 2, #ARGV, 2 do
     o[ARGV[i]] = ARGV[i + 1]
@@ -19,25 +20,36 @@ if open() then
                         ', not ' .. o[s[2]])
         end
     end
-    return {'created', 0, 'created_ms', job.created_ms}
+    return {'job', ARGV[1], 'created', 0, 'created_ms', job.created_ms, 'chunks', int(job.chunks),
+            'state', STATES[job.state + 1]}
 end
-if tonumber(o.CHUNKS) > 9007199254740000 then
-    return fail('ERR more than 9e15 chunks; use larger ones')
+if tonumber(o.CHUNKS) > 4503599627370496 then
+    return fail('ERR more than 2^52 chunks; use larger ones')
 end
-local fields = {'state', '0', 'created_ms', int(now), 'chunks', o.CHUNKS, 'last_count', o.LASTCOUNT, 'params_total', o.PARAMS,
-                'window', o.WINDOW, 'name', ARGV[1], 'seen_ms', int(now), 'grace_ms', int(now + GRACE_MS)}
+-- Without a job these are somebody else's: other programs use the same names.
+for _, key in ipairs({TASKS, RESULTS}) do
+    if call('EXISTS', key) == 1 then
+        return fail('JOBEXISTS the key ' .. key .. ' exists and belongs to no job; ' ..
+                    'delete it or choose another job name')
+    end
+end
+local fields = {'state', '0', 'created_ms', int(now), 'chunks', o.CHUNKS,
+                'last_count', o.LASTCOUNT, 'params_total', o.PARAMS, 'window', o.WINDOW,
+                'name', ARGV[1], 'absorbed', '0-0', 'seen_ms', int(now),
+                'note', 'a value of more than 64 bytes makes Redis keep this hash as a table, for speed'}
 for _, s in ipairs(same) do
     fields[#fields + 1] = s[1]
     fields[#fields + 1] = o[s[2]]
 end
--- What an earlier job of this name, or somebody else, left behind.
-call('DEL', TASKS, RESULTS, LEASE, READY, DELAY, DEAD, WHY, WORKERS, ALIVE, HELD, EVENTS, DIGEST,
-     P .. 'loss')
 call('HSET', JOB, unpack(fields))
+call('DEL', LEASE, READY, DELAY, DEAD, WHY, WORKERS, ALIVE, HELD, EVENTS, DIGEST, LOSS, GONE, RECENT,
+     GARBAGE)
+call('HSET', LEASE, '', 'a value of more than 64 bytes makes Redis keep this hash as a table, for speed')
 call('XGROUP', 'CREATE', TASKS, GROUP, '0', 'MKSTREAM')
 open()
 event('job.created')
 feed(SLICE)
 finish_if_done()
 close()
-return {'created', 1, 'created_ms', job.created_ms}
+return {'job', ARGV[1], 'created', 1, 'created_ms', job.created_ms, 'chunks', int(job.chunks),
+        'state', STATES[job.state + 1]}

@@ -1,3 +1,4 @@
+-- uses: job lease
 -- job [AFTER chunk] COUNT n
 if not open() then
     return no_job()

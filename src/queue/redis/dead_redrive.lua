@@ -1,3 +1,4 @@
+-- uses: job lease
 -- job ALL|chunk
 if not open() then
     return no_job()
@@ -5,9 +6,8 @@ end
 if job.state == 3 then
     return fail('JOBENDED job ' .. ARGV[1] .. ' was canceled')
 end
-local chunks = ARGV[2] == 'ALL' and call('ZRANGE', DEAD, 0, SLICE - 1) or {ARGV[2]}
 local count = 0
-for _, chunk in ipairs(chunks) do
+local function redrive(chunk)
     if call('ZREM', DEAD, chunk) == 1 then
         call('HSET', LEASE, chunk, '0 0 ')
         call('RPUSH', READY, chunk)
@@ -16,6 +16,16 @@ for _, chunk in ipairs(chunks) do
         count = count + 1
         event('chunk.redriven', tonumber(chunk))
     end
+end
+if ARGV[2] == 'ALL' then
+    repeat
+        local page = call('ZRANGE', DEAD, 0, SLICE - 1)
+        for _, chunk in ipairs(page) do
+            redrive(chunk)
+        end
+    until #page == 0
+else
+    redrive(ARGV[2])
 end
 if count > 0 and job.state == 2 then
     job.state = 0

@@ -1,3 +1,4 @@
+-- uses: job decimal range lease
 -- job chunk
 if not open() then
     return no_job()

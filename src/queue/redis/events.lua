@@ -1,3 +1,4 @@
+-- uses: job
 -- job after COUNT n
 if not open() then
     return no_job()

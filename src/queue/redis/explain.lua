@@ -1,8 +1,8 @@
+-- uses: job lease
 -- job [chunk]
 if not open() then
     return no_job()
 end
-local states = {'running', 'paused', 'finished', 'canceled'}
 local out = {}
 local function say(place, why, more)
     out = {'place', place, 'why', why}
@@ -14,7 +14,7 @@ local function say(place, why, more)
 end
 local alive = call('ZCARD', ALIVE)
 if not ARGV[2] then
-    local place = states[job.state + 1]
+    local place = STATES[job.state + 1]
     if job.state == 1 then
         return say(place, 'the job is paused; ttg resume lets it go on')
     elseif job.state >= 2 then
@@ -37,12 +37,16 @@ elseif chunk >= job.fed then
 elseif call('ZSCORE', DEAD, ARGV[2]) then
     return say('dead', 'it was given up; ttg dlq redrive tries it again',
                {attempts = attempts, reason = reason})
-elseif not is_open(chunk) then
+elseif not epoch and chunk < job.delivered then
     return say('done', 'it has a result, or was dropped')
-elseif not epoch then
+elseif not epoch or holder == FOREIGN then
     local p = call('XPENDING', TASKS, GROUP, id_of(chunk), id_of(chunk), 1)[1]
     if p then
-        return say('leased', 'a plain Redis client works on it', {worker = p[2]})
+        return say('leased', 'a plain Redis client works on it',
+                   {worker = p[2], attempts = attempts or 0})
+    elseif holder == FOREIGN then
+        return say('leased', 'a plain Redis client acknowledged it without a result; ' ..
+                   'the next idle worker will find it')
     end
     return say('fresh', alive == 0 and 'no worker has joined' or 'it waits for a free worker')
 elseif holder ~= '' then

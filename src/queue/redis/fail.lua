@@ -1,3 +1,4 @@
+-- uses: job lease worker
 -- job worker incarnation chunk epoch RETRY|FINAL reason RANDOM r (0..1, added by the client)
 if not open() then
     return no_job()
@@ -13,9 +14,10 @@ job.failures = job.failures + 1
 call('HINCRBY', HELD, holder, -1)
 remember(chunk, attempts, name, ARGV[7])
 local w = read_worker(name)
-if w then
+if w and w.incarnation == ARGV[3] then
     w.failed = w.failed + 1
     write_worker(name, w)
+    touch(name)
 end
 if ARGV[6] == 'FINAL' or attempts >= job.max_attempts then
     bury(chunk, attempts, name, ARGV[7])

@@ -1,3 +1,4 @@
+-- uses: job lease worker
 -- job worker incarnation SLOTS n INFLIGHT n [HELD chunk epoch ...]
 if not open() then
     return no_job()
@@ -5,18 +6,32 @@ end
 local name, incarnation, slots = ARGV[2], ARGV[3], tonumber(ARGV[5])
 local known = read_worker(name)
 if known and known.incarnation ~= incarnation then
-    if tonumber(known.incarnation) > tonumber(incarnation) and
-        now - (tonumber(call('ZSCORE', ALIVE, name)) or 0) < 1000 and
-        tonumber(known.joined_ms) > now - 1000 then
+    if call('ZSCORE', GONE, name .. ' ' .. incarnation) then
         return fail('REPLACED a newer worker is called ' .. name)
     end
     lose(name, known, 'a new worker has its name')
     known = nil
 end
+
+local function still_mine(chunk, epoch)
+    local now_epoch, attempts, holder = read_lease(call('HGET', LEASE, chunk))
+    if now_epoch ~= epoch then
+        return false
+    elseif holder == name then
+        return true
+    elseif holder ~= '' or call('LREM', READY, 1, chunk) == 0 then
+        return false
+    end
+    -- It was thought lost, but nobody has taken it since.
+    call('XCLAIM', TASKS, GROUP, name, 0, id_of(tonumber(chunk)), 'FORCE', 'JUSTID')
+    call('HSET', LEASE, chunk, epoch .. ' ' .. int(attempts) .. ' ' .. name)
+    call('HDEL', LOSS, chunk)
+    return true
+end
+
 local held, answer = {}, {}
 for i = 9, #ARGV, 2 do
-    local epoch, _, holder = read_lease(call('HGET', LEASE, ARGV[i]))
-    local mine = epoch == ARGV[i + 1] and holder == name
+    local mine = still_mine(ARGV[i], ARGV[i + 1])
     held[ARGV[i]] = mine
     answer[#answer + 1] = ARGV[i]
     answer[#answer + 1] = mine and ARGV[i + 1] or '0'
@@ -25,7 +40,7 @@ local count = 0
 for _, l in ipairs(leases_of(name)) do
     if held[int(l[1])] then
         count = count + 1
-    else
+    else -- the answer that granted it got lost
         give_back(l[1], l[2], l[3], name, false)
         job.released = job.released + 1
     end
@@ -38,9 +53,9 @@ known.slots = slots
 write_worker(name, known)
 call('HSET', HELD, name, count)
 call('ZADD', ALIVE, int(now), name)
+check_presence()
 close()
-local text = call('HMGET', JOB, 'first', 'chunk_params', 'kernel', 'input', 'params_total')
-local states = {'running', 'paused', 'finished', 'canceled'}
-return {'state', states[job.state + 1], 'first', text[1], 'chunk_params', text[2],
-        'params_total', text[5], 'chunks', int(job.chunks), 'max_attempts', job.max_attempts,
-        'kernel', text[3], 'input', text[4], 'held', answer}
+local text = call('HMGET', JOB, 'kernel', 'input', 'params_total')
+return {'state', STATES[job.state + 1], 'boot', 0, 'protocol', 1, 'first', job.first,
+        'chunk_params', job.chunk_params, 'params_total', text[3], 'chunks', int(job.chunks),
+        'max_attempts', job.max_attempts, 'kernel', text[1], 'input', text[2], 'held', answer}

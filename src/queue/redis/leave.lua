@@ -1,3 +1,4 @@
+-- uses: job lease worker
 -- job worker incarnation
 if not open() then
     return no_job()
@@ -14,5 +15,8 @@ end
 job.released = job.released + count
 event('worker.left', nil, name, nil, count)
 forget_worker(name)
+if #call('XPENDING', TASKS, GROUP, '-', '+', 1, name) == 0 then
+    call('XGROUP', 'DELCONSUMER', TASKS, GROUP, name)
+end
 close()
 return count

@@ -1,3 +1,4 @@
+-- uses: job lease worker
 -- job worker incarnation [chunk epoch ...]
 if not open() then
     return no_job()
@@ -22,6 +23,7 @@ for i = 4, #ARGV, 2 do
     end
 end
 job.released = job.released + count
+touch(name)
 if count > 0 and call('HEXISTS', HELD, name) == 1 then
     call('HINCRBY', HELD, name, -count)
 end

@@ -1,3 +1,4 @@
+-- uses: job decimal range lease worker result
 -- job
 if not open() then
     return no_job()
@@ -5,47 +6,73 @@ end
 check_presence()
 absorb()
 close()
-local text = call('HMGET', JOB, 'first', 'chunk_params', 'retry_min_ms', 'retry_max_ms',
-                  'retry_jitter', 'kernel', 'input', 'has_sum', 'sum_high', 'sum_low',
-                  'sum_overflow', 'foreign', 'last', 'params_total')
-local ready, delayed = call('LLEN', READY), call('ZCARD', DELAY)
-local pending = call('XPENDING', TASKS, GROUP)[1]
--- Chunks that wait after a loss are still in the pending list, under their last holder.
-local leased = math.max(0, pending - ready - delayed)
-local open_chunks = job.fed - job.completed - job.dead - job.dropped
-local digest = ''
-if not text[12] then
-    local d = call('GET', DIGEST) or string.rep('\0', 16)
+local text = call('HMGET', JOB, 'retry_min_ms', 'retry_max_ms', 'retry_jitter', 'kernel', 'input',
+                  'has_sum', 'sum0', 'sum1', 'sum2', 'last', 'params_total')
+
+-- Empty when it exceeds 128 bits.
+local function sum_text()
+    local low, middle, high = tonumber(text[7] or 0), tonumber(text[8] or 0), tonumber(text[9] or 0)
+    local minus = high < 0
+    if minus then -- only the highest part has a sign
+        low, middle, high = -low, -middle, -high
+        if low < 0 then
+            low, middle = low + PART, middle - 1
+        end
+        if middle < 0 then
+            middle, high = middle + PART, high - 1
+        end
+    end
+    local digits = format('%d%015d%015d', high, middle, low)
+    digits = string.gsub(digits, '^0+(%d)', '%1')
+    if #digits > 39 or #digits == 39 and digits > '170141183460469231731687303715884105727' then
+        return ''
+    end
+    return (minus and '-' or '') .. digits
+end
+
+-- Parameters of the completed chunks: the last chunk alone has another size.
+local function params_text()
+    local all = limbs_multiply(limbs(int(job.completed)), limbs(job.chunk_params))
+    local last = job.chunks - 1
+    if job.chunks > 0 and job.delivered > last and call('HEXISTS', LEASE, int(last)) == 0 and
+        not (job.dropped > 0 and call('HGET', JOB, 'last_dropped')) then
+        all = limbs_add(all, limbs(job.chunk_params), -1)
+        all = limbs_add(all, limbs(job.last_count), 1)
+    end
+    return limbs_text(all)
+end
+
+-- Results of plain clients have none, so that there is none of all.
+local function digest_text()
+    local bytes = not job.foreign and call('GET', DIGEST) or ''
+    local out = {}
     for i = 1, 16 do
-        digest = digest .. format('%02x', string.byte(d, i) or 0)
+        out[i] = format('%02x', string.byte(bytes, i) or 0)
     end
+    return table.concat(out)
 end
-local sum = ''
-if not text[11] then
-    local high, low = tonumber(text[9] or 0), tonumber(text[10] or 0)
-    if high ~= 0 and low ~= 0 and (high < 0) ~= (low < 0) then
-        local step = high > 0 and 1 or -1
-        high, low = high - step, low + step * 1e15
-    end
-    sum = high == 0 and int(low) or int(high) .. format('%015.0f', math.abs(low))
-end
+
+local ready, delayed = call('LLEN', READY), call('ZCARD', DELAY)
+local fresh = job.fed - job.delivered
+local leased = job.delivered - job.completed - job.dead - job.dropped - ready - delayed
 local slots, names = 0, call('HKEYS', WORKERS)
 for _, name in ipairs(names) do
     slots = slots + read_worker(name).slots
 end
-local states = {'running', 'paused', 'finished', 'canceled'}
-return {'job', ARGV[1], 'state', states[job.state + 1], 'created_ms', job.created_ms,
+return {'job', ARGV[1], 'state', STATES[job.state + 1], 'created_ms', job.created_ms,
         'started_ms', job.started_ms, 'finished_ms', job.finished_ms, 'now_ms', now,
-        'first', text[1], 'chunk_params', text[2], 'last', text[13], 'params_total', text[14],
-        'chunks', int(job.chunks), 'completed', int(job.completed), 'dead_letters', job.dead,
-        'dropped', job.dropped, 'unfed', int(job.chunks - job.fed),
-        'fresh', math.max(0, open_chunks - ready - delayed - leased), 'ready', ready,
-        'delayed', delayed, 'leased', leased, 'attempts', int(job.attempts),
-        'reclaimed', job.reclaimed, 'stolen', 0, 'stale_dropped', job.stale_dropped,
-        'failures', job.failures, 'released', job.released, 'redriven', job.redriven,
-        'workers', #names, 'workers_lost', job.workers_lost, 'slots', slots,
-        'params', int(job.params), 'has_sum', text[8] and 1 or 0, 'sum', sum, 'digest', digest,
-        'result_seq', int(job.result_count), 'result_first', int(job.trimmed + 1),
-        'event_seq', job.event_seq, 'max_attempts', job.max_attempts, 'retry_min_ms', text[3],
-        'retry_max_ms', text[4], 'retry_jitter', text[5], 'stale_ms', job.stale_ms,
-        'window', job.window, 'kernel', text[6], 'input', text[7], 'boot', 0}
+        'first', job.first, 'last', text[10], 'chunk_params', job.chunk_params,
+        'params_total', text[11], 'chunks', int(job.chunks), 'completed', int(job.completed),
+        'dead_letters', int(job.dead), 'dropped', int(job.dropped),
+        'unfed', int(job.chunks - job.fed), 'fresh', int(fresh), 'ready', ready,
+        'delayed', delayed, 'leased', int(leased), 'attempts', int(job.attempts),
+        'reclaimed', int(job.reclaimed), 'stolen', int(job.stolen),
+        'stale_dropped', int(job.stale_dropped), 'failures', int(job.failures),
+        'released', int(job.released), 'redriven', int(job.redriven), 'workers', #names,
+        'workers_lost', int(job.workers_lost), 'slots', slots, 'params', params_text(),
+        'has_sum', text[6] and 1 or 0, 'sum', text[6] and sum_text() or '0',
+        'digest', digest_text(), 'result_seq', int(job.result_count),
+        'result_first', int(job.trimmed + 1), 'event_seq', int(job.event_seq),
+        'max_attempts', job.max_attempts, 'retry_min_ms', text[1], 'retry_max_ms', text[2],
+        'retry_jitter', text[3], 'stale_ms', job.stale_ms, 'window', int(job.window),
+        'kernel', text[4], 'input', text[5], 'boot', 0}

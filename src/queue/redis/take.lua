@@ -1,4 +1,6 @@
+-- uses: job decimal range lease worker result
 -- job worker incarnation COUNT n
+local AUDIT_MS, AUDIT_MAX, STEAL_MS = 1000, 10000, 100
 if not open() then
     return no_job()
 end
@@ -19,89 +21,160 @@ if job.state ~= 0 then
     return {job.state}
 end
 
--- Who looks in vain now and then checks for chunks that fell between all chairs: leases of plain
--- clients that ran out, and entries that one of them acknowledged without a result.
-local function audit()
-    if now - job.audit_ms < 1000 then
-        return
-    end
-    job.audit_ms = now
-    for _, entry in ipairs(call('XRANGE', TASKS, '-', '+', 'COUNT', SLICE)) do
-        local chunk = chunk_of(entry[1])
-        if chunk and not call('HEXISTS', LEASE, int(chunk)) then
-            local pending = call('XPENDING', TASKS, GROUP, entry[1], entry[1], 1)[1]
-            local groups = call('XINFO', 'GROUPS', TASKS)
-            local delivered
-            for i = 1, #groups[1], 2 do
-                if groups[1][i] == 'last-delivered-id' then
-                    delivered = chunk_of(groups[1][i + 1])
-                end
-            end
-            if pending and pending[3] >= job.stale_ms then
-                event('lease.expired', chunk, pending[2])
-                call('HSET', P .. 'loss', int(chunk), int(now) .. ' ' .. pending[2])
-                give_back(chunk, '0', 0, pending[2], true, 'lease expired')
-            elseif not pending and delivered and chunk <= delivered then
-                give_back(chunk, '0', 0, '', true, 'acknowledged without a result')
-            end
-        end
-    end
-end
-
 -- Free slots, and beyond them a share that shrinks as the job runs out.
 local held = tonumber(call('HGET', HELD, name) or 0)
 local rest = job.chunks - job.delivered + call('LLEN', READY)
 local share = floor(rest / (2 * math.max(1, call('ZCARD', ALIVE))))
-local want = math.min(tonumber(ARGV[5]), math.max(w.slots - held, share), SLICE)
-feed(SLICE)
+local free = w.slots - held
+local want = math.min(tonumber(ARGV[5]), math.max(free, share), SLICE)
+local refusal = feed(SLICE)
 
 local runs, leases, taken = {0}, {}, 0
-local last_chunk, last_attempt
+local last_chunk, last_attempt, last_epoch
+local tail = ' ' .. name
 local function grant(chunk, attempts)
-    local epoch = math.max(job.epoch + 1, now * 1000)
-    local follows = chunk - 1 == last_chunk and epoch == job.epoch + 1 and
-                    attempts + 1 == last_attempt
-    if follows then
+    -- By the time, so that it also grows when the server lost its newest data.
+    job.epoch = math.max(job.epoch + 1, now * 1000)
+    if chunk - 1 == last_chunk and attempts + 1 == last_attempt and
+        job.epoch == last_epoch + 1 then
         runs[#runs - 2] = runs[#runs - 2] + 1
     else
         local n = #runs
-        runs[n + 1], runs[n + 2], runs[n + 3], runs[n + 4] = int(chunk), 1, int(epoch), attempts + 1
+        runs[n + 1], runs[n + 2], runs[n + 3], runs[n + 4] =
+            int(chunk), 1, int(job.epoch), attempts + 1
     end
-    last_chunk, last_attempt, job.epoch = chunk, attempts + 1, epoch
-    leases[#leases + 1] = int(chunk)
-    leases[#leases + 1] = int(epoch) .. ' ' .. int(attempts) .. ' ' .. name
+    last_chunk, last_attempt, last_epoch = chunk, attempts + 1, job.epoch
+    leases[2 * taken + 1] = int(chunk)
+    leases[2 * taken + 2] = format('%d %d', job.epoch, attempts) .. tail
     taken = taken + 1
 end
 
-if want > 0 then
+-- Chunks that came back.
+local function take_ready()
     for _, text in ipairs(call('LPOP', READY, want) or {}) do
         local chunk = tonumber(text)
         local _, attempts, holder = read_lease(call('HGET', LEASE, text))
-        if attempts and holder == '' and is_open(chunk) then
+        if holder == '' then
             call('XCLAIM', TASKS, GROUP, name, 0, id_of(chunk), 'FORCE', 'JUSTID')
-            local loss = call('HGET', P .. 'loss', text)
+            local loss = call('HGET', LOSS, text)
             if loss then
                 local at, from = string.match(loss, '^(%d+) (.*)$')
                 job.reclaimed = job.reclaimed + 1
                 event('chunk.reclaimed', chunk, from, name, now - at)
-                call('HDEL', P .. 'loss', text)
+                call('HDEL', LOSS, text)
             end
             grant(chunk, attempts)
         end
     end
 end
-if want > taken then
-    local read = call('XREADGROUP', 'GROUP', GROUP, name, 'COUNT', want - taken, 'STREAMS', TASKS, '>')
-    if read then
-        for _, entry in ipairs(read[1][2]) do
-            local chunk = chunk_of(entry[1])
-            if chunk then
-                grant(chunk, 0)
-                job.delivered = chunk + 1
-            else -- not ours: somebody else's entry in our stream
-                call('XACK', TASKS, GROUP, entry[1])
+
+-- Fresh ones. What lies between them and what we knew, plain clients have read.
+local function take_fresh(count)
+    local read = call('XREADGROUP', 'GROUP', GROUP, name, 'COUNT', count, 'STREAMS', TASKS, '>')
+    local entries = read and read[1][2] or {}
+    for i = 1, #entries do
+        local chunk = chunk_of(entries[i][1])
+        if not chunk then -- somebody else's entry
+            call('XACK', TASKS, GROUP, entries[i][1])
+        elseif chunk >= job.delivered then
+            if chunk > job.delivered then
+                deliver(chunk)
+            end
+            job.delivered = chunk + 1
+            grant(chunk, 0)
+        else -- the group was set back
+            local _, attempts, holder = read_lease(call('HGET', LEASE, int(chunk)))
+            if holder == FOREIGN then
+                grant(chunk, attempts)
             end
         end
+    end
+    if #entries < count and job.delivered < job.fed then
+        deliver(job.fed)
+    end
+end
+
+-- Prefetched leases of a worker that has more than it can run, the newest first.
+local function steal()
+    if free <= 0 or now - job.steal_ms < STEAL_MS then
+        return
+    end
+    job.steal_ms = now
+    local all, victim, most = call('HGETALL', HELD), nil, 0
+    for i = 1, #all, 2 do
+        local other = all[i] ~= name and tonumber(all[i + 1]) > most and read_worker(all[i])
+        if other and tonumber(all[i + 1]) - other.slots > most then
+            victim, most = all[i], tonumber(all[i + 1]) - other.slots
+        end
+    end
+    local theirs = victim and leases_of(victim) or {}
+    local old = (now - STEAL_MS) * 1000 -- epochs begin with the time
+    local last = math.max(#theirs - math.min(want, most), 0)
+    for i = #theirs, last + 1, -1 do
+        if tonumber(theirs[i][2]) < old then
+            local chunk = theirs[i][1]
+            call('XCLAIM', TASKS, GROUP, name, 0, id_of(chunk), 'FORCE', 'JUSTID')
+            call('HINCRBY', HELD, victim, -1)
+            grant(chunk, theirs[i][3])
+            job.stolen = job.stolen + 1
+            event('chunk.stolen', chunk, victim, name)
+        end
+    end
+end
+
+-- Who looks in vain now and then checks for chunks that fell between all chairs: leases of plain
+-- clients that ran out, entries that they acknowledged without a result or deleted, and leases of
+-- workers that are gone.
+local function audit_one(text, record)
+    local epoch, attempts, holder = read_lease(record)
+    local chunk = tonumber(text)
+    if not chunk or holder == '' then
+        return
+    end
+    if holder ~= FOREIGN then
+        if call('HEXISTS', WORKERS, holder) == 0 then
+            reclaim(chunk, epoch, attempts, holder, true, 'worker ' .. holder .. ' is gone')
+        end
+        return
+    end
+    local id = id_of(chunk)
+    local pending = call('XPENDING', TASKS, GROUP, id, id, 1)[1]
+    if not pending then
+        give_back(chunk, epoch, attempts, '', true, 'acknowledged without a result')
+    elseif pending[3] >= job.stale_ms then
+        event('lease.expired', chunk, pending[2])
+        reclaim(chunk, epoch, attempts, pending[2], true,
+                'the lease of ' .. pending[2] .. ' expired')
+    end
+end
+
+local function audit()
+    if now - job.audit_ms < AUDIT_MS then
+        return
+    end
+    job.audit_ms = now
+    local seen = 0
+    repeat
+        local page = call('HSCAN', LEASE, int(job.audit_at), 'COUNT', SLICE)
+        for i = 1, #page[2], 2 do
+            audit_one(page[2][i], page[2][i + 1])
+        end
+        seen = seen + #page[2] / 2
+        job.audit_at = tonumber(page[1])
+    until job.audit_at == 0 or seen >= AUDIT_MAX
+end
+
+if want > 0 then
+    take_ready()
+    if want > taken then
+        take_fresh(want - taken)
+    end
+    if taken == 0 then
+        audit()
+        take_ready()
+    end
+    if taken == 0 then
+        steal()
     end
 end
 if taken > 0 then
@@ -110,10 +183,12 @@ if taken > 0 then
     if job.started_ms == 0 then
         job.started_ms = now
     end
-elseif want > 0 then
-    audit()
+else
     finish_if_done()
 end
 close()
+if taken == 0 and refusal then
+    return refusal
+end
 runs[1] = job.state
 return runs

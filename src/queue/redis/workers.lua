@@ -1,3 +1,4 @@
+-- uses: job lease worker
 -- job
 if not open() then
     return no_job()

@@ -1,0 +1,144 @@
+-- The job itself. Each script is the files that its `uses:` line names, then its own text; it takes
+-- the words of the TTG.* command of the same name (docs/protocol.md) and gives the same answer.
+-- KEYS[1] is the job's hash; all other keys of a job have the same prefix, and so the same hash slot
+-- on a cluster. What lies in which key: docs/redis.md.
+--
+-- A chunk below `delivered` is open as long as it has a record in `lease`; one above is fresh. So the
+-- done set needs no memory of its own. Numbers stay below 2^53, where Lua's are exact; parameters
+-- beyond are added up as decimals.
+--
+-- An error in the middle would leave half of the work behind: what may be refused comes first.
+local call, format, floor = redis.call, string.format, math.floor
+local JOB, GROUP = KEYS[1], 'ttg-workers'
+local P = string.sub(JOB, 1, -4)
+local TASKS, RESULTS, LEASE, READY = P .. 'tasks', P .. 'results', P .. 'lease', P .. 'ready'
+local DELAY, DEAD, WHY, WORKERS = P .. 'delay', P .. 'dead', P .. 'why', P .. 'workers'
+local ALIVE, HELD, EVENTS, DIGEST = P .. 'alive', P .. 'held', P .. 'events', P .. 'digest'
+local LOSS, GONE, RECENT, GARBAGE = P .. 'loss', P .. 'gone', P .. 'recent', P .. 'garbage'
+local SLICE = 1000 -- arguments of one call, entries of one look
+local clock = call('TIME')
+local now = clock[1] * 1000 + floor(clock[2] / 1000)
+local STATES = {'running', 'paused', 'finished', 'canceled'}
+local job -- fields that `open` read
+
+local function int(n)
+    return format('%d', n)
+end
+
+local function fail(text)
+    return redis.error_reply(text)
+end
+
+local NUMBERS = {'state', 'created_ms', 'chunks', 'fed', 'window', 'completed', 'dead', 'dropped',
+                 'epoch', 'attempts', 'reclaimed', 'stale_dropped', 'failures', 'released',
+                 'result_count', 'trimmed', 'seen_ms', 'grace_ms', 'started_ms', 'workers_lost',
+                 'max_attempts', 'delivered', 'finished_ms', 'event_seq', 'audit_ms', 'redriven',
+                 'stale_ms', 'stolen', 'steal_ms', 'audit_at'}
+-- `absorbed`: id of the newest result that is accounted for.
+local TEXTS = {'first', 'chunk_params', 'last_count', 'absorbed', 'foreign'}
+local FIELDS, before = {}, nil
+for i, name in ipairs(NUMBERS) do
+    FIELDS[i] = name
+end
+for i, name in ipairs(TEXTS) do
+    FIELDS[#NUMBERS + i] = name
+end
+
+-- Reads the job. False when there is none.
+local function open()
+    before = call('HMGET', JOB, unpack(FIELDS))
+    if not before[1] then
+        return false
+    end
+    job = {}
+    for i = 1, #NUMBERS do
+        job[NUMBERS[i]] = tonumber(before[i] or 0)
+    end
+    for i = 1, #TEXTS do
+        job[TEXTS[i]] = before[#NUMBERS + i]
+    end
+    return true
+end
+
+-- Writes back what changed.
+local function close()
+    local out, n = {}, 0
+    for i = 1, #FIELDS do
+        local name = FIELDS[i]
+        local value = job[name]
+        if i <= #NUMBERS then
+            if value ~= tonumber(before[i] or 0) then
+                out[n + 1], out[n + 2] = name, int(value)
+                n = n + 2
+            end
+        elseif value ~= before[i] then
+            out[n + 1], out[n + 2] = name, value
+            n = n + 2
+        end
+    end
+    if n > 0 then
+        call('HSET', JOB, unpack(out))
+    end
+end
+
+local function no_job()
+    return fail('NOJOB there is no job ' .. ARGV[1])
+end
+
+-- call(...) with a long list, a slice at a time.
+local function call_sliced(list, ...)
+    local head = {...}
+    for at = 1, #list, SLICE do
+        local words = {}
+        for i = 1, #head do
+            words[i] = head[i]
+        end
+        for i = at, math.min(at + SLICE - 1, #list) do
+            words[#words + 1] = list[i]
+        end
+        call(unpack(words))
+    end
+end
+
+local function id_of(chunk)
+    return format('%d-%d', job.created_ms, chunk + 1)
+end
+
+-- Nil for an entry that is none of ours.
+local function chunk_of(id)
+    local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+    local chunk = tonumber(seq) - 1
+    return tonumber(ms) == job.created_ms and chunk >= 0 and chunk < job.chunks and chunk or nil
+end
+
+local function event(name, chunk, from, to, value, text)
+    job.event_seq = job.event_seq + 1
+    call('XADD', EVENTS, 'MAXLEN', '~', 1024, '0-' .. int(job.event_seq), 'at_ms', int(now),
+         'event', name, 'chunk', chunk and int(chunk) or '-1', 'from', from or '', 'to', to or '',
+         'value', int(value or 0), 'text', string.sub(text or '', 1, 500))
+end
+
+-- Entries of done chunks that are still there; those of dead letters stay.
+local function remove_closed()
+    local from = '-'
+    repeat
+        local page = call('XRANGE', TASKS, from, '+', 'COUNT', SLICE)
+        for _, entry in ipairs(page) do
+            local chunk = chunk_of(entry[1])
+            from = '(' .. entry[1]
+            if not chunk or not call('ZSCORE', DEAD, int(chunk)) then
+                call('XDEL', TASKS, entry[1])
+            end
+        end
+    until #page < SLICE
+    call('DEL', GARBAGE)
+end
+
+local function finish_if_done()
+    if job.state <= 1 and job.completed + job.dead + job.dropped >= job.chunks then
+        job.state = 2
+        job.finished_ms = now
+        event('job.finished', nil, nil, nil, job.dead)
+        remove_closed()
+    end
+end

@@ -1,0 +1,86 @@
+-- Chunks, their parameters, and the window of tasks.
+local EXACT = 4503599627370496 -- far below it all sums are exact
+local step, base
+
+local function name_of(chunk)
+    return format('%05d', chunk)
+end
+
+-- "2026-02-09T10:00:12Z"
+local function instant(ms)
+    local s = floor(ms / 1000)
+    local days = floor(s / 86400) + 719468
+    local era = floor(days / 146097)
+    local doe = days % 146097
+    local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
+    local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
+    local mp = floor((5 * doy + 2) / 153)
+    local month = mp < 10 and mp + 3 or mp - 9
+    local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+    return format('%04d-%02d-%02dT%02d:%02d:%02dZ', year, month,
+                  doy - floor((153 * mp + 2) / 5) + 1, floor(s % 86400 / 3600),
+                  floor(s % 3600 / 60), s % 60)
+end
+
+-- First and last parameter of a chunk and how many, as texts.
+local function range(chunk)
+    local count = chunk == job.chunks - 1 and job.last_count or job.chunk_params
+    if not step then
+        step, base = tonumber(job.chunk_params), tonumber(job.first)
+    end
+    local from = base + chunk * step
+    if math.abs(base) < EXACT and (chunk + 1) * step < EXACT then
+        return format('%d', from), format('%d', from + count - 1), count
+    end
+    local offset = limbs_text(limbs_multiply(limbs(int(chunk)), limbs(job.chunk_params)))
+    local first = decimal_add(job.first, offset)
+    return first, decimal_add(decimal_add(first, count), '-1'), count
+end
+
+-- Somebody else added to the task stream, and ids only grow: out with it.
+local function expel()
+    local last = id_of(job.fed - 1)
+    repeat
+        local page = call('XRANGE', TASKS, '(' .. last, '+', 'COUNT', SLICE)
+        for _, entry in ipairs(page) do
+            call('XDEL', TASKS, entry[1])
+        end
+    until #page < SLICE
+    call('XSETID', TASKS, last)
+    local group = call('XINFO', 'GROUPS', TASKS)[1]
+    for i = 1, #group, 2 do
+        if group[i] == 'last-delivered-id' then
+            local ms, seq = string.match(group[i + 1], '^(%d+)%-(%d+)$')
+            if tonumber(ms) > job.created_ms or tonumber(seq) > job.fed then
+                call('XGROUP', 'SETID', TASKS, GROUP, last)
+            end
+        end
+    end
+end
+
+-- Tops the window up, a slice at a time. Returns an error when the server refuses.
+local function feed(limit)
+    local room = job.window - (job.fed - job.completed - job.dead - job.dropped)
+    local count = math.min(room, limit, job.chunks - job.fed)
+    if count <= 0 or job.state > 1 then
+        return nil
+    end
+    local at = instant(job.created_ms)
+    local ms = int(job.created_ms) .. '-'
+    for chunk = job.fed, job.fed + count - 1 do
+        local from, to, total = range(chunk)
+        local words = {'XADD', TASKS, ms .. format('%d', chunk + 1), 'chunk_id', name_of(chunk),
+                       'start_param', from, 'end_param', to, 'total_in_chunk', total,
+                       'created_at', at}
+        local id = redis.pcall(unpack(words))
+        if id.err and string.find(id.err, 'equal or smaller') then
+            expel()
+            id = redis.pcall(unpack(words))
+        end
+        if id.err then
+            return id
+        end
+        job.fed = chunk + 1
+    end
+    return nil
+end

@@ -1,0 +1,87 @@
+-- Workers: name -> "incarnation slots joined_ms completed failed lost", and their signs of life.
+local PRESENCE_MS = 2000 -- silent for longer: lost
+local OUTAGE_MS = 1400   -- nobody was heard for so long: the server itself was away
+local GRACE_MS = 4000    -- to come back then; longer than a client's greatest pause
+local TOUCH_MS = 200     -- signs of life are not written down more often
+
+local function read_worker(name)
+    local text = call('HGET', WORKERS, name)
+    if not text then
+        return nil
+    end
+    local w = {}
+    w.incarnation, w.slots, w.joined_ms, w.completed, w.failed, w.lost =
+        string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+    w.slots, w.completed, w.failed, w.lost =
+        tonumber(w.slots), tonumber(w.completed), tonumber(w.failed), tonumber(w.lost)
+    return w
+end
+
+local function write_worker(name, w)
+    call('HSET', WORKERS, name, table.concat({w.incarnation, int(w.slots), w.joined_ms,
+         int(w.completed), int(w.failed), int(w.lost)}, ' '))
+end
+
+local function touch(name)
+    if now - tonumber(call('ZSCORE', ALIVE, name) or 0) >= TOUCH_MS then
+        call('ZADD', ALIVE, int(now), name)
+    end
+end
+
+local function forget_worker(name)
+    call('HDEL', WORKERS, name)
+    call('HDEL', HELD, name)
+    call('ZREM', ALIVE, name)
+end
+
+-- A worker is gone: the `slots` oldest leases had started and are charged.
+local function lose(name, w, reason)
+    local leases = leases_of(name)
+    for i, l in ipairs(leases) do
+        reclaim(l[1], l[2], l[3], name, i <= w.slots, 'worker ' .. name .. ' was lost: ' .. reason)
+    end
+    job.workers_lost = job.workers_lost + 1
+    event('worker.lost', nil, name, nil, #leases, reason)
+    forget_worker(name)
+    -- Should it come back while another has its name, it is too late.
+    call('ZADD', GONE, int(now), name .. ' ' .. w.incarnation)
+    call('ZREMRANGEBYRANK', GONE, 0, -65)
+    finish_if_done()
+    return #leases
+end
+
+-- Who was silent too long is lost: one worker a call, so that nothing stalls. After an outage of
+-- the server itself everybody gets time to come back.
+local function check_presence()
+    if now - job.seen_ms > OUTAGE_MS then
+        job.grace_ms = now + GRACE_MS
+    end
+    if now - job.seen_ms >= TOUCH_MS then
+        job.seen_ms = now
+    end
+    if now < job.grace_ms then
+        return
+    end
+    local silent = call('ZRANGEBYSCORE', ALIVE, '-inf', int(now - PRESENCE_MS), 'LIMIT', 0, 1)
+    if #silent > 0 then
+        local w = read_worker(silent[1])
+        if w then
+            lose(silent[1], w, 'silent for more than ' .. PRESENCE_MS .. ' ms')
+        else
+            call('ZREM', ALIVE, silent[1])
+        end
+    end
+end
+
+-- The worker that calls. Returns it, or nil and the error.
+local function caller()
+    local w = read_worker(ARGV[2])
+    if not w then
+        return nil, fail('LOST worker ' .. ARGV[2] .. ' has not joined, or was lost; join again')
+    end
+    if w.incarnation ~= ARGV[3] then
+        return nil, fail('REPLACED a newer worker is called ' .. ARGV[2])
+    end
+    touch(ARGV[2])
+    return w
+end

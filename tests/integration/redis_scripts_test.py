@@ -1,0 +1,562 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The scripts that make a plain Redis a queue, called one by one on a real redis-server."""
+import time
+
+import redis
+
+from harness import main, test, wait_until
+from redisrig import Job, Redis
+
+
+def error_of(call, *words, **more):
+    try:
+        answer = call(*words, **more)
+    except redis.exceptions.ResponseError as error:
+        return str(error)
+    raise AssertionError(f"no error but {answer!r}")
+
+
+def entries(job, what="tasks"):
+    return [(i.decode(), {k.decode(): v.decode() for k, v in f.items()})
+            for i, f in job.r.xrange(job.key(what))]
+
+
+def pending(job):
+    return job.r.xpending_range(job.key("tasks"), "ttg-workers", "-", "+", 1000)
+
+
+def silence(job, *workers):
+    """As if these had not been heard of for a while, others just now."""
+    now = int(time.time() * 1000)
+    job.r.hset(job.key("job"), mapping={"seen_ms": now, "grace_ms": 0})
+    for worker in workers:
+        job.r.zadd(job.key("alive"), {worker: now - 2500})
+
+
+@test
+def names_and_fields_are_those_of_the_playbook():
+    job = Job(Redis(), "default")
+    created = job.create(25, chunk=10)
+    assert created["created"] == 1 and created["chunks"] == 3, created
+    assert job.create(25, chunk=10)["created"] == 0
+    assert "first" in error_of(job.create, 25, chunk=10, first=5)
+    (one, two, three) = entries(job)
+    assert one[0] == f"{created['created_ms']}-1" and three[0].endswith("-3")
+    created_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created["created_ms"] // 1000))
+    assert one[1] == {"chunk_id": "00000", "start_param": "0", "end_param": "9",
+                      "total_in_chunk": "10", "created_at": created_at}, one
+    assert three[1]["start_param"] == "20" and three[1]["total_in_chunk"] == "5"
+    assert list(two[1]) == ["chunk_id", "start_param", "end_param", "total_in_chunk", "created_at"]
+    job.join("worker-0", slots=3)
+    leases = job.take("worker-0", count=3)
+    assert [l[0] for l in leases] == [0, 1, 2] and all(l[2] == 1 for l in leases), leases
+    assert {p["consumer"] for p in pending(job)} == {b"worker-0"} and len(pending(job)) == 3
+    assert job.commit("worker-0", leases) == {}
+    assert pending(job) == [] and entries(job) == []
+    result = job.results()[2]
+    assert result["chunk_id"] == "00002" and result["worker_id"] == "worker-0"
+    assert result["start_param"] == "20" and result["end_param"] == "24"
+    assert result["params_processed"] == "5" and result["attempt"] == "1"
+    assert result["result_summary"] == '{"sum":110,"count":5}', result
+    assert result["status"] == "complete", result
+    job.check()
+    keys = {k.decode() for k in job.r.keys()}
+    assert {"ttg:tasks", "ttg:results", "ttg:job"} <= keys, keys
+
+
+@test
+def a_job_does_not_touch_streams_of_others():
+    job = Job(Redis(), "default")
+    job.r.xadd("ttg:tasks", {"chunk_id": "00000"})
+    assert "belongs to no job" in error_of(job.create, 10)
+    assert job.r.xlen("ttg:tasks") == 1
+    job.r.delete("ttg:tasks")
+    job.create(10)
+
+
+@test
+def parameters_of_any_size():
+    server = Redis()
+    cases = [(0, 1, 1), (0, 10, 3), (-7, 15, 4), (-(1 << 63), 1 << 63, 1 << 62),
+             ((1 << 63) - 10, 10, 3), (-(1 << 63), 100, 7), (-(1 << 53) - 3, 1 << 54, 1 << 52),
+             ((1 << 53) - 2, 9, 2), (-5, (1 << 63) - 1, 3074457345618258603), (0, 1 << 63, 1 << 63)]
+    for number, (first, params, chunk) in enumerate(cases):
+        job = Job(server, f"n{number}")
+        job.create(params, chunk=chunk, first=first)
+        for c, (_, fields) in enumerate(entries(job)):
+            a, b = job.range(c)
+            assert (int(fields["start_param"]), int(fields["end_param"])) == (a, b), (job.name, fields)
+            assert int(fields["total_in_chunk"]) == b - a + 1, (job.name, fields)
+        job.join("w")
+        job.run("w")
+        for r in job.results():
+            a, b = job.range(int(r["chunk_id"]))
+            assert (int(r["start_param"]), int(r["end_param"])) == (a, b), r
+        job.check()
+    empty = Job(server, "empty")
+    empty.create(0, chunk=5)
+    assert empty.status()["state"] == "finished" and empty.status()["params"] == 0
+
+
+@test
+def sums_have_128_bits():
+    server = Redis()
+    for number, sums in enumerate([[10 ** 15 - 1, 1], [-1, 1], [-(10 ** 15), 1, -1], [10 ** 30, -1],
+                                   [-(10 ** 30), 1], [-(10 ** 30) - 10 ** 15, 10 ** 15], [0, 0],
+                                   [2 ** 127 - 1], [-(2 ** 127) + 1], [-5, 3], [10 ** 15, -(10 ** 15)]]):
+        job = Job(server, f"s{number}")
+        job.create(len(sums))
+        job.join("w", slots=9)
+        for lease in job.take("w", count=9):
+            assert job.commit("w", [lease], sums=[sums[lease[0]]]) == {}
+        assert int(job("status")[job("status").index(b"sum") + 1]) == sum(sums), sums
+    job = Job(server, "much")
+    job.create(2)
+    job.join("w", slots=2)
+    job.commit("w", job.take("w", count=2), sums=[2 ** 127 - 1, 1])
+    words = job("status")
+    assert words[words.index(b"sum") + 1] == b"" and words[words.index(b"has_sum") + 1] == 1
+
+
+@test
+def a_repeated_commit_is_again_and_no_stale_work():
+    job = Job(Redis())
+    job.create(10)
+    job.join("a", slots=4)
+    leases = job.take("a", count=4)
+    assert job.commit("a", leases) == {}
+    assert job.commit("a", leases) == {l[0]: "again" for l in leases}
+    more = job.take("a", count=2)
+    mixed = more + [leases[0]]
+    assert job.commit("a", mixed) == {leases[0][0]: "stale"}
+    assert job.commit("a", mixed) == {**{l[0]: "again" for l in more}, leases[0][0]: "stale"}
+    s = job.status()
+    assert s["completed"] == 6 and s["stale_dropped"] == 1 and s["attempts"] == 6, s
+    assert job.commit("a", [(99, 1, 1)]) == {99: "invalid"}
+    assert job.commit("a", [(9, 12345, 1)]) == {9: "stale"}
+    job.run("a")
+    job.check()
+
+
+@test
+def a_silent_worker_is_charged_one_chunk_a_slot():
+    job = Job(Redis())
+    job.create(100)
+    job.join("a", slots=2), job.join("b")
+    leases = job.take("a", count=10)
+    assert len(leases) == 10
+    silence(job, "a")
+    (first,) = job.take("b", count=1)
+    s = job.status()
+    assert s["workers_lost"] == 1 and s["reclaimed"] == 1 and s["attempts"] == 2, s
+    assert first[0] == leases[0][0] and first[2] == 2 and first[1] > leases[0][1]
+    (lost,) = job.events("worker.lost")
+    assert lost["value"] == 10 and lost["from"] == "a", lost
+    assert "LOST" in error_of(job.take, "a")
+    # The old holder is stale where its chunk was taken over, and in time where it was not.
+    assert job.commit("a", leases[:2]) == {leases[0][0]: "stale"}
+    assert job.commit("b", [first]) == {}
+    assert {l[2] for l in job.take("b", count=8)} == {1}
+    job("leave", "b", 1)
+    job.join("c", slots=8)
+    job.run("c")
+    assert job.check()["stale_dropped"] == 1
+
+
+@test
+def after_an_outage_of_the_server_nobody_is_lost():
+    job = Job(Redis())
+    job.create(100)
+    for worker in "abc":
+        job.join(worker)
+        job.take(worker)
+    old = int(time.time() * 1000) - 60000
+    job.r.hset(job.key("job"), mapping={"seen_ms": old, "grace_ms": 0})
+    for worker in "abc":
+        job.r.zadd(job.key("alive"), {worker: old})
+    job("beat", "a", 1), job("look"), job("beat", "b", 1)
+    s = job.status()
+    assert s["workers_lost"] == 0 and s["workers"] == 3, s
+    job.r.hset(job.key("job"), "grace_ms", 0)
+    job("look")
+    assert job.status()["workers_lost"] == 1, "c never came back"
+
+
+@test
+def incarnations_beyond_2_to_the_53():
+    job = Job(Redis())
+    job.create(10)
+    old, new = (1 << 62) + 1, (1 << 62) + 2
+    job.join("w", old)
+    (lease,) = job.take("w", old)
+    assert job.join("w", new)["held"] == []
+    assert "REPLACED" in error_of(job.take, "w", old)
+    assert "REPLACED" in error_of(job.join, "w", old)
+    (again,) = job.take("w", new)
+    assert again[0] == lease[0] and again[2] == 2
+    assert job.status()["workers_lost"] == 1
+
+
+@test
+def who_comes_back_keeps_what_nobody_took():
+    job = Job(Redis())
+    job.create(20)
+    job.join("a", slots=3)
+    leases = job.take("a", count=3)
+    # An answer that got lost: the third lease is not named.
+    named = [w for l in leases[:2] for w in l[:2]]
+    answer = job.join("a", slots=3, held=named)["held"]
+    assert [int(w) for w in answer] == named
+    s = job.status()
+    assert s["released"] == 1 and s["ready"] == 1 and s["leased"] == 2, s
+    # Thought lost, one chunk taken by another, one still there.
+    job.join("b")
+    silence(job, "a")
+    job("look")
+    taken = job.take("b")[0]
+    answer = [int(w) for w in job.join("a", slots=3, held=named)["held"]]
+    kept = dict(zip(answer[::2], answer[1::2]))
+    for chunk, epoch, _ in leases[:2]:
+        assert kept[chunk] == (0 if chunk == taken[0] else epoch), (kept, taken)
+    job.status()
+    assert job("release", "a", 1) == sum(e > 0 for e in kept.values())
+    job("release", "b", 1)
+    job.run("b")
+    job.check()
+
+
+@test
+def failures_wait_die_and_are_tried_again():
+    job = Job(Redis())
+    job.create(3, MAXATTEMPTS=3, RETRYMIN=20, RETRYMAX=50, RETRYJITTER=0)
+    job.join("w", slots=3)
+    a, b, c = job.take("w", count=3)
+    assert job.fail("w", a) == ("retry", 20) and job.fail("w", a) == ("stale", 0)
+    assert job.fail("w", b, "bad input", final=True) == ("dead", 0)
+    assert job.commit("w", [c]) == {}
+    assert job.commit("w", [b]) == {b[0]: "stale"}
+    assert job.status()["delayed"] == 1
+    (a,) = wait_until(lambda: job.take("w"), what="the retry")
+    assert a[2] == 2 and job.fail("w", a) == ("retry", 40)
+    (a,) = wait_until(lambda: job.take("w"), what="the second retry")
+    assert job.fail("w", a, "last words") == ("dead", 0)
+    s = job.status()
+    assert s["state"] == "finished" and s["dead_letters"] == 2 and s["failures"] == 4, s
+    assert [i.rpartition("-")[2] for i, _ in entries(job)] == ["1", "2"], "dead letters keep entries"
+    listed = job("dead_list", "COUNT", 10)
+    assert {int(e[1]) for e in listed} == {0, 1}
+    shown = job("dead_show", 0)
+    assert shown[1] == b"0" and len(shown[-1]) == 3 and shown[-1][2][-1] == b"last words"
+    assert job("dead_drop", 1) == 1 and job("dead_drop", 1) == 0
+    assert job("dead_redrive", "ALL") == 1 and job("dead_redrive", "0") == 0
+    assert job.status()["state"] == "running"
+    (a,) = job.take("w")
+    assert a[2] == 1 and job.commit("w", [a]) == {}
+    s = job.status()
+    assert s["state"] == "finished" and s["dropped"] == 1 and s["completed"] == 2, s
+    assert s["params"] == 2 and entries(job) == []
+
+
+@test
+def lost_workers_bury_the_chunk_that_kills_them():
+    job = Job(Redis())
+    job.create(1, MAXATTEMPTS=2)
+    for incarnation in (1, 2):
+        job.join("w", incarnation)
+        assert len(job.take("w", incarnation)) == 1
+    job.join("w", 3)
+    s = job.status()
+    assert s["dead_letters"] == 1 and s["state"] == "finished", s
+
+
+@test
+def pause_cancel_forget():
+    job = Job(Redis())
+    job.create(10)
+    job.join("w", slots=2)
+    one, two = job.take("w", count=2)
+    job("control", "PAUSE"), job("control", "PAUSE")
+    assert job("take", "w", 1, "COUNT", 1) == [1] and job.commit("w", [one]) == {}
+    job("control", "RESUME")
+    assert len(job.take("w")) == 1
+    job("control", "CANCEL"), job("control", "CANCEL")
+    assert job("take", "w", 1, "COUNT", 1) == [3]
+    assert job.commit("w", [two]) == {two[0]: "refused"}
+    assert "JOBENDED" in error_of(job, "control", "PAUSE")
+    assert "JOBENDED" in error_of(job.create, 10)
+    job("control", "FORGET")
+    assert job.r.keys(job.prefix + "*") == [] and job.r.smembers("ttg:jobs") == set()
+    assert "NOJOB" in error_of(job, "status")
+    job.create(10)
+    assert "has not ended" in error_of(job, "control", "FORGET")
+
+
+@test
+def the_window_moves_and_memory_is_that_of_what_is_open():
+    job = Job(Redis())
+    job.create(10 ** 9, WINDOW=500)
+    job.join("w", slots=100)
+    before = None
+    for turn in range(60):
+        leases = job.take("w", count=100)
+        assert len(leases) == 100 and job.commit("w", leases) == {}
+        s = job.status()
+        assert s["fresh"] <= 500 and job.r.xlen(job.key("tasks")) <= 700, s
+        if turn == 20:
+            before = sum(job.r.memory_usage(k) for k in job.r.keys() if k != job.key("results").encode())
+    after = sum(job.r.memory_usage(k) for k in job.r.keys() if k != job.key("results").encode())
+    assert after < before * 1.3 + 20000, (before, after)
+    # One old chunk that goes on does not keep the done ones above it.
+    (old,) = job.take("w")
+    for _ in range(60):
+        assert job.commit("w", job.take("w", count=99)) == {}
+    assert job.r.xlen(job.key("tasks")) <= 500 + 2200 + 200
+    assert job.commit("w", [old]) == {}
+
+
+@test
+def done_entries_go_also_around_dead_letters():
+    job = Job(Redis())
+    job.create(300, WINDOW=100)
+    job.join("w", slots=50)
+    leases = job.take("w", count=50)
+    job.fail("w", leases[7], final=True)
+    job.commit("w", leases[:7] + leases[8:])
+    job.run("w")
+    s = job.status()
+    assert s["state"] == "finished" and s["completed"] == 299, s
+    assert [i.rpartition("-")[2] for i, _ in entries(job)] == ["8"]
+
+
+@test
+def trimming_keeps_the_newest_ten_thousand():
+    job = Job(Redis())
+    job.create(35000, WINDOW=1000)
+    job.join("w", slots=1000)
+    seen = 0
+    for _ in range(35):
+        job.commit("w", job.take("w", count=1000))
+        _, newest, _ = job("look")
+        lowest = job("trim", newest)
+        kept = job.r.xlen(job.key("results"))
+        seen += 1000
+        assert kept >= min(seen, 10000) and kept <= 21000 and int(lowest) == seen - kept + 1
+    assert job.status()["result_first"] > 10000
+    assert job("look")[2] != b"0-0"
+
+
+@test
+def an_idle_worker_takes_what_another_only_keeps():
+    job = Job(Redis())
+    job.create(20)
+    job.join("a"), job.join("b")
+    many = job.take("a", count=20)
+    rest = []
+    while True:
+        got = job.take("b")
+        if not got:
+            break
+        rest += got
+        assert job.commit("b", got) == {}
+    assert len(many) == 5 and len(rest) == 15, (many, rest)
+    stolen = wait_until(lambda: job.take("b"), what="a stolen chunk")
+    assert stolen[0][0] == many[-1][0] and stolen[0][2] == 1
+    assert int(job("beat", "a", 1, *many[-1][:2])[2]) == many[-1][0]
+    assert job.commit("a", [many[-1]]) == {many[-1][0]: "stale"}
+    s = job.status()
+    assert s["stolen"] == 1 and len(job.events("chunk.stolen")) == 1, s
+
+
+@test
+def the_server_going_back_in_time_reuses_no_epoch():
+    job = Job(Redis())
+    job.create(10)
+    job.join("w", slots=5)
+    first = job.take("w", count=5)
+    state = {k: job.r.dump(k) for k in job.r.keys()}
+    later = job.take("w", count=2)
+    job.r.flushall()
+    for key, value in state.items():
+        job.r.restore(key, 0, value)
+    job.join("w", slots=5)
+    again = job.take("w", count=5)
+    assert not {l[1] for l in again} & {l[1] for l in first + later}
+
+
+# ---- plain Redis clients on the same job
+
+
+def plain_take(job, name="me", count=1):
+    got = job.r.xreadgroup("ttg-workers", name, {job.key("tasks"): ">"}, count=count)
+    return got[0][1] if got else []
+
+
+def plain_result(job, fields, name="me", **more):
+    chunk = int(fields[b"chunk_id"])
+    first, last = int(fields[b"start_param"]), int(fields[b"end_param"])
+    total = (first + last) * (last - first + 1) // 2
+    return job.r.xadd(job.key("results"), {
+        "chunk_id": f"{chunk:05}", "worker_id": name, "status": "complete",
+        "params_processed": last - first + 1, "duration_seconds": "0.35",
+        "result_summary": '{"sum": %d, "count": %d}' % (total, last - first + 1),
+        "completed_at": "2026-02-09T10:00:12Z", **more})
+
+
+def plain_ack(job, entry_id):
+    return job.r.xack(job.key("tasks"), "ttg-workers", entry_id)
+
+
+@test
+def a_plain_client_works_beside_ours():
+    job = Job(Redis())
+    job.create(100, chunk=10, WINDOW=4)
+    job.join("w")
+    for _ in range(3):
+        ours = job.take("w")
+        for entry, fields in plain_take(job, count=2):
+            plain_result(job, fields, flavour="sweet")
+            plain_ack(job, entry)
+        assert job.commit("w", ours) == {}
+        job("look")
+    job.run("w")
+    s = job.check()
+    plain = [r for r in job.results() if r["worker_id"] == "me"]
+    assert len(plain) == 6 and s["attempts"] == 10 and s["stale_dropped"] == 0, (plain, s)
+    assert plain[0]["attempt"] == "1" and plain[0]["flavour"] == "sweet", plain[0]
+    assert plain[0]["start_param"] and plain[0]["duration_seconds"] == "0.350000"
+    assert pending(job) == []
+
+
+@test
+def plain_clients_alone_finish_a_job_that_somebody_collects():
+    job = Job(Redis())
+    job.create(50, WINDOW=5)
+    while job.status()["state"] == "running":
+        for entry, fields in plain_take(job, count=3):
+            plain_result(job, fields)
+            plain_ack(job, entry)
+            job.r.xdel(job.key("tasks"), entry)
+    job.check()
+
+
+@test
+def copies_are_dropped_whoever_was_first():
+    job = Job(Redis())
+    job.create(4)
+    job.join("w", slots=2)
+    ours = job.take("w", count=2)
+    tasks = dict(entries(job))
+    fields = {k.encode(): v.encode() for k, v in tasks[sorted(tasks)[0]].items()}
+    plain_result(job, fields)  # of the chunk that worker w has
+    plain_result(job, fields)
+    assert job.commit("w", ours) == {ours[0][0]: "stale"}
+    plain_result(job, fields)
+    plain_result(job, {b"chunk_id": b"77", b"start_param": b"0", b"end_param": b"0"})
+    plain_result(job, {b"chunk_id": b"3", b"start_param": b"3", b"end_param": b"3"}, status="failed")
+    job.r.xadd(job.key("results"), {"what": "nonsense"})
+    assert sorted(int(r["chunk_id"]) for r in job.results()) == [0, 1]
+    job.run("w")
+    s = job.check()
+    assert s["stale_dropped"] == 3, s
+
+
+@test
+def many_results_of_plain_clients_at_once():
+    job = Job(Redis())
+    job.create(2500, WINDOW=3000)
+    job.join("w")
+    while job.status()["fresh"] + job.status()["unfed"] > 0:
+        for entry, fields in plain_take(job, count=1000):
+            plain_result(job, fields)
+            plain_ack(job, entry)
+        job.take("w", count=1)
+        if job.status()["fresh"] == 0:
+            break
+    job("release", "w", 1)
+    job.run("w")
+    job.check()
+
+
+@test
+def an_acknowledged_chunk_without_a_result_runs_again():
+    job = Job(Redis())
+    job.create(3)
+    ((entry, _),) = plain_take(job)
+    plain_ack(job, entry)
+    ((gone, _),) = plain_take(job)
+    job.r.xdel(job.key("tasks"), gone)
+    plain_ack(job, gone)
+    job.join("w")
+    job.run("w")
+    job.r.hset(job.key("job"), "audit_ms", 0)
+    job.run("w")
+    s = job.check()
+    assert s["attempts"] == 5, s
+
+
+@test
+def leases_of_plain_clients_run_out():
+    job = Job(Redis())
+    job.create(2, STALE=300)
+    plain_take(job)
+    job.join("w")
+    job.run("w")
+    (lease,) = wait_until(lambda: job.take("w"), what="the stale chunk")
+    assert lease[2] == 2 and job.commit("w", [lease]) == {}
+    assert job.check()["reclaimed"] == 1 and len(job.events("lease.expired")) == 1
+
+
+@test
+def our_leases_are_renewed_for_plain_clients_to_see():
+    job = Job(Redis())
+    job.create(3, STALE=400)
+    job.join("w", slots=3)
+    job.take("w", count=3)
+    wait_until(lambda: pending(job)[0]["time_since_delivered"] > 150)
+    job("beat", "w", 1)
+    assert all(p["time_since_delivered"] < 100 for p in pending(job))
+    assert all(p["times_delivered"] == 1 for p in pending(job))
+    claimed = job.r.xautoclaim(job.key("tasks"), "ttg-workers", "thief", 400)
+    assert claimed[1] == [], claimed
+
+
+@test
+def a_lease_that_somebody_claimed_away_is_found():
+    job = Job(Redis())
+    job.create(2)
+    job.join("a"), job.join("w")
+    (lease,) = job.take("a")
+    job.r.xclaim(job.key("tasks"), "ttg-workers", "thief", 0, [pending(job)[0]["message_id"]])
+    silence(job, "a")
+    job.run("w")
+    job.r.hset(job.key("job"), "audit_ms", 0)
+    job.run("w")
+    assert lease[0] == 0
+    job.check()
+
+
+@test
+def entries_of_others_in_the_task_stream_do_no_harm():
+    job = Job(Redis())
+    job.create(30, WINDOW=10)
+    job.join("w", slots=3)
+    job.r.xadd(job.key("tasks"), {"chunk_id": "00000", "start_param": "0"})
+    job.run("w", batch=3)
+    job.r.xadd(job.key("tasks"), {"hello": "world"})
+    job.run("w")
+    job.check()
+
+
+@test
+def results_that_are_no_json_stay_results():
+    job = Job(Redis())
+    job.create(3)
+    for (entry, fields), text in zip(plain_take(job, count=3), ("not json", '{"sum":1}', "[1,2")):
+        plain_result(job, fields, result_summary=text)
+        plain_ack(job, entry)
+    found = [r["result_summary"] for r in job.results()]
+    assert found == ['"not json"', '{"sum":1}', '"[1,2"'], found
+
+
+main()
