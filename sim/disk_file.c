@@ -131,7 +131,8 @@ static bool survives(struct prng *random, enum sim_keep keep)
 void sim_file_crash(struct sim_file *f, struct prng *random, enum sim_keep keep)
 {
     size_t len = f->now_len == f->safe_len || survives(random, keep) ? f->now_len : f->safe_len;
-    if (grow(&f->safe, &f->safe_cap, f->now_cap))
+    /* Only as far as needed: room to spare on either side would grow the other at each crash. */
+    if (f->safe_cap < f->now_cap && grow(&f->safe, &f->safe_cap, f->now_cap))
         abort();
     for (size_t i = 0; i * SIM_SECTOR < f->now_cap; i++)
         if (f->dirty[i] && survives(random, keep))
@@ -139,12 +140,13 @@ void sim_file_crash(struct sim_file *f, struct prng *random, enum sim_keep keep)
     if (len < f->safe_cap)
         memset(f->safe + len, 0, f->safe_cap - len);
     f->safe_len = len;
-    if (sim_file_grow(f, f->safe_cap))
+    size_t kept = len < f->safe_cap ? len : f->safe_cap;
+    if (f->now_cap < kept && sim_file_grow(f, kept))
         abort();
-    if (f->safe_cap > 0)
-        memcpy(f->now, f->safe, f->safe_cap);
-    if (f->now_cap > f->safe_cap)
-        memset(f->now + f->safe_cap, 0, f->now_cap - f->safe_cap);
+    if (kept > 0)
+        memcpy(f->now, f->safe, kept);
+    if (f->now_cap > kept)
+        memset(f->now + kept, 0, f->now_cap - kept);
     f->now_len = len;
     sim_file_is_clean(f);
 }
