@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { ARGV_MAX = 64, ADDRESS_BYTES = 5000 };
+enum { ARGV_MAX = 64, ADDRESS_BYTES = 5000, EVENT_LINES_MAX = 20 /* a second */ };
 
 struct argv {
     char *words[ARGV_MAX];
@@ -39,6 +39,7 @@ struct run_command {
     struct run_totals totals;
     struct err err;
     int signal;
+    uint64_t event_second, events; /* of the queue's events that were told in that second */
 };
 
 static void word(struct argv *a, const char *text)
@@ -149,7 +150,16 @@ static void on_signal(struct loop_signal *s)
 
 static void on_event(void *ctx, const struct queue_event *e)
 {
-    (void)ctx;
+    struct run_command *c = ctx;
+    uint64_t second = e->at_ms / 1000;
+    if (second != c->event_second) {
+        if (c->events > EVENT_LINES_MAX)
+            log_info("events.left_out", kv_u64("count", c->events - EVENT_LINES_MAX));
+        c->event_second = second;
+        c->events = 0;
+    }
+    if (c->events++ >= EVENT_LINES_MAX)
+        return;
     if (str_eq(e->event, STR("chunk.reclaimed")))
         log_info("chunk.reclaimed", kv_i64("chunk", e->chunk), kv_s("from", e->from),
                  kv_s("to", e->to), kv_u64("after_ms", e->value));

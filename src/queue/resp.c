@@ -157,6 +157,8 @@ static bool request_goes_on(struct resp_engine *e, struct queue_request *r, stru
 
 static void engine_cut(struct resp_engine *e, const struct err *why);
 
+static void engine_cut(struct resp_engine *e, const struct err *why);
+
 static void request_answer(struct resp_engine *e, struct str reply)
 {
     struct list *it = list_first(&e->queue.requests);
@@ -187,6 +189,9 @@ static void request_answer(struct resp_engine *e, struct str reply)
         return;
     }
     queue_finish(r, rc, rc ? &err : NULL);
+    /* Who is not understood may have granted something: coming back makes a fresh start. */
+    if (rc == TTG_EPROTO && conn_is_open(&e->conn))
+        engine_cut(e, &err);
 }
 
 static bool answer_due(const struct resp_engine *e)

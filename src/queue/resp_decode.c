@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/resp.h"
 
+#include "base/log.h"
+
 /* The first word of an error, and what it means for the caller. */
 static int error_code(struct str text)
 {
@@ -545,8 +547,11 @@ int resp_decode(struct queue_request *r, struct str reply, struct buf *scratch, 
     if (v.type == RESP_NULL)
         return err_set(err, TTG_EAGAIN, "nothing came in time");
     c = resp_cursor_of(reply);
-    if (!decode(r, &c, scratch))
+    if (!decode(r, &c, scratch)) {
+        log_error("queue.answer_unknown", kv_u64("verb", r->verb), kv_u64("bytes", reply.len),
+                  kv_s("front", str_make(reply.ptr, reply.len < 200 ? reply.len : 200)));
         return err_set(err, TTG_EPROTO,
                        "an answer of unknown form: is the node of another version?");
+    }
     return 0;
 }
