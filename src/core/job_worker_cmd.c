@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "core/job.h"
 
+#include <ttg/version.h>
+
 enum { COMMIT_WORDS = 5, BATCH_MAX = LEDGER_TAKE_MAX };
 
 static bool arg_incarnation(struct core_call *call, uint64_t *ret_incarnation)
@@ -103,7 +105,7 @@ static void join_reply(struct core_call *call, const struct job *j, const struct
     const struct ledger_spec *spec = ledger_spec(j->ledger);
     struct ledger_status s;
     ledger_status(j->ledger, &s);
-    reply_map(r, 11);
+    reply_map(r, 12);
     reply_text(r, "state");
     reply_text(r, job_state_text(s.state));
     reply_text(r, "boot");
@@ -124,6 +126,8 @@ static void join_reply(struct core_call *call, const struct job *j, const struct
     reply_str(r, spec->kernel);
     reply_text(r, "input");
     reply_str(r, spec->input);
+    reply_text(r, "version");
+    reply_text(r, TTG_VERSION);
     reply_text(r, "held");
     reply_array(r, 2 * count);
     for (size_t i = 0; i < count; i++) {

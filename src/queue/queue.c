@@ -12,11 +12,12 @@ int queue_open(struct queue **ret_queue, struct loop *loop, const struct queue_c
 {
     struct queue *q = NULL;
     struct err why = {0};
-    switch (config->url->scheme) {
+    enum url_scheme scheme = config->engine ? URL_TTG : config->url->scheme;
+    switch (scheme) {
     case URL_TTG_UNIX:
     case URL_TTG:
     case URL_REDIS:
-        q = resp_engine_new(loop, config, &why);
+        q = (config->engine ? config->engine : resp_engine_new)(loop, config, &why);
         break;
     case URL_EMBEDDED:
         err_set(&why, TTG_EUSAGE, "an embedded queue is reached through the node that serves it");

@@ -6,10 +6,10 @@
  * it answers with (arrays, texts) are views that live until on_done returns.
  *
  * The connection comes back by itself, with growing pauses, for `retry_ms`. Requests that may be
- * repeated safely (all but the takes, joins and beats) are then sent again in their old order; the
- * others end with TTG_ECLOSED at the cut. After `on_up` a worker joins again and names what it
- * holds. A take that waits holds up what is sent behind it, so a worker takes over one queue and
- * commits over another.
+ * repeated as they are (all but joins, takes, beats, commits and failures) are then sent again in
+ * their old order; the others end with TTG_ECLOSED at the cut. After `on_up` a worker joins again,
+ * names what it holds, and then repeats commits with the epochs that it is told. A take that waits
+ * holds up what is sent behind it, so a worker takes over one queue and commits over another.
  *
  * What a request ends with, beside the codes named at it: TTG_ENOENT no such job, TTG_EDONE the job
  * has ended, TTG_EUNREACH the queue is lost, TTG_ECANCELED it was closed, TTG_EPROTO an answer that
@@ -31,6 +31,8 @@ enum { QUEUE_RETRY_MS = 60000, QUEUE_COMMIT_MAX = 4096, QUEUE_TAKE_MAX = LEDGER_
 /* Pointers stay the caller's and live as long as the queue. */
 struct queue_config {
     const struct url *url;
+    /* NULL: the engine that the address asks for. */
+    struct queue *(*engine)(struct loop *loop, const struct queue_config *config, struct err *err);
     const char *client_name;                 /* shown by CLIENT LIST; NULL: none */
     const char *tls_ca, *tls_cert, *tls_key; /* NULL: the system's, none, none */
     bool tls_no_verify;
@@ -162,6 +164,8 @@ struct queue_join {
     size_t held_count;
     /* out */
     enum ledger_state state;
+    uint64_t protocol;  /* 0: the engine has no version of its own */
+    struct str version; /* of the node */
     int64_t first;
     uint64_t params_total, chunk_params, chunks;
     uint32_t max_attempts;

@@ -33,7 +33,8 @@ static void engine_connect(struct resp_engine *e);
 
 static bool repeatable(const struct queue_request *r)
 {
-    return r->verb != QUEUE_TAKE && r->verb != QUEUE_JOIN && r->verb != QUEUE_BEAT;
+    return r->verb != QUEUE_TAKE && r->verb != QUEUE_JOIN && r->verb != QUEUE_BEAT &&
+           r->verb != QUEUE_COMMIT && r->verb != QUEUE_FAIL;
 }
 
 /* Encodes once; what fails here is our own limit, not the queue's. */

@@ -15,8 +15,8 @@ static int error_code(struct str text)
         {"LIVEJOB", TTG_EBUSY},     {"OOM", TTG_EFULL},        {"MISCONF", TTG_EFULL},
         {"NOSPACE", TTG_EFULL},     {"VERSION", TTG_EVERSION}, {"NOAUTH", TTG_EAUTH},
         {"NOPERM", TTG_EAUTH},      {"WRONGPASS", TTG_EAUTH},  {"LOADING", TTG_EAGAIN},
-        {"READONLY", TTG_EACCES},   {"NOENT", TTG_ENOENT},     {"UNKILLABLE", TTG_EBUSY},
-        {"MASTERDOWN", TTG_EAGAIN}, {"BUSY", TTG_EBUSY},
+        {"READONLY", TTG_EACCES},   {"NOENT", TTG_ENOENT},     {"UNKILLABLE", TTG_EAGAIN},
+        {"MASTERDOWN", TTG_EAGAIN}, {"BUSY", TTG_EAGAIN},
     };
     struct str rest, word = str_cut(text, ' ', &rest);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -292,7 +292,11 @@ static bool decode_join(struct queue_join *r, struct resp_cursor *c)
         FIELD(struct queue_join, "max_attempts", F_U32, max_attempts),
         FIELD(struct queue_join, "kernel", F_STR, kernel),
         FIELD(struct queue_join, "input", F_STR, input),
+        FIELD(struct queue_join, "protocol", F_U64, protocol),
+        FIELD(struct queue_join, "version", F_STR, version),
     };
+    r->protocol = 0;
+    r->version = STR("");
     return read_map(c, fields, COUNT(fields), r, join_held, r);
 }
 

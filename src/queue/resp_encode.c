@@ -3,6 +3,8 @@
 
 #include "base/ensure.h"
 
+#include <ttg/version.h>
+
 /* Words with their count, since a command announces it first. The first failure stays. */
 struct words {
     struct buf *out;
@@ -77,6 +79,8 @@ static void join_words(struct words *w, const struct queue_join *j)
     worker_words(w, &j->worker);
     option_u64(w, STR("SLOTS"), j->slots);
     option_u64(w, STR("INFLIGHT"), j->inflight);
+    word(w, STR("VERSION"));
+    word(w, STR(TTG_VERSION));
     if (j->held_count > 0)
         word(w, STR("HELD"));
     for (size_t i = 0; i < j->held_count; i++) {

@@ -84,11 +84,12 @@ static void close_at(struct backlog *b, size_t i)
     b->count--;
 }
 
-static bool find(const struct backlog *b, uint64_t chunk, size_t *ret_i)
+static bool find(const struct backlog *b, uint64_t chunk, uint64_t epoch, size_t *ret_i)
 {
     for (size_t i = 0; i < b->count; i++) {
         const struct ledger_run *run = &at(b, i)->run;
-        if (chunk >= run->chunk && chunk - run->chunk < run->count) {
+        uint64_t offset = chunk - run->chunk;
+        if (chunk >= run->chunk && offset < run->count && run->epoch + offset == epoch) {
             *ret_i = i;
             return true;
         }
@@ -97,10 +98,10 @@ static bool find(const struct backlog *b, uint64_t chunk, size_t *ret_i)
 }
 
 /* Makes the chunk a run of its own and returns its place. */
-static bool isolate(struct backlog *b, uint64_t chunk, size_t *ret_i)
+static bool isolate(struct backlog *b, uint64_t chunk, uint64_t epoch, size_t *ret_i)
 {
     size_t i;
-    if (!find(b, chunk, &i))
+    if (!find(b, chunk, epoch, &i))
         return false;
     uint64_t before = chunk - at(b, i)->run.chunk;
     if (before > 0) {
@@ -128,20 +129,20 @@ static bool isolate(struct backlog *b, uint64_t chunk, size_t *ret_i)
     return true;
 }
 
-bool backlog_remove(struct backlog *b, uint64_t chunk)
+bool backlog_remove(struct backlog *b, uint64_t chunk, uint64_t epoch)
 {
     size_t i;
-    if (!isolate(b, chunk, &i))
+    if (!isolate(b, chunk, epoch, &i))
         return false;
     close_at(b, i);
     b->chunks--;
     return true;
 }
 
-bool backlog_renew(struct backlog *b, uint64_t chunk, uint64_t epoch)
+bool backlog_renew(struct backlog *b, struct ledger_held old, uint64_t epoch)
 {
     size_t i;
-    if (!isolate(b, chunk, &i))
+    if (!isolate(b, old.chunk, old.epoch, &i))
         return false;
     at(b, i)->run.epoch = epoch;
     return true;

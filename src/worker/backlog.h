@@ -28,12 +28,11 @@ int backlog_push(struct backlog *b, const struct ledger_run *run, uint64_t now_m
 /* The oldest chunk, as a run of one. False when empty. */
 bool backlog_pop(struct backlog *b, struct ledger_run *ret_chunk);
 
-/* Takes one chunk out, wherever it is. False: not there. TTG_ENOMEM cannot happen: when a run has
- * to be split and there is no room, the chunk stays and false is returned. */
-bool backlog_remove(struct backlog *b, uint64_t chunk);
+/* Takes one lease out, wherever it is. False: not there, or there is no memory to split a run. */
+bool backlog_remove(struct backlog *b, uint64_t chunk, uint64_t epoch);
 
-/* Gives a chunk its new epoch. */
-bool backlog_renew(struct backlog *b, uint64_t chunk, uint64_t epoch);
+/* Gives a lease its new epoch. False as above. */
+bool backlog_renew(struct backlog *b, struct ledger_held old, uint64_t epoch);
 
 /* When the oldest chunk was taken; UINT64_MAX when empty. */
 uint64_t backlog_oldest_ms(const struct backlog *b);

@@ -5,6 +5,7 @@
 #include "io/loop.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct pulse {
     pthread_t thread;
@@ -14,7 +15,8 @@ struct pulse {
     struct queue *queue;
     struct queue_config config;
     struct queue_beat beat;
-    void (*on_stale)(void *ctx);
+    atomic_bool lost, ended;
+    void (*on_news)(void *ctx);
     void *ctx;
 };
 
@@ -22,8 +24,24 @@ static void on_beat(struct queue_request *r, int rc, const struct err *err)
 {
     struct pulse *p = r->ctx;
     (void)err;
-    if (rc == TTG_ESTALE)
-        p->on_stale(p->ctx);
+    bool lost = rc == TTG_ESTALE || rc == TTG_EBUSY,
+         ended = !rc && p->beat.state >= LEDGER_FINISHED;
+    if (lost)
+        atomic_store(&p->lost, true);
+    if (ended)
+        atomic_store(&p->ended, true);
+    if (lost || ended)
+        p->on_news(p->ctx);
+}
+
+struct pulse_news pulse_news(struct pulse *p)
+{
+    struct pulse_news news = {0};
+    if (p) {
+        news.lost = atomic_exchange(&p->lost, false);
+        news.ended = atomic_exchange(&p->ended, false);
+    }
+    return news;
 }
 
 static void on_timer(struct loop_timer *t)
@@ -65,7 +83,7 @@ static void pulse_free(struct pulse *p)
 }
 
 int pulse_start(struct pulse **ret_pulse, const struct queue_config *queue, struct str job,
-                const struct queue_worker *worker, void (*on_stale)(void *ctx), void *ctx,
+                const struct queue_worker *worker, void (*on_news)(void *ctx), void *ctx,
                 struct err *err)
 {
     struct pulse *p = mem_zalloc(sizeof *p);
@@ -76,7 +94,8 @@ int pulse_start(struct pulse **ret_pulse, const struct queue_config *queue, stru
     p->config.on_up = on_up;
     p->config.on_down = NULL;
     p->config.on_lost = NULL; /* the worker's own connection tells */
-    p->on_stale = on_stale;
+    p->config.retry_ms = UINT64_MAX;
+    p->on_news = on_news;
     p->ctx = ctx;
     queue_request_init(&p->beat.call.request, QUEUE_BEAT, on_beat, p);
     p->beat.call.job = job;

@@ -13,11 +13,19 @@ enum { PULSE_MS = 500 };
 
 struct pulse;
 
-/* `queue` is copied except for its pointers; its callbacks are not used. `on_stale` comes, in the
- * pulse's thread, when the queue says that the worker is lost. */
+/* What the beats heard since the last look. */
+struct pulse_news {
+    bool lost;  /* the worker is not joined (any more), or replaced: join again to learn which */
+    bool ended; /* the job has finished or was canceled */
+};
+
+/* `queue` is copied except for its pointers; its callbacks are not used, and it does not give up.
+ * `on_news` comes in the pulse's thread. */
 int pulse_start(struct pulse **ret_pulse, const struct queue_config *queue, struct str job,
-                const struct queue_worker *worker, void (*on_stale)(void *ctx), void *ctx,
+                const struct queue_worker *worker, void (*on_news)(void *ctx), void *ctx,
                 struct err *err);
+/* From any thread; clears them. NULL: none. */
+struct pulse_news pulse_news(struct pulse *p);
 /* Waits for the thread. NULL is fine. */
 void pulse_stop(struct pulse *p);
 

@@ -7,6 +7,8 @@
 #include "core/core.h"
 #include "core/job.h"
 
+#include <ttg/version.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -151,7 +153,8 @@ static void one_job_from_start_to_end(void **state)
                         "-LOST this worker is not joined (any more): join again");
     assert_string_equal(run(&s, "TTG.JOIN sweep worker-0 5 SLOTS 2"),
                         "[state running boot 1 protocol 1 first 0 chunk_params 1000 params_total "
-                        "2501 chunks 3 max_attempts 5 kernel sim input  held []]");
+                        "2501 chunks 3 max_attempts 5 kernel sim input  version " TTG_VERSION
+                        " held []]");
     assert_string_equal(run(&s, "TTG.TAKE sweep worker-0 5 COUNT 2"), "[0 0 2 " EPOCH " 1]");
     assert_string_equal(run(&s, "XPENDING ttg:{sweep}:tasks ttg-workers"),
                         "[2 1770631200000-1 1770631200000-2 [[worker-0 2]]]");
@@ -271,7 +274,8 @@ static void plain_clients_can_work(void **state)
     assert_non_null(strstr(run(&s, "TTG.EXPLAIN default"), "leased 1"));
     /* what is no JSON does not break the line of output */
     run(&s, "XADD ttg:results * chunk_id 4 result_summary {broken");
-    assert_non_null(strstr(run(&s, "TTG.RESULTS default 1 COUNT 1 JSON"), "\"output\":\"{broken\"}\n"));
+    assert_non_null(
+        strstr(run(&s, "TTG.RESULTS default 1 COUNT 1 JSON"), "\"output\":\"{broken\"}\n"));
     static const char *const refused[] = {
         "XADD ttg:tasks * chunk_id 9",
         "XDEL ttg:tasks 1770631200000-4",
@@ -355,7 +359,8 @@ static void workers_come_and_go(void **state)
                         "-LOST this worker has to join on this connection before it takes");
     assert_string_equal(run(&s, "TTG.JOIN j w 6 SLOTS 1"),
                         "[state running boot 1 protocol 1 first 0 chunk_params 1 params_total 100 "
-                        "chunks 100 max_attempts 5 kernel  input  held []]");
+                        "chunks 100 max_attempts 5 kernel  input  version " TTG_VERSION
+                        " held []]");
     assert_string_equal(run(&s, "TTG.TAKE j w 5 COUNT 1"),
                         "-REPLACED a newer incarnation of this worker has joined");
     assert_string_equal(run(&s, "TTG.JOIN j w 5 SLOTS 1"),
@@ -367,7 +372,8 @@ static void workers_come_and_go(void **state)
                         "-LOST this worker is not joined (any more): join again");
     assert_string_equal(run(&s, "TTG.JOIN j w 6 SLOTS 1 HELD 1 1099511627780 0 5"),
                         "[state running boot 1 protocol 1 first 0 chunk_params 1 params_total 100 "
-                        "chunks 100 max_attempts 5 kernel  input  held [1 1099511627782 0 0]]");
+                        "chunks 100 max_attempts 5 kernel  input  version " TTG_VERSION
+                        " held [1 1099511627782 0 0]]");
     assert_string_equal(run(&s, "TTG.RELEASE j w 6"), "1");
     assert_string_equal(run(&s, "TTG.JOB PAUSE j"), "OK");
     assert_string_equal(run(&s, "TTG.TAKE j w 6 COUNT 2"), "[1]");

@@ -1,5 +1,5 @@
 -- uses: job lease worker
--- job worker incarnation SLOTS n INFLIGHT n [HELD chunk epoch ...]
+-- job worker incarnation SLOTS n INFLIGHT n VERSION text [HELD chunk epoch ...]
 if not open() then
     return no_job()
 end
@@ -30,7 +30,7 @@ local function still_mine(chunk, epoch)
 end
 
 local held, answer = {}, {}
-for i = 9, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
     local mine = still_mine(ARGV[i], ARGV[i + 1])
     held[ARGV[i]] = mine
     answer[#answer + 1] = ARGV[i]
