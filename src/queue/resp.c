@@ -158,8 +158,6 @@ static bool request_goes_on(struct resp_engine *e, struct queue_request *r, stru
 
 static void engine_cut(struct resp_engine *e, const struct err *why);
 
-static void engine_cut(struct resp_engine *e, const struct err *why);
-
 static void request_answer(struct resp_engine *e, struct str reply)
 {
     struct list *it = list_first(&e->queue.requests);
