@@ -90,7 +90,6 @@ struct queue_request {
     uint8_t skip, step;             /* answers before the one that counts; which step */
     struct err early;               /* what one of those refused */
     uint64_t deadline_ms, pause_ms; /* of a wait that the queue itself cannot do */
-    uint64_t full_ms;               /* since when the queue refuses it; 0: it does not */
 };
 
 /* Before the first use. Afterwards the object may be sent again and again. */

@@ -75,7 +75,6 @@ static void engine_send(struct queue *q, struct queue_request *r)
     r->pause_ms = 0;
     r->with_text = false;
     r->step = 0;
-    r->full_ms = 0;
     if (q->lost) {
         struct err err = q->why_lost;
         queue_finish(r, TTG_EUNREACH, &err);
@@ -108,26 +107,6 @@ static bool ask_again(struct resp_engine *e, struct queue_request *r, int rc)
         r->pause_ms = POLL_MS_MAX;
     /* Jitter, so that many idle workers do not ask in step. */
     r->pause_ms += prng_below(&e->prng, r->pause_ms / 2 + 1);
-    return true;
-}
-
-/* A queue without room (memory, disk) is waited for as long as one that is gone, so that nothing
- * that was computed is thrown away. */
-static bool wait_for_room(struct resp_engine *e, struct queue_request *r, int rc,
-                          const struct err *err)
-{
-    uint64_t now_ms = loop_now_ms(e->queue.loop);
-    bool kept = r->verb == QUEUE_COMMIT || r->verb == QUEUE_FAIL || r->verb == QUEUE_RELEASE;
-    if (rc != TTG_EFULL || !kept)
-        return false;
-    if (r->full_ms == 0) {
-        r->full_ms = now_ms;
-        r->pause_ms = POLL_MS_MAX;
-        log_warn("queue.full", kv_str("reason", err->text));
-    }
-    if (now_ms - r->full_ms >= e->queue.config->retry_ms)
-        return false;
-    r->pause_ms = r->pause_ms < PAUSE_MS_MAX ? r->pause_ms * 2 : PAUSE_MS_MAX;
     return true;
 }
 
@@ -180,7 +159,7 @@ static void request_answer(struct resp_engine *e, struct str reply)
         return;
     }
     e->fit = true;
-    if (ask_again(e, r, rc) || wait_for_room(e, r, rc, &err)) {
+    if (ask_again(e, r, rc)) {
         r->sent = false;
         uint64_t at_ns = loop_now_ns(e->queue.loop) + r->pause_ms * 1000000;
         if (!loop_timer_is_set(&e->timer) || e->timer.node.key > at_ns)

@@ -30,19 +30,21 @@ def pairs(words):
 class Redis:
     """redis-server with its own port and directory; it may be killed and started again."""
 
-    def __init__(self, *options, sync="everysec"):
+    def __init__(self, *options, sync="everysec", password=None):
         if not have("redis-server"):
             skip("redis-server is not installed")
-        self.port = free_port()
+        self.port, self.password = free_port(), password
         self.dir = temp_dir()
         self.options = ["--appendonly", "yes", "--appendfsync", sync, "--save", "", *options]
+        if password:
+            self.options += ["--requirepass", password]
         self.url = f"redis://127.0.0.1:{self.port}"
         self.start()
 
     def start(self):
         self.process = spawn(["redis-server", "--port", self.port, "--bind", "127.0.0.1",
                               "--dir", self.dir, *self.options])
-        self.client = redis.Redis(port=self.port, socket_timeout=20)
+        self.client = redis.Redis(port=self.port, socket_timeout=20, password=self.password)
         wait_until(self.answers, what="redis-server answers")
 
     def answers(self):
