@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Measures a node beside redis-server with `appendfsync always`: same client, same machine, in turn.
 # usage: bench/node_vs_redis.sh [ROUNDS]; needs `make all build/release/bench/node_bench`.
+# RT=1 gives servers and client real-time priority, so that a busy machine disturbs less (root).
 set -eu
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
@@ -24,6 +25,15 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 node_port=$(sed -n 's/^listening on 127.0.0.1://p' "$dir/node.out")
+
+if [ -n "${RT:-}" ]; then
+    for pid in "${pids[@]}"; do
+        for task in /proc/"$pid"/task/*; do
+            chrt -R -r -p 1 "$(basename "$task")"
+        done
+    done
+    bench="chrt -r 1 $bench"
+fi
 
 measure() { # NAME ARGUMENTS...
     local name=$1

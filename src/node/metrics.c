@@ -77,6 +77,8 @@ static void store(struct node *n, struct buf *out)
     number(out, "snapshot_bytes", "gauge", "Size of the newest snapshot.", s.snapshot_bytes);
     number(out, "snapshot_fork_microseconds", "gauge", "How long the last fork stalled the node.",
            n->stats.snapshot_fork_us);
+    number(out, "turn_microseconds_max", "gauge", "Longest turn of the loop: nobody was served.",
+           n->stats.turn_us_max);
     number(out, "snapshot_running", "gauge", "1 while a snapshot is being written.",
            snapshot_running(n));
     number(out, "blob_bytes", "gauge", "Results kept on disk.", s.blob_bytes);

@@ -20,6 +20,7 @@ enum {
     ROUNDS_MAX = 64,
     FULL_RETRY_MS = 100,
     DRAIN_MS = 3000,
+    SLOW_US = 100000,
     ORPHAN_MS = 500,
     RECORD_TYPE = 1,
     RECORD_GROUP = 0
@@ -87,6 +88,10 @@ void node_log(struct node *n)
 
 static void count_sync(struct node *n, uint64_t us)
 {
+    uint64_t left_out;
+    if (us > SLOW_US && log_limit_pass(&n->slow_sync, n->now_ms, &left_out))
+        log_warn("log.slow_sync", kv_u64("ms", us / 1000), kv_u64("left_out", left_out),
+                 kv_str("effect", "answers waited for the disk"));
     size_t bucket = 0;
     while (bucket + 1 < NODE_LATENCY_BUCKETS && us >> (bucket + 1))
         bucket++;
@@ -177,6 +182,16 @@ static void go_on(struct node *n)
     loop_timer_after_ms(&n->full_timer, 1); /* others want a turn, too */
 }
 
+/* Whatever keeps the loop from turning keeps everybody waiting. */
+static void watch_stall(struct node *n)
+{
+    uint64_t left_out, us = (n->clock->mono_ns(n->clock) - loop_now_ns(n->loop)) / 1000;
+    if (us > n->stats.turn_us_max)
+        n->stats.turn_us_max = us;
+    if (us > SLOW_US && log_limit_pass(&n->slow_turn, n->now_ms, &left_out))
+        log_warn("node.slow_turn", kv_u64("ms", us / 1000), kv_u64("left_out", left_out));
+}
+
 static void on_turn(struct loop_hook *h)
 {
     struct node *n = container_of(h, struct node, turn);
@@ -193,8 +208,10 @@ static void on_turn(struct loop_hook *h)
         list_each(it, &n->held) client_release(container_of(it, struct client, held));
     }
     client_bury(n);
+    hugeheap_grow(&n->heap);
     snapshot_check(n);
     node_schedule(n);
+    watch_stall(n);
     if (n->stopping && list_empty(&n->held) && !store_writer_busy(n->writer))
         loop_stop(n->loop);
 }
@@ -494,6 +511,7 @@ int node_open(const struct node_options *options, struct node **ret_node, struct
     n->started_mono_ms = n->clock->mono_ns(n->clock) / 1000000;
     n->started_wall_ms = n->clock->wall_ms(n->clock);
     make_run_id(n);
+    hugeheap_init(&n->heap);
     park_init(n);
     loop_timer_init(&n->due_timer, n->loop, on_due);
     loop_timer_init(&n->full_timer, n->loop, on_full_timer);

@@ -8,6 +8,7 @@
 struct replay {
     struct core *core;
     uint64_t now_ms; /* of the last record */
+    struct hugeheap *heap;
     struct str *argv;
     size_t cap;
 };
@@ -48,6 +49,8 @@ static int replay_record(void *ctx, const struct store_record *stored)
     if (rc)
         return rc;
     r->now_ms = rec.now_ms;
+    if (r->heap)
+        hugeheap_grow(r->heap);
     switch (rec.kind) {
     case RECORD_BOOT:
         core_boot(r->core, rec.now_ms);
@@ -78,7 +81,7 @@ static int boot(struct node *n, struct err *err)
 int recover(struct node *n, struct err *err)
 {
     struct store_report report = {0};
-    struct replay r = {.core = n->core};
+    struct replay r = {.core = n->core, .heap = &n->heap};
     uint64_t began_ns = n->clock->mono_ns(n->clock);
     struct store_recovery recovery = {
         .ctx = &r, .on_snapshot = replay_snapshot, .on_record = replay_record};

@@ -18,6 +18,8 @@ struct snapshotter {
     struct node *node;
     pid_t child; /* 0: none */
     int pidfd;
+    bool ended; /* the child is gone with `rc`; to be put in place */
+    int rc;
     struct loop_poll poll;
     uint64_t began_ns, not_before_ms;
 };
@@ -34,22 +36,20 @@ static _Noreturn void child_run(struct node *n, struct store_snapshot *snapshot,
     _exit(rc == 0 ? 0 : rc == TTG_EIO ? 2 : rc == TTG_ENOSPC ? 3 : 1);
 }
 
-static void finish(struct snapshotter *s, int status)
+/* Puts it in place as soon as the log is written up to it. */
+static void finish(struct snapshotter *s)
 {
-    static const int codes[] = {0, TTG_ENOMEM, TTG_EIO, TTG_ENOSPC};
     struct node *n = s->node;
     struct err err;
-    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-    int rc = codes[code < 4 ? code : 1];
-    loop_poll_stop(&s->poll);
-    close(s->pidfd);
-    s->child = 0;
-    err_set(&err, rc, "%s", err_text(rc));
-    int failed = store_snapshot_finish(n->store, rc, &err);
+    err_set(&err, s->rc, "%s", err_text(s->rc));
+    int failed = store_snapshot_finish(n->store, s->rc, &err);
+    if (failed == TTG_EAGAIN)
+        return;
+    s->ended = false;
     uint64_t ms = (n->clock->mono_ns(n->clock) - s->began_ns) / 1000000;
     struct store_stats stats;
     store_stats(n->store, &stats);
-    if (!failed && !rc) {
+    if (!failed && !s->rc) {
         s->not_before_ms = loop_now_ms(n->loop) + PAUSE_MS;
         log_info("snapshot.written", kv_u64("position", stats.snapshot_position),
                  kv_u64("bytes", stats.snapshot_bytes), kv_u64("ms", ms),
@@ -59,8 +59,20 @@ static void finish(struct snapshotter *s, int status)
     n->stats.snapshots_failed++;
     s->not_before_ms = loop_now_ms(n->loop) + RETRY_MS;
     log_warn("snapshot.failed", kv_str("reason", err.text), kv_u64("ms", ms));
-    if (rc == TTG_EIO || failed == TTG_EIO)
+    if (s->rc == TTG_EIO || failed == TTG_EIO)
         node_fail(n, TTG_EIO, &err);
+}
+
+static void child_ended(struct snapshotter *s, int status)
+{
+    static const int codes[] = {0, TTG_ENOMEM, TTG_EIO, TTG_ENOSPC};
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    loop_poll_stop(&s->poll);
+    close(s->pidfd);
+    s->child = 0;
+    s->ended = true;
+    s->rc = codes[code < 4 ? code : 1];
+    finish(s);
 }
 
 static void on_child(struct loop_poll *p, unsigned events)
@@ -69,14 +81,14 @@ static void on_child(struct loop_poll *p, unsigned events)
     struct snapshotter *s = container_of(p, struct snapshotter, poll);
     int status = 0;
     if (waitpid(s->child, &status, WNOHANG) == s->child)
-        finish(s, status);
+        child_ended(s, status);
 }
 
 int snapshot_begin(struct node *n, struct err *err)
 {
     struct snapshotter *s = n->snapshotter;
     struct store_snapshot *snapshot;
-    if (s->child)
+    if (snapshot_running(n))
         return err_set(err, TTG_EBUSY, "a snapshot is being written already");
     s->not_before_ms = loop_now_ms(n->loop) + RETRY_MS;
     int rc = store_snapshot_begin(n->store, &snapshot, err);
@@ -109,14 +121,16 @@ int snapshot_begin(struct node *n, struct err *err)
 
 bool snapshot_running(const struct node *n)
 {
-    return n->snapshotter && n->snapshotter->child;
+    return n->snapshotter && (n->snapshotter->child || n->snapshotter->ended);
 }
 
 void snapshot_check(struct node *n)
 {
     struct snapshotter *s = n->snapshotter;
     struct err err;
-    if (s->child || n->stopping || loop_now_ms(n->loop) < s->not_before_ms)
+    if (s->ended)
+        finish(s);
+    if (snapshot_running(n) || n->stopping || loop_now_ms(n->loop) < s->not_before_ms)
         return;
     struct store_stats stats;
     store_stats(n->store, &stats);
@@ -150,8 +164,10 @@ void snapshot_close(struct node *n)
         waitpid(s->child, &status, 0);
         loop_poll_stop(&s->poll);
         close(s->pidfd);
-        store_snapshot_finish(n->store, TTG_ECANCELED, NULL);
+        s->ended = true;
     }
+    if (s->ended)
+        store_snapshot_finish(n->store, TTG_ECANCELED, NULL);
     mem_free(s);
     n->snapshotter = NULL;
 }

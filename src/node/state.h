@@ -5,9 +5,11 @@
 
 #include "base/heap.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "core/core.h"
 #include "io/conn.h"
+#include "io/hugeheap.h"
 #include "node/node.h"
 #include "store/writer.h"
 #include "wire/record.h"
@@ -102,7 +104,7 @@ struct node_stats {
     uint64_t commands, connections, rejected_connections, in_bytes, out_bytes, errors;
     uint64_t expired_waits, evicted_outputs, auth_failures;
     uint64_t sync_us_sum, sync_count, sync_buckets[NODE_LATENCY_BUCKETS];
-    uint64_t snapshot_fork_us, snapshots_failed;
+    uint64_t snapshot_fork_us, snapshots_failed, turn_us_max;
     struct map error_counts;
     size_t error_kinds;
 };
@@ -127,8 +129,8 @@ struct node {
 
     struct loop_poll writer_poll;
     struct loop_hook turn;
-    struct loop_timer due_timer;   /* core_next_ms, store_next_ms */
-    struct loop_timer full_timer;  /* a full disk: look again */
+    struct loop_timer due_timer;                 /* core_next_ms, store_next_ms */
+    struct loop_timer full_timer;                /* a full disk: look again */
     struct loop_timer drain_timer, orphan_timer; /* stopping takes no longer */
     struct loop_poll input_poll;
     unsigned orphan_quiet;
@@ -150,7 +152,9 @@ struct node {
     struct heap park_times;
 
     struct node_stats stats;
+    struct log_limit slow_sync, slow_turn;
     struct snapshotter *snapshotter;
+    struct hugeheap heap;
     struct presences *presences;
     uint64_t snapshot_log_bytes;
 
