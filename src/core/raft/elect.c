@@ -6,10 +6,10 @@
 /* Randomized, so that rarely two nodes ask at once (3.4, 9.3). */
 void elect_reset_timer(struct raft *r)
 {
-    if (member_may_stand(r))
-        r->election_due_us = r->now + r->o.election_us + prng_below(&r->prng, r->o.election_us);
-    else
-        r->election_due_us = UINT64_MAX;
+    uint32_t patience = member_patience(r);
+    r->election_due_us =
+        patience ? r->now + patience * r->o.election_us + prng_below(&r->prng, r->o.election_us)
+                 : UINT64_MAX;
 }
 
 static void ask(struct raft *r, enum raft_message_kind kind, uint64_t term)
@@ -37,7 +37,7 @@ void elect_tick(struct raft *r)
     if (r->now < r->election_due_us)
         return;
     elect_reset_timer(r);
-    if (!member_may_stand(r))
+    if (member_patience(r) == 0)
         return;
     if (r->leader)
         read_drop_all(r);

@@ -8,6 +8,8 @@
 #include "base/ensure.h"
 #include "core/raft/state.h"
 
+enum { LEARNER_PATIENCE = 4 };
+
 const struct raft_member *member_of(const struct raft_config *c, uint64_t id)
 {
     for (uint32_t i = 0; i < c->count; i++)
@@ -24,16 +26,22 @@ uint32_t member_quorum(const struct raft *r)
     return voters / 2 + 1;
 }
 
-/* A voter of the newest configuration, or, until that is committed, of the one before: a node that
- * is being removed may be the only one with the entry that removes it (4.2.2). */
-bool member_may_stand(const struct raft *r)
+/* Who may stand: a voter of the newest configuration, or, until that is committed, of the one
+ * before: a node that is being removed may be the only one with the entry that removes it (4.2.2).
+ * Votes decide alone, so a learner may, too, and must in the end: when the leader is lost for good
+ * while it promotes, a learner can be the only one whose log is good enough for all voters. */
+uint32_t member_patience(const struct raft *r)
 {
     struct raft_config before;
-    if (r->voter || r->config_index <= r->commit)
-        return r->voter;
-    member_at(r, r->config_index - 1, &before);
-    const struct raft_member *own = member_of(&before, r->o.id);
-    return own && own->voter;
+    if (r->voter)
+        return 1;
+    if (r->config_index > r->commit) {
+        member_at(r, r->config_index - 1, &before);
+        const struct raft_member *own = member_of(&before, r->o.id);
+        if (own && own->voter)
+            return 1;
+    }
+    return member_of(&r->config, r->o.id) ? LEARNER_PATIENCE : 0;
 }
 
 void member_apply(struct raft *r, const struct raft_config *c, uint64_t index)

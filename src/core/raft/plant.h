@@ -27,7 +27,6 @@
     X(READ_OLD_ROUND, "a heartbeat sent before the read confirms it")                              \
     X(LEASE_FROM_REPLY, "a lease starts when the reply comes, not when the beat left")             \
     X(LEASE_TRANSFER, "a lease goes on after the leader has handed over")                          \
-    X(LEASE_BOOT, "a restarted node votes at once and forgets whom it promised to follow")         \
     X(CUT_ALWAYS, "an append cuts what is behind it even without conflict")                        \
     X(NO_PREV_CHECK, "an append is accepted without looking at the entry before it")               \
     X(COMMIT_UNVERIFIED, "a follower believes the commit index beyond what it verified")           \

@@ -84,7 +84,7 @@ int raft_new(const struct raft_options *o, const struct raft_boot *b, uint64_t n
     r->fetch.offset = b->partial_bytes;
     /* A promise to follow a leader for a while (4.2.3, and what leases rest on) may have been
      * given just before the restart. */
-    r->leader_us = bent(LEASE_BOOT) ? 0 : now_us;
+    r->leader_us = now_us;
     member_find(r);
     elect_reset_timer(r);
     *ret_raft = r;

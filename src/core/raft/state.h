@@ -151,7 +151,8 @@ enum raft_outcome member_change(const struct raft *r, enum raft_change change, u
                                 struct raft_config *ret_config);
 struct raft_blob *member_pack(const struct raft_config *c);
 uint32_t member_quorum(const struct raft *r);
-bool member_may_stand(const struct raft *r);
+/* How many election timeouts this node waits before it stands; 0: it never does. */
+uint32_t member_patience(const struct raft *r);
 const struct raft_member *member_of(const struct raft_config *c, uint64_t id);
 
 /* snap.c */
