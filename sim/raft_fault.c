@@ -58,7 +58,8 @@ static void end_later(struct world *w, enum vw_fault f, const struct vw_node *n,
 
 static void restart_later(struct world *w, const struct vw_node *n)
 {
-    uint64_t us = prng_chance(&w->chaos, 0.4) ? between(w, 1000, 30000) : between(w, 30000, 900000);
+    uint64_t us =
+        prng_chance(&w->chaos, w->plan.quick) ? between(w, 1000, 30000) : between(w, 30000, 900000);
     vw_push(w, w->now + us, (struct vw_event){.kind = VW_EV_START, .node = (uint8_t)n->place});
 }
 
@@ -130,6 +131,8 @@ static void oneway(struct world *w)
     if (prng_chance(&w->chaos, 0.3))
         memset(w->cut[a], 1, sizeof w->cut[a]); /* talks to nobody, hears all */
     w->cut[a][b] = true;
+    if (prng_chance(&w->chaos, w->plan.both_ways))
+        w->cut[b][a] = true; /* the two hear of each other only through others */
     w->result->counts.oneway_cuts++;
     vw_trace(w, "n%u to n%u is cut", a, b);
     end_later(w, VW_ONEWAY, NULL, between(w, 50000, 1200000));
@@ -208,6 +211,8 @@ void vw_on_fault(struct world *w, struct vw_event *ev)
         hunt(w, n);
         return; /* comes with an election */
     case VW_KILL:
+        if (w->plan.spare_leaders && n->role[0] == RAFT_LEADER)
+            n = &w->nodes[n->place % w->places + 1];
         crash(w, n, VW_STOP_KILL);
         break;
     case VW_WIPE:

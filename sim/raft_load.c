@@ -108,9 +108,9 @@ static void start_op(struct world *w, uint32_t client)
     uint32_t key = (uint32_t)prng_below(&w->load, VW_KEYS);
     bool write = prng_chance(&w->load, 0.6);
     uint32_t place = c->leader[g];
-    if (!write && prng_chance(&w->load, 0.5))
+    if (prng_chance(&w->load, write ? w->plan.roams : 0.5))
         place = 1 + (uint32_t)prng_below(&w->load, w->places);
-    if (prng_chance(&w->load, 0.03))
+    if (prng_chance(&w->load, w->plan.bursts))
         for (uint32_t k = (uint32_t)prng_below(&w->load, 30); k > 0; k--) /* a burst */
             vw_send_request(w, place, vw_new_op(w, PROBE_CLIENT, g, key, true));
     c->op = vw_new_op(w, client, g, key, write);

@@ -6,7 +6,6 @@
 #include "sim/raft_inner.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 static uint32_t pick(struct prng *p, uint32_t low, uint32_t high)
 {
@@ -77,6 +76,22 @@ static void draw_theme(struct prng *p, struct vw_plan *plan)
         plan->lease_reads = o->lease_reads = true;
         plan->rate[VW_KILL] = 2 + 4 * prng_unit(p);
         plan->rate[VW_TRANSFER] = 0.8;
+        if (prng_chance(p, 0.5)) { /* much happens between two heartbeats */
+            plan->faults = 0;
+            with = 1u << VW_DRIFT | 1u << VW_ONEWAY | 1u << VW_KILL;
+            plan->spare_leaders = true;
+            plan->roams = 0.6;
+            plan->nodes = 3;
+            plan->spares = 0;
+            plan->quick = plan->both_ways = 1;
+            plan->groups = 1;
+            plan->sync_us = 500;
+            plan->delay_us = 500;
+            plan->rate[VW_KILL] = 10;
+            plan->rate[VW_ONEWAY] = 2;
+            o->beat_us = 140000;
+            o->resend_us = 150000;
+        }
         plan->think_us = 4000;
         plan->clients = 4;
         break;
@@ -91,6 +106,7 @@ static void draw_theme(struct prng *p, struct vw_plan *plan)
         with = 1u << VW_HUNT | 1u << VW_SNAPCUT | 1u << VW_PARTITION;
         o->snap_entries = pick(p, 4, 12);
         o->keep_entries = 0;
+        plan->bursts = 0.2;
         plan->think_us = 5000;
         break;
     case 4: /* damage */
@@ -119,6 +135,10 @@ void vw_plan_of_seed(uint64_t seed, struct vw_plan *plan)
     plan->delay_us = (uint64_t)pick_log(&p, 200, 5000);
     plan->jitter_us = (uint64_t)pick_log(&p, 50, 5000);
     plan->sync_us = (uint64_t)pick_log(&p, 200, 20000);
+    plan->bursts = 0.03;
+    plan->both_ways = 0.4;
+    plan->roams = 0.05;
+    plan->quick = 0.4;
     plan->think_us = (uint64_t)pick_log(&p, 10000, 150000);
     plan->lease_reads = prng_chance(&p, 0.5);
     plan->drift_permille = pick(&p, 0, 200);
@@ -169,71 +189,4 @@ void vw_counts_add(struct vw_counts *sum, const struct vw_counts *c)
 #define X(name) sum->name += c->name;
     VW_COUNTS(X)
 #undef X
-}
-
-/* How long writes stop. */
-
-static bool write_one(struct world *w, uint64_t *ret_at)
-{
-    uint32_t first = w->op_count;
-    for (uint64_t end = w->now + 5000000; w->now < end;) {
-        for (uint32_t p = 1; p <= w->places; p++)
-            if (w->nodes[p].up && w->nodes[p].role[0] == RAFT_LEADER)
-                vw_send_request(w, p, vw_new_op(w, VW_CLIENTS_MAX, 0, 0, true));
-        if (!vw_run_until(w, w->now + 500))
-            return false;
-        for (uint32_t i = first; i < w->op_count; i++)
-            if (w->ops[i].state == VW_OP_DONE) {
-                *ret_at = w->ops[i].end_us;
-                return true;
-            }
-    }
-    return false;
-}
-
-static int compare_up(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static uint64_t measure_one(struct world *w, uint64_t seed, bool transfer)
-{
-    struct vw_plan plan;
-    struct vw_result result;
-    uint64_t before, after = 0;
-    vw_plan_of_seed(seed, &plan);
-    plan.nodes = 5;
-    plan.groups = 1;
-    plan.spares = plan.clients = plan.faults = 0;
-    plan.delay_us = 1000;
-    plan.jitter_us = 0;
-    plan.sync_us = 500;
-    plan.options.batch_entries = 64;
-    plan.options.window_entries = 256;
-    plan.options.window_bytes = 65536;
-    vw_open(w, &plan, &result);
-    bool ok = vw_run_until(w, w->now + 2000000 + seed % 97 * 1013) && write_one(w, &before);
-    struct vw_node *leader = vw_find_leader(w, 0);
-    if (ok && leader && transfer) {
-        before = w->now;
-        vw_step(w, leader, 0,
-                &(struct raft_event){.kind = RAFT_EV_TRANSFER,
-                                     .to = w->nodes[leader->place % 5 + 1].id,
-                                     .cookie = 3ull << 40});
-        vw_settle(w, leader);
-    } else if (ok && leader) {
-        before = w->now;
-        vw_stop(w, leader, VW_STOP_CRASH);
-    }
-    ok = ok && leader && write_one(w, &after);
-    vw_close(w);
-    return ok ? after - before : UINT64_MAX;
-}
-
-void vw_measure(struct world *w, uint64_t seed, bool transfer, uint32_t times, uint64_t *ret_us)
-{
-    for (uint32_t i = 0; i < times; i++)
-        ret_us[i] = measure_one(w, seed + i, transfer);
-    qsort(ret_us, times, sizeof *ret_us, compare_up);
 }

@@ -9,7 +9,8 @@
  *   raft_world.c  time, nodes, effects    raft_net.c    messages      raft_disk.c  disks
  *   raft_fault.c  what goes wrong         raft_load.c   clients and the administrator
  *   raft_check.c  what must never happen  raft_lin.c    linearizability
- *   raft_plan.c   from seed to plan; shrinking */
+ *   raft_plan.c   from seed to plan; shrinking
+ *   raft_measure.c  how long writes stop */
 #ifndef SIM_RAFT_WORLD_H
 #define SIM_RAFT_WORLD_H
 
@@ -28,7 +29,7 @@ enum {
     VW_BEAT_US = 50000, /* a tick */
     VW_ELECTION_US = 300000,
     VW_LEADER_TICKS = 100, /* after healing: a read is answered within so many */
-    VW_WRITE_TICKS = 40,   /* then writes flow ... */
+    VW_WRITE_TICKS = 100,  /* then writes flow ... */
     VW_CATCHUP_TICKS = 120 /* ... and everybody has everything */
 };
 
@@ -70,6 +71,11 @@ struct vw_plan {
     double rate[VW_FAULT_COUNT];
     uint64_t delay_us, jitter_us, sync_us;
     uint64_t think_us;
+    double both_ways;   /* how often a cut between two nodes is */
+    bool spare_leaders; /* kill others */
+    double roams;       /* how often a write goes to any node */
+    double bursts;      /* how often a client sends many writes at once */
+    double quick;       /* how often a node is back at once */
     bool lease_reads;
     uint32_t drift_permille;
     struct raft_options options;
@@ -135,7 +141,7 @@ void vw_run(struct world *w, const struct vw_plan *plan, struct vw_result *ret_r
 /* A smaller plan that fails still: fewer faults, less time, fewer nodes. */
 void vw_shrink(struct world *w, struct vw_plan *plan, struct vw_result *ret_result);
 
-/* How long writes stop after a crash of the leader, and for a transfer: sorted times. */
+/* How long writes stop after a crash of the leader, or for a transfer: times, sorted. */
 void vw_measure(struct world *w, uint64_t seed, bool transfer, uint32_t times, uint64_t *ret_us);
 
 #endif

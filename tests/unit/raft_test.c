@@ -3,6 +3,7 @@
 #include "raft_kit.h"
 
 #include "base/err.h"
+#include "core/raft/beats.h"
 
 static struct kit *cluster(int count)
 {
@@ -24,8 +25,8 @@ static void regression_a_a_heartbeat_proves_nothing(void **state)
     (void)state;
     struct kit *k = kit_new(3);
     kit_start(k, 1, &(struct kit_boot){.term = 2, .terms = {1, 2, 2}});
-    kit_start(k, 2, &(struct kit_boot){.term = 2, .terms = {1, 1, 1, 1, 1, 1}});
-    kit_start(k, 3, &(struct kit_boot){.term = 2, .terms = {1, 1, 1, 1, 1, 1}});
+    kit_start(k, 2, &(struct kit_boot){.term = 2, .terms = {1, 1, 1, 1}});
+    kit_start(k, 3, &(struct kit_boot){.term = 2, .terms = {1, 1, 1, 1}});
     k->passes = no_appends;
     kit_stand(k, 1);
     kit_run(k, 280000);
@@ -229,6 +230,173 @@ static void damage_is_dropped_only_with_proof(void **state)
     kit_free(k);
 }
 
+/* What it promised before the restart it does not know: it votes for nobody for as long. */
+static void a_restarted_node_keeps_its_promise(void **state)
+{
+    (void)state;
+    struct kit *k = cluster(3);
+    kit_run(k, 2000000);
+    int leader = kit_leader(k), other = leader % 3 + 1, third = other % 3 + 1;
+    uint64_t term = kit_status(k, leader).term;
+    raft_free(k->nodes[other]);
+    kit_start(k, other, &(struct kit_boot){.term = term, .terms = {term}});
+    struct raft_message ask = {.kind = RAFT_VOTE,
+                               .from = (uint64_t)third,
+                               .to = (uint64_t)other,
+                               .term = term + 1,
+                               .index = 9,
+                               .log_term = term};
+    k->mail_count = 0;
+    kit_step(k, other, (struct raft_event){.kind = RAFT_EV_MESSAGE, .message = &ask});
+    assert_int_equal(k->mail_count, 0);
+    assert_int_equal(kit_status(k, other).term, term);
+    k->now += k->options.election_us;
+    kit_step(k, other, (struct raft_event){.kind = RAFT_EV_MESSAGE, .message = &ask});
+    assert_int_equal(k->mail_count, 1);
+    assert_false(k->mail[0].m.reject);
+    kit_free(k);
+}
+
+/* A wiped node is another node. */
+static void a_blank_disk_gets_a_new_identity(void **state)
+{
+    (void)state;
+    uint64_t first = raft_identity(3, 0, 0), second = raft_identity(3, 0, 1);
+    assert_int_equal(raft_identity(3, first, 1), first);
+    assert_true(first != second && first >> 32 == 3 && second >> 32 == 3);
+}
+
+static uint64_t change(struct kit *k, int leader, enum raft_change what, int node)
+{
+    k->reply_count = 0;
+    kit_step(k, leader,
+             (struct raft_event){
+                 .kind = RAFT_EV_MEMBER, .change = what, .to = (uint64_t)node, .cookie = 99});
+    kit_run(k, 100000);
+    assert_int_equal(k->reply_count, 1);
+    return k->replies[0].outcome;
+}
+
+/* A learner joins, is promoted, and the leader removes itself. */
+static void members_come_and_go(void **state)
+{
+    (void)state;
+    struct kit *k = cluster(3);
+    kit_run(k, 2000000);
+    int leader = kit_leader(k);
+    struct raft_boot blank = {0};
+    struct raft_options o = k->options;
+    o.id = 4;
+    k->count = 4;
+    assert_int_equal(raft_new(&o, &blank, k->now, &k->nodes[4]), 0);
+    assert_int_equal(change(k, leader, RAFT_PROMOTE, 4), RAFT_REFUSED);
+    assert_int_equal(change(k, leader, RAFT_ADD_LEARNER, 4), RAFT_DONE);
+    assert_int_equal(change(k, leader, RAFT_ADD_LEARNER, 4), RAFT_REFUSED);
+    assert_int_equal(change(k, leader, RAFT_PROMOTE, 4), RAFT_DONE);
+    assert_int_equal(change(k, leader, RAFT_REMOVE, leader), RAFT_DONE);
+    assert_int_equal(kit_status(k, leader).role, RAFT_FOLLOWER);
+    kit_run(k, 2000000);
+    int next = kit_leader(k);
+    assert_true(next > 0 && next != leader);
+    assert_int_equal(kit_status(k, next).config->count, 3);
+    kit_free(k);
+}
+
+/* An append that finds no memory has not happened; the next one brings it. */
+static void a_follower_without_memory_only_waits(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 3; n++) {
+        struct kit *k = cluster(3);
+        kit_run(k, 2000000);
+        int leader = kit_leader(k), other = leader % 3 + 1;
+        uint64_t last = kit_status(k, other).last, term = kit_status(k, leader).term;
+        struct raft_entry entries[64];
+        for (int i = 0; i < 64; i++)
+            entries[i] = (struct raft_entry){.term = term, .kind = RAFT_NOOP};
+        struct raft_message m = {.kind = RAFT_APPEND,
+                                 .from = (uint64_t)leader,
+                                 .to = (uint64_t)other,
+                                 .term = term,
+                                 .index = last,
+                                 .log_term = term,
+                                 .entries = entries,
+                                 .count = 64};
+        struct raft_event ev = {.kind = RAFT_EV_MESSAGE, .message = &m};
+        mem_fail_at(n);
+        int rc = kit_step(k, other, ev);
+        int failed = mem_failed();
+        mem_fail_at(0);
+        assert_true(rc == 0 || (failed && rc == TTG_ENOMEM));
+        assert_int_equal(kit_status(k, other).last, rc ? last : last + 64);
+        assert_int_equal(kit_step(k, other, ev), 0);
+        assert_int_equal(kit_status(k, other).last, last + 64);
+        kit_free(k);
+    }
+}
+
+static void what_no_member_sends_is_refused(void **state)
+{
+    (void)state;
+    struct kit *k = cluster(3);
+    kit_run(k, 2000000);
+    int leader = kit_leader(k), other = leader % 3 + 1;
+    uint64_t last = kit_status(k, other).last, term = kit_status(k, leader).term;
+    struct raft_blob *junk = raft_blob_new(STR("\x05junk"));
+    struct raft_entry cases[] = {
+        {.term = term, .kind = RAFT_CONFIG},                /* a configuration without bytes */
+        {.term = term, .kind = RAFT_CONFIG, .data = junk},  /* that cannot be read */
+        {.term = term + 1, .kind = RAFT_NOOP},              /* from the future */
+        {.term = term, .kind = 77},                         /* unknown */
+        {.term = term, .kind = RAFT_DATA, .damaged = true}, /* damaged */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct raft_message m = {.kind = RAFT_APPEND,
+                                 .from = (uint64_t)leader,
+                                 .to = (uint64_t)other,
+                                 .term = term,
+                                 .index = last,
+                                 .log_term = term,
+                                 .entries = &cases[i],
+                                 .count = 1};
+        assert_int_equal(
+            kit_step(k, other, (struct raft_event){.kind = RAFT_EV_MESSAGE, .message = &m}),
+            TTG_EPROTO);
+        assert_int_equal(kit_status(k, other).last, last);
+    }
+    raft_blob_unref(junk);
+    kit_free(k);
+}
+
+static void heartbeats_share_messages(void **state)
+{
+    (void)state;
+    struct raft_beats b;
+    assert_int_equal(raft_beats_init(&b, 2, 3), 0);
+    for (uint32_t g = 0; g < 4; g++)
+        for (uint64_t to = 2; to <= 4; to++) {
+            struct raft_message m = {
+                .kind = RAFT_BEAT, .group = g, .from = 1, .to = to, .term = 7, .commit = g};
+            assert_int_equal(raft_beats_add(&b, &m), g < 3 && to < 4);
+        }
+    assert_false(raft_beats_add(&b, &(struct raft_message){.kind = RAFT_APPEND, .to = 2}));
+    assert_int_equal(b.frame_count, 2);
+    struct raft_message m;
+    raft_beats_get(&b.frames[1], 2, &m);
+    assert_int_equal(m.to, 3);
+    assert_int_equal(m.group, 2);
+    assert_int_equal(m.commit, 2);
+    assert_int_equal(m.term, 7);
+    raft_beats_clear(&b);
+    assert_int_equal(b.frame_count, 0);
+    raft_beats_done(&b);
+    for (size_t n = 1; n <= 2; n++) {
+        mem_fail_at(n);
+        assert_int_equal(raft_beats_init(&b, 2, 3), TTG_ENOMEM);
+        mem_fail_at(0);
+    }
+}
+
 static void survives_failed_allocations(void **state)
 {
     (void)state;
@@ -265,6 +433,12 @@ int main(void)
         cmocka_unit_test(hands_over),
         cmocka_unit_test(repairs_a_damaged_entry),
         cmocka_unit_test(damage_is_dropped_only_with_proof),
+        cmocka_unit_test(a_restarted_node_keeps_its_promise),
+        cmocka_unit_test(a_blank_disk_gets_a_new_identity),
+        cmocka_unit_test(members_come_and_go),
+        cmocka_unit_test(a_follower_without_memory_only_waits),
+        cmocka_unit_test(what_no_member_sends_is_refused),
+        cmocka_unit_test(heartbeats_share_messages),
         cmocka_unit_test(survives_failed_allocations),
     };
     return tap_run(tests);
