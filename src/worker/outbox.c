@@ -42,7 +42,7 @@ struct outbox {
     uint64_t results;
     bool held;
     uint64_t now_ms; /* of the last flush */
-    uint64_t refused_since_ms, retry_at_ms, retry_ms;
+    uint64_t refused_since_ms, refused_ms, retry_at_ms, retry_ms;
 };
 
 bool outbox_not_now(int rc)
@@ -67,6 +67,7 @@ static bool answered(struct outbox *o, int rc, const struct err *err)
     }
     if (o->refused_since_ms == UINT64_MAX)
         o->refused_since_ms = o->now_ms;
+    o->refused_ms = o->now_ms;
     o->retry_ms = o->retry_ms ? o->retry_ms * 2 : OUTBOX_RETRY_MS;
     if (o->retry_ms > OUTBOX_RETRY_MS_MAX)
         o->retry_ms = OUTBOX_RETRY_MS_MAX;
@@ -257,9 +258,9 @@ bool outbox_moving(const struct outbox *o)
     return o->sent > 0;
 }
 
-uint64_t outbox_refused_since_ms(const struct outbox *o)
+uint64_t outbox_refused_ms(const struct outbox *o)
 {
-    return o->refused_since_ms;
+    return o->refused_since_ms == UINT64_MAX ? 0 : o->refused_ms - o->refused_since_ms;
 }
 
 uint64_t outbox_pending(const struct outbox *o)

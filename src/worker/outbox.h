@@ -68,8 +68,8 @@ void outbox_flush(struct outbox *o, uint64_t now_ms);
 void outbox_hold(struct outbox *o, bool held);
 /* Something was sent and not answered. */
 bool outbox_moving(const struct outbox *o);
-/* Since when the queue answers "not now"; UINT64_MAX: it does not. */
-uint64_t outbox_refused_since_ms(const struct outbox *o);
+/* For how long the queue has answered nothing but "not now", up to the latest such answer. */
+uint64_t outbox_refused_ms(const struct outbox *o);
 
 /* What is not answered, gathered results included. */
 uint64_t outbox_pending(const struct outbox *o);

@@ -188,14 +188,14 @@ static void on_turn(struct loop_hook *h)
 }
 
 /* Results that the queue refuses for as long as we would wait for the queue itself. */
-static void check_refused(struct worker *w, uint64_t now_ms)
+static void check_refused(struct worker *w)
 {
     struct err err;
-    uint64_t since_ms = w->outbox ? outbox_refused_since_ms(w->outbox) : UINT64_MAX;
-    if (since_ms == UINT64_MAX || now_ms - since_ms < w->config.queue.retry_ms)
+    uint64_t refused_ms = w->outbox ? outbox_refused_ms(w->outbox) : 0;
+    if (refused_ms == 0 || refused_ms < w->config.queue.retry_ms)
         return;
     err_set(&err, TTG_EFULL, "the queue has accepted no result for %.1f s",
-            (double)(now_ms - since_ms) / 1000);
+            (double)refused_ms / 1000);
     worker_end_now(w, WORKER_LOST, &err);
 }
 
@@ -207,7 +207,7 @@ static void on_tick(struct loop_timer *t)
     worker_send_join(w);
     if (w->phase == WORKER_RUNNING)
         worker_check_backlog(w);
-    check_refused(w, now_ms);
+    check_refused(w);
     /* A job that has not ended keeps us here, even when others hold all that is left: they may die.
      * So only the wait for the job itself is idle. */
     if (w->phase == WORKER_BEGINNING && w->config.idle_ms > 0 && queue_is_up(w->takes) &&

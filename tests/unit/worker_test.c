@@ -1,0 +1,889 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker against a ledger, over connections that are cut wherever the story says. */
+#include "queue_rig.h"
+
+#include "base/prng.h"
+#include "worker/worker.h"
+
+#include <ttg/version.h>
+
+#include <stdlib.h>
+
+static struct {
+    struct worker *worker;
+    struct worker_config config;
+    bool ended;
+    enum worker_end end;
+    struct worker_totals totals;
+    struct err err;
+} rig;
+
+static void on_end(void *ctx, enum worker_end end, const struct worker_totals *totals,
+                   const struct err *err)
+{
+    (void)ctx;
+    assert_false(rig.ended);
+    rig.ended = true;
+    rig.end = end;
+    rig.totals = *totals;
+    rig.err = *err;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    q_rig_setup();
+    memset(&rig, 0, sizeof rig);
+    worker_config_init(&rig.config);
+    rig.config.job = "job";
+    rig.config.name = "w";
+    rig.config.incarnation = 5;
+    rig.config.queue.engine = fake_new;
+    rig.config.queue.retry_ms = 1000;
+    rig.config.on_end = on_end;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    worker_free(rig.worker);
+    q_rig_teardown();
+    return 0;
+}
+
+/* For stories that are told more than once. */
+static void anew(void)
+{
+    teardown(NULL);
+    setup(NULL);
+}
+
+static void start(void)
+{
+    struct err err = {0};
+    assert_int_equal(worker_start(&rig.worker, q_rig.loop, &rig.config, &err), 0);
+    rig_up(0);
+    rig_up(1);
+}
+
+static void turn(void)
+{
+    assert_int_equal(loop_turn(q_rig.loop, 1), 0);
+    q_rig.now_ms += 5;
+}
+
+/* Lets all through until the condition holds; fails after about 20 s. */
+#define PLAY_UNTIL(condition)                                                                      \
+    do {                                                                                           \
+        int turns_ = 0;                                                                            \
+        while (!(condition)) {                                                                     \
+            assert_true(turns_++ < 20000);                                                         \
+            turn();                                                                                \
+            while (rig_serve(0, true) || rig_serve(1, true))                                       \
+                ;                                                                                  \
+        }                                                                                          \
+    } while (0)
+
+/* Runs the worker until it asks this of the queue; nothing is answered there meanwhile. */
+#define ASKED(i, what)                                                                             \
+    do {                                                                                           \
+        int turns_ = 0;                                                                            \
+        while (!rig_first(i) || rig_first(i)->verb != (what)) {                                    \
+            assert_true(turns_++ < 20000);                                                         \
+            turn();                                                                                \
+            rig_serve(1 - (i), true);                                                              \
+            if (rig_first(i) && rig_first(i)->verb != (what))                                      \
+                rig_serve(i, true);                                                                \
+        }                                                                                          \
+    } while (0)
+
+static struct ledger_status status(void)
+{
+    struct ledger_status s;
+    ledger_status(q_rig.ledger, &s);
+    return s;
+}
+
+static void all_done_once(uint64_t chunks)
+{
+    for (uint64_t i = 0; i < chunks; i++)
+        assert_int_equal(q_rig.results[i], 1);
+    assert_int_equal(status().completed, chunks);
+    assert_int_equal(status().state, LEDGER_FINISHED);
+    assert_true(status().sum == (__int128)(chunks * 10) * (chunks * 10 - 1) / 2);
+}
+
+static void finished(uint64_t chunks)
+{
+    PLAY_UNTIL(rig.ended);
+    if (rig.end != WORKER_FINISHED)
+        fail_msg("end %d: %s", (int)rig.end, rig.err.text);
+    all_done_once(chunks);
+    assert_int_equal(status().workers, 0); /* it said good-bye */
+}
+
+/* --- stories --- */
+
+static void does_a_job(void **state)
+{
+    (void)state;
+    rig_job(500);
+    start();
+    finished(500);
+    assert_int_equal(rig.totals.committed, 500);
+    assert_int_equal(rig.totals.params, 5000);
+    assert_int_equal(status().attempts, 500);
+}
+
+/* More slots than a batch has room left for: nothing may break or get lost. */
+static void slots_may_end_while_the_outbox_is_full(void **state)
+{
+    (void)state;
+    rig.config.kernel.slots = 700;
+    rig.config.kernel.simulate_ms = 0.1;
+    rig_job(4000);
+    start();
+    for (int i = 0; i < 400; i++) { /* takes are served, commits are not */
+        turn();
+        rig_serve(0, true);
+    }
+    assert_false(rig.ended);
+    finished(4000);
+    assert_int_equal(status().attempts, 4000);
+}
+
+static void results_gather_without_answers_up_to_a_limit(void **state)
+{
+    (void)state;
+    rig_job(4096);
+    start();
+    for (int i = 0; i < 300; i++) {
+        turn();
+        rig_serve(0, true);
+    }
+    assert_false(rig.ended);
+    finished(4096);
+}
+
+/* At the n-th request the connection breaks: before it is executed, or before it is answered. */
+static void cut_at_each_request(void **state)
+{
+    (void)state;
+    for (int answer_lost = 0; answer_lost <= 1; answer_lost++) {
+        for (int both = 0; both <= 1; both++) {
+            for (int n = 1; n <= 12; n++) {
+                anew();
+                rig.config.kernel.slots = 2;
+                rig.config.kernel.simulate_ms = 0.05;
+                rig_job(12);
+                start();
+                int seen = 0;
+                while (!rig.ended && seen < n) {
+                    turn();
+                    for (int i = 0; i < 2 && seen < n; i++) {
+                        if (!rig_first(i))
+                            continue;
+                        if (seen + 1 < n) {
+                            seen += rig_serve(i, true);
+                            continue;
+                        }
+                        if (answer_lost && !rig_serve(i, false))
+                            continue;
+                        rig_cut(i);
+                        if (both)
+                            rig_cut(1 - i);
+                        seen++;
+                    }
+                }
+                for (int k = 0; k < 3; k++)
+                    turn();
+                rig_up(n % 2);
+                rig_up(1 - n % 2);
+                finished(12);
+                assert_int_equal(status().attempts, 12);
+            }
+        }
+    }
+}
+
+/* The grant left before it was on disk; the node forgets it and grants it anew. */
+static void a_forgotten_grant_is_renewed(void **state)
+{
+    (void)state;
+    rig_job(3);
+    rig.config.prefetch_max = 0;
+    start();
+    ASKED(1, QUEUE_COMMIT); /* the take was answered, the result is under way */
+    rig_restart();
+    rig_up(1); /* first the commits' connection */
+    turn();
+    assert_null(rig_first(1)); /* held: the epoch may change */
+    rig_up(0);
+    finished(3);
+    assert_int_equal(rig.totals.committed, 3);
+    assert_int_equal(rig.totals.stale, 0);
+    assert_int_equal(status().attempts, 3);
+}
+
+/* The same while the chunk runs. */
+static void a_running_chunk_survives_a_restart(void **state)
+{
+    (void)state;
+    rig_job(2);
+    rig.config.kernel.simulate_ms = 10;
+    start();
+    while (!q_rig.served[QUEUE_TAKE]) {
+        turn();
+        rig_serve(0, true);
+    }
+    turn();
+    for (int i = 0; i < 3; i++) {
+        rig_restart();
+        rig_up(0);
+        rig_up(1);
+        for (int k = 0; k < 3; k++) {
+            turn();
+            rig_serve(0, true);
+        }
+    }
+    finished(2);
+    assert_int_equal(rig.totals.stale, 0);
+    assert_int_equal(status().attempts, 2);
+}
+
+/* It slept; another worker has its chunk. What it computed is dropped, and it goes on. */
+static void a_lost_chunk_is_dropped(void **state)
+{
+    (void)state;
+    struct ledger_run run[64];
+    struct ledger_worker *other;
+    size_t runs;
+    rig_job(4);
+    rig.config.kernel.simulate_ms = 10;
+    start();
+    while (!q_rig.served[QUEUE_TAKE]) {
+        turn();
+        rig_serve(0, true);
+    }
+    turn();
+    rig_lose_worker();
+    assert_int_equal(
+        ledger_join(q_rig.ledger, STR("other"), 9, 77, 1, 64, NULL, 0, q_rig.now_ms, &other), 0);
+    assert_int_equal(ledger_take(q_rig.ledger, other, 77, 1, q_rig.now_ms, run, &runs), 0);
+    assert_int_equal(run[0].chunk, 0);
+    assert_int_equal(run[0].attempt, 2);
+    atomic_store(&q_rig.beat_rc, TTG_ESTALE); /* the pulse hears of it */
+    ASKED(0, QUEUE_JOIN);
+    atomic_store(&q_rig.beat_rc, 0);
+    PLAY_UNTIL(status().completed == 3);
+    struct ledger_result r = {
+        .chunk = 0, .epoch = run[0].epoch, .kind = LEDGER_SUM, .value = STR("45")};
+    assert_int_equal(ledger_commit(q_rig.ledger, STR("other"), 9, &r, q_rig.now_ms),
+                     LEDGER_ACCEPTED);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_FINISHED);
+    assert_int_equal(rig.totals.stale, 1);
+    all_done_once(4);
+}
+
+/* Lost, but nobody took the chunk: it stays here, under a new epoch. */
+static void a_lease_that_nobody_took_is_kept(void **state)
+{
+    (void)state;
+    rig_job(1);
+    rig.config.kernel.simulate_ms = 20;
+    start();
+    while (!q_rig.served[QUEUE_TAKE]) {
+        turn();
+        rig_serve(0, true);
+    }
+    turn();
+    rig_lose_worker();
+    rig_cut(0);
+    rig_up(0);
+    finished(1);
+    assert_int_equal(rig.totals.committed, 1);
+    assert_int_equal(q_rig.served[QUEUE_TAKE] <= 2, 1);
+}
+
+static void a_newer_worker_replaces_it(void **state)
+{
+    (void)state;
+    struct ledger_worker *newer;
+    rig_job(50);
+    rig.config.kernel.simulate_ms = 10;
+    start();
+    while (!q_rig.served[QUEUE_TAKE]) {
+        turn();
+        rig_serve(0, true);
+    }
+    turn();
+    assert_int_equal(
+        ledger_join(q_rig.ledger, STR("w"), 6, 99, 1, 64, NULL, 0, q_rig.now_ms, &newer), 0);
+    atomic_store(&q_rig.beat_rc, TTG_EBUSY); /* also while the chunk still runs */
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_REPLACED);
+    assert_int_equal(status().workers, 1);
+}
+
+static void a_canceled_job_stops_what_runs(void **state)
+{
+    (void)state;
+    rig_job(50);
+    rig.config.kernel.simulate_ms = 1e6;
+    start();
+    while (!q_rig.served[QUEUE_TAKE]) {
+        turn();
+        rig_serve(0, true);
+    }
+    turn();
+    ledger_cancel(q_rig.ledger, q_rig.now_ms);
+    atomic_store(&q_rig.beat_state, LEDGER_CANCELED);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_FINISHED);
+    assert_int_equal(rig.totals.stale, 1);
+    assert_int_equal(status().completed, 0);
+}
+
+static void a_paused_job_is_waited_for(void **state)
+{
+    (void)state;
+    rig_job(3);
+    ledger_pause(q_rig.ledger, q_rig.now_ms);
+    rig.config.idle_ms = 1; /* waiting for a job's chunks is not idle */
+    start();
+    for (int i = 0; i < 300; i++) {
+        turn();
+        rig_serve(0, true);
+    }
+    assert_false(rig.ended);
+    ledger_resume(q_rig.ledger, q_rig.now_ms);
+    finished(3);
+}
+
+static void waits_for_the_job_to_appear(void **state)
+{
+    (void)state;
+    start();
+    for (int i = 0; i < 300; i++) {
+        turn();
+        rig_serve(0, true);
+    }
+    assert_false(rig.ended);
+    rig_job(3);
+    finished(3);
+}
+
+static void ends_when_the_job_does_not_appear(void **state)
+{
+    (void)state;
+    rig.config.idle_ms = 300;
+    start();
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_IDLE);
+}
+
+static void a_forgotten_job_is_an_error(void **state)
+{
+    (void)state;
+    rig_job(3);
+    rig.config.kernel.simulate_ms = 5;
+    start();
+    while (!q_rig.served[QUEUE_TAKE]) {
+        turn();
+        rig_serve(0, true);
+    }
+    struct ledger *l = q_rig.ledger;
+    q_rig.ledger = NULL;
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_LOST);
+    ledger_free(l);
+}
+
+static void an_ended_job_is_no_work(void **state)
+{
+    (void)state;
+    rig_job(3);
+    ledger_cancel(q_rig.ledger, q_rig.now_ms);
+    start();
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_FINISHED);
+}
+
+/* --- told to stop --- */
+
+static void drains(void **state)
+{
+    (void)state;
+    rig_job(100);
+    rig.config.kernel.simulate_ms = 5;
+    rig.config.kernel.slots = 3;
+    start();
+    PLAY_UNTIL(status().leased == 3);
+    worker_stop(rig.worker);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_STOPPED);
+    assert_int_equal(status().completed, 3); /* finished, not cut short */
+    assert_int_equal(rig.totals.committed, 3);
+    assert_int_equal(status().leased, 0);
+    assert_int_equal(status().attempts, 3);
+    assert_int_equal(status().workers, 0);
+}
+
+static void a_drain_joins_again_after_a_cut(void **state)
+{
+    (void)state;
+    rig_job(100);
+    rig.config.kernel.simulate_ms = 10;
+    start();
+    while (!q_rig.served[QUEUE_TAKE]) {
+        turn();
+        rig_serve(0, true);
+    }
+    turn();
+    worker_stop(rig.worker);
+    rig_restart(); /* and the grant is forgotten */
+    turn();
+    rig_up(1);
+    rig_up(0);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_STOPPED);
+    assert_int_equal(status().completed, 1);
+    assert_int_equal(rig.totals.stale, 0);
+    assert_int_equal(status().leased, 0);
+}
+
+static void a_second_signal_gives_back(void **state)
+{
+    (void)state;
+    rig_job(100);
+    rig.config.kernel.simulate_ms = 1e6;
+    rig.config.kernel.slots = 2;
+    start();
+    PLAY_UNTIL(status().leased == 2);
+    worker_stop(rig.worker);
+    turn();
+    assert_false(rig.ended);
+    worker_stop(rig.worker);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_STOPPED);
+    assert_int_equal(rig.totals.released, 2);
+    assert_int_equal(status().completed, 0);
+    assert_int_equal(status().attempts, 0); /* nobody is charged */
+    assert_int_equal(status().leased, 0);
+}
+
+static void the_drain_time_ends(void **state)
+{
+    (void)state;
+    rig_job(100);
+    rig.config.kernel.simulate_ms = 1e6;
+    rig.config.drain_ms = 50;
+    start();
+    PLAY_UNTIL(status().leased == 1);
+    worker_stop(rig.worker);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.totals.released, 1);
+    assert_int_equal(status().completed, 0);
+}
+
+/* A grant that comes after the stop goes straight back, though another chunk still runs. */
+static void a_parked_take_is_given_back(void **state)
+{
+    (void)state;
+    struct ledger_run run[64];
+    struct ledger_worker *other;
+    size_t runs;
+    rig_job(2);
+    rig.config.kernel.slots = 2;
+    rig.config.kernel.simulate_ms = 1e6;
+    assert_int_equal(
+        ledger_join(q_rig.ledger, STR("other"), 9, 77, 1, 64, NULL, 0, q_rig.now_ms, &other), 0);
+    assert_int_equal(ledger_take(q_rig.ledger, other, 77, 1, q_rig.now_ms, run, &runs), 0);
+    start();
+    PLAY_UNTIL(status().leased == 2);
+    ASKED(0, QUEUE_TAKE);
+    worker_stop(rig.worker);
+    ledger_leave(q_rig.ledger, other, q_rig.now_ms);
+    PLAY_UNTIL(q_rig.served[QUEUE_RELEASE] == 1);
+    assert_false(rig.ended);
+    assert_int_equal(status().leased, 1);
+    assert_int_equal(status().ready, 1);
+    worker_stop(rig.worker);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(status().leased, 0);
+    assert_int_equal(status().workers, 0);
+}
+
+static void a_stop_before_the_job_is_there(void **state)
+{
+    (void)state;
+    start();
+    turn();
+    worker_stop(rig.worker);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_STOPPED);
+}
+
+static void stops_without_a_connection(void **state)
+{
+    (void)state;
+    struct err err;
+    rig_up(0);
+    assert_int_equal(worker_start(&rig.worker, q_rig.loop, &rig.config, &err), 0);
+    turn();
+    worker_stop(rig.worker);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_STOPPED);
+}
+
+/* With results that nobody takes, a second signal ends it all the same. */
+static void gives_up_on_a_queue_that_is_gone(void **state)
+{
+    (void)state;
+    rig_job(100);
+    rig.config.kernel.kill_grace_ms = 10;
+    start();
+    ASKED(1, QUEUE_COMMIT);
+    rig_cut(0);
+    rig_cut(1);
+    worker_stop(rig.worker);
+    turn();
+    assert_false(rig.ended);
+    worker_stop(rig.worker);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_STOPPED);
+}
+
+/* --- the queue says no --- */
+
+static void a_lost_queue_ends_it(void **state)
+{
+    (void)state;
+    struct err err;
+    rig_job(100);
+    start();
+    ASKED(1, QUEUE_COMMIT);
+    rig_cut(0);
+    err_set(&err, TTG_EUNREACH, "gone for good");
+    queue_lose(q_rig.queues[0], &err);
+    queue_lose(q_rig.queues[1], &err);
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_LOST);
+    assert_string_equal(rig.err.text, "gone for good");
+}
+
+static void a_full_queue_is_waited_out(void **state)
+{
+    (void)state;
+    rig_job(20);
+    rig.config.queue.retry_ms = 10000;
+    start();
+    ASKED(1, QUEUE_COMMIT);
+    q_rig.refuse = TTG_EFULL;
+    for (int i = 0; i < 200; i++) {
+        turn();
+        rig_serve(0, true);
+        rig_serve(1, true);
+    }
+    assert_false(rig.ended);
+    assert_true(q_rig.served[QUEUE_COMMIT] < 10);
+    q_rig.refuse = 0;
+    finished(20);
+    assert_int_equal(status().attempts, 20);
+}
+
+static void a_queue_that_stays_full_is_lost(void **state)
+{
+    (void)state;
+    rig_job(20);
+    rig.config.queue.retry_ms = 200;
+    start();
+    ASKED(1, QUEUE_COMMIT);
+    q_rig.refuse = TTG_ENOSPC;
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_LOST);
+}
+
+static void what_the_queue_never_takes_ends_it(void **state)
+{
+    (void)state;
+    rig_job(20);
+    start();
+    ASKED(1, QUEUE_COMMIT);
+    q_rig.refuse = TTG_EPROTO;
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_LOST);
+}
+
+static void another_protocol_is_refused(void **state)
+{
+    (void)state;
+    rig_job(20);
+    q_rig.protocol = 2;
+    q_rig.version = "9.9";
+    start();
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_BROKEN);
+    assert_int_equal(rig.err.code, TTG_EVERSION);
+    assert_non_null(strstr(rig.err.text, "9.9"));
+    assert_non_null(strstr(rig.err.text, TTG_VERSION));
+}
+
+static void an_input_that_is_not_there(void **state)
+{
+    (void)state;
+    rig_job(1);
+    ledger_free(q_rig.ledger);
+    q_rig.spec.input = STR("lines:/nowhere/at/all");
+    assert_int_equal(ledger_new(STR("job"), &q_rig.spec, 1, 1, &rig_ops, &q_rig.ledger), 0);
+    start();
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_BROKEN);
+    assert_non_null(strstr(rig.err.text, "/nowhere/at/all"));
+}
+
+/* --- failures --- */
+
+static void failures_are_told_once(void **state)
+{
+    (void)state;
+    rig.config.kernel.fault_rate = 1;
+    rig.config.kernel.slots = 2;
+    rig_job(6);
+    start();
+    PLAY_UNTIL(rig.ended);
+    assert_int_equal(rig.end, WORKER_FINISHED);
+    assert_int_equal(status().dead, 6);
+    assert_int_equal(status().attempts, 18);
+    assert_int_equal(status().failures, 18);
+}
+
+/* The answer to a failure gets lost: it counts once, also when the chunk came back meanwhile. */
+static void a_failure_is_repeated_after_a_cut(void **state)
+{
+    (void)state;
+    for (int late = 0; late <= 1; late++) {
+        for (int executed = 0; executed <= 1; executed++) {
+            anew();
+            rig.config.kernel.fault_rate = 1;
+            rig_job(1);
+            start();
+            ASKED(1, QUEUE_FAIL);
+            if (executed)
+                assert_true(rig_serve(1, false));
+            rig_restart();
+            if (late)
+                q_rig.now_ms += 1000; /* the retry's delay is over */
+            ledger_tick(q_rig.ledger, q_rig.now_ms);
+            rig_up(0);
+            rig_up(1);
+            PLAY_UNTIL(rig.ended);
+            assert_int_equal(rig.end, WORKER_FINISHED);
+            assert_int_equal(status().dead, 1);
+            assert_int_equal(status().attempts, 3);
+        }
+    }
+}
+
+/* --- taking ahead --- */
+
+/* Three workers, few long chunks: nobody may hold more than it runs. */
+static void long_chunks_are_not_taken_ahead(void **state)
+{
+    (void)state;
+    rig_job(12);
+    rig.config.kernel.simulate_ms = 15;
+    start();
+    int turns = 0;
+    while (!rig.ended && turns++ < 20000) {
+        turn();
+        while (rig_serve(0, true) || rig_serve(1, true))
+            ;
+        if (status().completed > 3)
+            assert_true(status().leased <= 2); /* one runs, one whose commit is under way */
+    }
+    assert_true(rig.ended);
+    all_done_once(12);
+}
+
+static void prefetch_0_takes_one_at_a_time(void **state)
+{
+    (void)state;
+    rig_job(200);
+    rig.config.prefetch_max = 0;
+    start();
+    finished(200);
+    assert_true(q_rig.served[QUEUE_TAKE] >= 200);
+}
+
+/* --- chance --- */
+
+static void a_rival(struct prng *r)
+{
+    static struct ledger_run run[64];
+    struct ledger_worker *w;
+    size_t runs;
+    if (ledger_join(q_rig.ledger, STR("rival"), 3, 1000, 1, 64, NULL, 0, q_rig.now_ms, &w) ||
+        ledger_take(q_rig.ledger, w, 1000, 1 + prng_below(r, 3), q_rig.now_ms, run, &runs))
+        return;
+    for (size_t i = 0; i < runs; i++) {
+        for (uint64_t k = 0; k < run[i].count; k++) {
+            char digits[41];
+            uint64_t first = (run[i].chunk + k) * 10;
+            __int128 sum = (__int128)first * 10 + 45;
+            struct ledger_result result = {.chunk = run[i].chunk + k,
+                                           .epoch = run[i].epoch + k,
+                                           .kind = LEDGER_SUM,
+                                           .value = str_make(digits, ledger_sum_text(digits, sum))};
+            if (prng_below(r, 4) > 0)
+                ledger_commit(q_rig.ledger, STR("rival"), 3, &result, q_rig.now_ms);
+        }
+    }
+    w = ledger_worker(q_rig.ledger, STR("rival"), 3);
+    if (w)
+        ledger_lost(q_rig.ledger, w, STR("died"), q_rig.now_ms);
+    rig_sync();
+}
+
+static void trouble(struct prng *r)
+{
+    switch (prng_below(r, 12)) {
+    case 0:
+        rig_cut(0);
+        break;
+    case 1:
+        rig_cut(1);
+        break;
+    case 2:
+        rig_restart();
+        break;
+    case 3:
+        rig_lose_worker();
+        break;
+    case 4:
+    case 5:
+        a_rival(r);
+        break;
+    default:
+        rig_serve((int)prng_below(r, 2), false);
+    }
+}
+
+static void whatever_happens_each_chunk_counts_once(void **state)
+{
+    (void)state;
+    const char *one = getenv("SEED");
+    uint64_t first = one ? strtoull(one, NULL, 10) : 1;
+    for (uint64_t seed = first; seed < first + (one ? 1 : 40); seed++) {
+        anew();
+        struct prng r;
+        prng_init(&r, seed);
+        rig.config.incarnation = seed;
+        rig.config.kernel.slots = 1 + (uint32_t)prng_below(&r, 4);
+        rig.config.kernel.simulate_ms = prng_below(&r, 2) ? 0 : 0.05;
+        rig.config.kernel.fault_rate = prng_below(&r, 2) ? 0 : 0.1;
+        rig.config.kernel.fault_seed = seed;
+        rig.config.queue.retry_ms = 60000;
+        rig_job(300);
+        ledger_free(q_rig.ledger);
+        q_rig.spec.max_attempts = 1000;
+        assert_int_equal(ledger_new(STR("job"), &q_rig.spec, 1, 1, &rig_ops, &q_rig.ledger), 0);
+        rig_sync();
+        start();
+        int steps = 0;
+        for (; !rig.ended && steps < 100000; steps++) {
+            turn();
+            if (steps < 3000 && prng_below(&r, 40) == 0)
+                trouble(&r);
+            if (prng_below(&r, 4) == 0)
+                rig_up((int)prng_below(&r, 2));
+            rig_serve(0, true);
+            rig_serve(1, true);
+        }
+        if (!rig.ended)
+            fail_msg("no end; again: SEED=%llu", (unsigned long long)seed);
+        if (rig.end != WORKER_FINISHED)
+            fail_msg("%s; again: SEED=%llu", rig.err.text, (unsigned long long)seed);
+        all_done_once(300);
+    }
+}
+
+static void without_memory_it_says_so(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n < 3000; n++) {
+        anew();
+        struct err err = {0};
+        rig_job(20);
+        rig.config.kernel.fault_rate = 0.3;
+        rig.config.kernel.fault_seed = 3;
+        mem_fail_at(n);
+        int rc = worker_start(&rig.worker, q_rig.loop, &rig.config, &err);
+        if (rc)
+            rig.ended = true;
+        int turns = 0;
+        while (!rig.ended && turns++ < 3000 && !mem_failed()) {
+            rig_up(0);
+            rig_up(1);
+            turn();
+            for (int i = 0; i < 2; i++) {
+                if (rig_first(i) && rig_first(i)->verb != QUEUE_TAKE && mem_failed())
+                    break;
+                rig_serve(i, true);
+            }
+        }
+        int failed = mem_failed();
+        mem_fail_at(0);
+        if (!rig.ended)
+            worker_stop(rig.worker);
+        PLAY_UNTIL(rig.ended);
+        if (!failed)
+            break;
+    }
+}
+
+#define STORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORY(does_a_job),
+        STORY(slots_may_end_while_the_outbox_is_full),
+        STORY(results_gather_without_answers_up_to_a_limit),
+        STORY(cut_at_each_request),
+        STORY(a_forgotten_grant_is_renewed),
+        STORY(a_running_chunk_survives_a_restart),
+        STORY(a_lost_chunk_is_dropped),
+        STORY(a_lease_that_nobody_took_is_kept),
+        STORY(a_newer_worker_replaces_it),
+        STORY(a_canceled_job_stops_what_runs),
+        STORY(a_paused_job_is_waited_for),
+        STORY(waits_for_the_job_to_appear),
+        STORY(ends_when_the_job_does_not_appear),
+        STORY(a_forgotten_job_is_an_error),
+        STORY(an_ended_job_is_no_work),
+        STORY(drains),
+        STORY(a_drain_joins_again_after_a_cut),
+        STORY(a_second_signal_gives_back),
+        STORY(the_drain_time_ends),
+        STORY(a_parked_take_is_given_back),
+        STORY(a_stop_before_the_job_is_there),
+        STORY(stops_without_a_connection),
+        STORY(gives_up_on_a_queue_that_is_gone),
+        STORY(a_lost_queue_ends_it),
+        STORY(a_full_queue_is_waited_out),
+        STORY(a_queue_that_stays_full_is_lost),
+        STORY(what_the_queue_never_takes_ends_it),
+        STORY(another_protocol_is_refused),
+        STORY(an_input_that_is_not_there),
+        STORY(failures_are_told_once),
+        STORY(a_failure_is_repeated_after_a_cut),
+        STORY(long_chunks_are_not_taken_ahead),
+        STORY(prefetch_0_takes_one_at_a_time),
+        STORY(whatever_happens_each_chunk_counts_once),
+        STORY(without_memory_it_says_so),
+    };
+    return tap_run(tests);
+}
