@@ -45,8 +45,6 @@ struct crew {
     struct loop_timer deadline, stopped;
 };
 
-extern char **environ;
-
 static void member_start(struct member *m);
 
 static uint32_t running(const struct crew *c)
