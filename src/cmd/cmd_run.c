@@ -2,6 +2,7 @@
 /* ttg run: what to compute, where, with which crew; and what is said at the end. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "cmd/embedded.h"
 #include "cmd/job_spec.h"
 #include "cmd/kernel_options.h"
 #include "cmd/queue_choice.h"
@@ -16,12 +17,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { ARGV_MAX = 64, ADDRESS_BYTES = 5000, EVENT_LINES_MAX = 20 /* a second */ };
-
-struct argv {
-    char *words[ARGV_MAX];
-    size_t count;
-};
+enum { ADDRESS_BYTES = 5000, EVENT_LINES_MAX = 20 /* a second */ };
 
 struct run_command {
     struct command_run *command;
@@ -33,7 +29,7 @@ struct run_command {
     struct run_dir dir;
     char address[ADDRESS_BYTES];
     struct job_spec spec;
-    struct argv node;
+    struct command_words node;
     char **worker; /* as long as the command is */
     enum run_end end;
     struct run_totals totals;
@@ -41,56 +37,6 @@ struct run_command {
     int signal;
     uint64_t event_second, events; /* of the queue's events that were told in that second */
 };
-
-static void word(struct argv *a, const char *text)
-{
-    if (a->count < ARGV_MAX - 1)
-        a->words[a->count++] = (char *)(uintptr_t)text;
-}
-
-static void option_word(struct argv *a, const struct options *o, enum option_id id)
-{
-    static const char *const flags[OPT_COUNT] = {
-        [OPT_SLOTS] = "--slots",
-        [OPT_SIMULATE_MS] = "--simulate-ms",
-        [OPT_FAULT_RATE] = "--fault-rate",
-        [OPT_PLUGIN] = "--plugin",
-        [OPT_PLUGIN_ARG] = "--plugin-arg",
-        [OPT_TIMEOUT] = "--timeout",
-        [OPT_OUTPUT_MAX] = "--output-max",
-        [OPT_DRAIN] = "--drain",
-        [OPT_PREFETCH] = "--prefetch",
-        [OPT_LOG_LEVEL] = "--log-level",
-        [OPT_LOG_FORMAT] = "--log-format",
-        [OPT_SYNC] = "--sync",
-        [OPT_QUEUE_RETRY] = "--queue-retry",
-        [OPT_QUEUE_CA] = "--queue-ca",
-        [OPT_QUEUE_CERT] = "--queue-cert",
-        [OPT_QUEUE_KEY] = "--queue-key",
-    };
-    const char *text = option_text(o, id);
-    if (!text || !option_given(o, id))
-        return;
-    word(a, flags[id]);
-    word(a, text);
-}
-
-static void node_words(struct run_command *c)
-{
-    const struct options *o = c->command->options;
-    struct argv *a = &c->node;
-    word(a, "ttg");
-    word(a, "node");
-    word(a, "--data");
-    word(a, c->dir.data);
-    word(a, "--unix");
-    word(a, c->dir.socket);
-    word(a, "--until-eof");
-    option_word(a, o, OPT_SYNC);
-    option_word(a, o, OPT_LOG_FORMAT);
-    word(a, "--log-level");
-    word(a, option_given(o, OPT_LOG_LEVEL) ? option_text(o, OPT_LOG_LEVEL) : "WARN");
-}
 
 static int worker_words(struct run_command *c)
 {
@@ -100,32 +46,33 @@ static int worker_words(struct run_command *c)
         OPT_QUEUE_CA,   OPT_QUEUE_CERT, OPT_QUEUE_KEY,
     };
     const struct command_run *r = c->command;
-    struct argv a = {0};
-    word(&a, "ttg");
-    word(&a, "worker");
-    word(&a, "--queue");
-    word(&a, c->address);
-    word(&a, "--job");
-    word(&a, c->choice.job);
-    word(&a, "--name");
-    word(&a, CREW_NAME);
+    struct command_words a = {0};
+    command_word(&a, "ttg");
+    command_word(&a, "worker");
+    command_word(&a, "--queue");
+    command_word(&a, c->address);
+    command_word(&a, "--job");
+    command_word(&a, c->choice.job);
+    command_word(&a, "--name");
+    command_word(&a, CREW_NAME);
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
-        option_word(&a, r->options, passed[i]);
+        command_option(&a, r->options, passed[i]);
     if (option_bool(r->options, OPT_QUEUE_NO_VERIFY))
-        word(&a, "--queue-no-verify");
+        command_word(&a, "--queue-no-verify");
     if (r->word_count == 0 && !option_text(r->options, OPT_PLUGIN))
-        option_word(&a, r->options, OPT_SIMULATE_MS);
-    word(&a, "--log-level");
-    word(&a,
-         option_given(r->options, OPT_LOG_LEVEL) ? option_text(r->options, OPT_LOG_LEVEL) : "WARN");
+        command_option(&a, r->options, OPT_SIMULATE_MS);
+    command_word(&a, "--log-level");
+    command_word(&a, option_given(r->options, OPT_LOG_LEVEL)
+                         ? option_text(r->options, OPT_LOG_LEVEL)
+                         : "WARN");
     if (option_bool(r->options, OPT_COPROC))
-        word(&a, "--coproc");
+        command_word(&a, "--coproc");
     c->worker = mem_array(a.count + r->word_count + 2, sizeof(char *));
     if (!c->worker)
         return err_set(&c->err, TTG_ENOMEM, "out of memory");
     size_t n = 0;
     for (; n < a.count; n++)
-        c->worker[n] = a.words[n];
+        c->worker[n] = a.list[n];
     if (r->word_count > 0)
         c->worker[n++] = (char *)(uintptr_t) "--";
     for (size_t i = 0; i < r->word_count; i++)
@@ -207,7 +154,7 @@ static int choose_place(struct run_command *c)
     if (rc)
         return rc;
     snprintf(c->address, sizeof c->address, "ttg+unix:%s", c->dir.socket);
-    node_words(c);
+    embedded_node(&c->node, &c->dir, o);
     return url_parse(&c->choice.url, str_of(c->address), &c->err);
 }
 
@@ -239,7 +186,7 @@ static int configure(struct run_command *c, struct run_config *run)
         .spec = c->spec.spec,
         .output = {.path = option_text(o, OPT_OUTPUT), .resume = option_bool(o, OPT_RESUME)},
         .ordered = option_bool(o, OPT_ORDERED),
-        .crew = {.node = c->embedded ? c->node.words : NULL,
+        .crew = {.node = c->embedded ? c->node.list : NULL,
                  .node_lives = c->embedded && c->dir.resumed && run_dir_node_lives(&c->dir),
                  .worker = c->worker,
                  .workers = (uint32_t)workers,
@@ -278,6 +225,23 @@ static void say_how_to_resume(const struct run_command *c)
     buf_done(&b);
 }
 
+static int say_end(const struct run_command *c, int code)
+{
+    bool wrong = c->totals.proof != RUN_PROVEN;
+    struct summary summary = {.job = c->choice.job,
+                              .status = &c->totals.status,
+                              .seconds = c->totals.seconds,
+                              .lines = c->totals.lines,
+                              .has_lines = true,
+                              .verified = wrong ? SUMMARY_WRONG : SUMMARY_VERIFIED};
+    summary_print(c->command, &summary);
+    if (!wrong)
+        return code;
+    stdio_complain(STR("ttg run: the results written are not those that were committed:\n"));
+    stdio_complain(str_of(c->totals.report));
+    return EXIT_UNVERIFIED;
+}
+
 static int finish(struct run_command *c, int rc)
 {
     struct command_run *r = c->command;
@@ -292,9 +256,9 @@ static int finish(struct run_command *c, int rc)
         code = c->signal == SIGINT ? EXIT_SIGINT : EXIT_SIGTERM;
     } else {
         const struct ledger_status *s = &c->totals.status.status;
-        complete = s->dead == 0 && s->dropped == 0 && s->state == LEDGER_FINISHED;
+        complete = s->dead == 0 && s->state == LEDGER_FINISHED && c->totals.proof == RUN_PROVEN;
         code = s->completed == s->chunks ? EXIT_DONE : EXIT_FAILED_CHUNKS;
-        summary_print(r, c->choice.job, &c->totals);
+        code = say_end(c, code);
         if (!complete && c->embedded && c->dir.own)
             log_warn("job.kept", kv_u64("dead_letters", s->dead), kv_str("directory", c->dir.path));
     }

@@ -28,6 +28,88 @@ COMMAND(RUN, run,
             "Ctrl-C lets running chunks end; `--resume` with the same command goes on later, also "
             "after a crash of everything.")
 
+COMMAND(SUBMIT, submit,
+        .summary = "create a job on a queue; workers come when they like",
+        .usage = "[JOB] --queue URL [-- CMD...]",
+        .args_max = 1,
+        .takes_command = true,
+        .details =
+            "Creates the job and returns; nothing runs yet. `ttg worker --queue URL --job NAME -- "
+            "CMD...` on any machine works it off, `ttg results --follow` collects. The command is "
+            "a part of the job's description only: a worker runs what it was started with.\n\n"
+            "Doing it again is fine: the same name with the same parameters and rules is the same "
+            "job. Another job, or one that has ended, of that name is refused with exit code 2.")
+
+COMMAND(STATUS, status,
+        .summary = "show the jobs of a queue, or how one of them goes",
+        .usage = "[JOB]",
+        .args_max = 1,
+        .details =
+            "Without JOB all jobs of the queue are listed. Without --queue it is the newest "
+            "embedded job that is kept in the state directory: one that runs, was stopped, or has "
+            "dead letters. If its node does not run, it is started for as long as this takes.")
+
+COMMAND(WAIT, wait,
+        .summary = "wait until a job has ended",
+        .usage = "[JOB]",
+        .args_max = 1,
+        .details =
+            "Exit code 0: every chunk has its result. 1: it ended without some of them (dead "
+            "letters, or canceled). 124: --timeout is over and the job is not.")
+
+COMMAND(RESULTS, results,
+        .summary = "print the results of a job, or collect them into a file",
+        .usage = "[JOB]",
+        .args_max = 1,
+        .details =
+            "Prints the results there are, one line of JSON each, or with --follow all until the "
+            "job has ended. With --output FILE they are appended to FILE, and FILE.cursor says how "
+            "far it is safe; --resume goes on there. The queue keeps them, unless --trim: then it "
+            "forgets what is safe in FILE (the newest 10,000 stay).")
+
+COMMAND(VERIFY, verify,
+        .summary = "prove that every chunk has exactly one result",
+        .usage = "[JOB]",
+        .args_max = 1,
+        .details =
+            "Compares the lines of --output FILE, or the results that the queue still has, with "
+            "what the queue's ledger counted: number, digest, and which chunks. With --chunks N a "
+            "file is checked without a queue. Exit code 4, and a list of the chunks that are "
+            "missing or doubled and of lines that are no result, when something is wrong.")
+
+COMMAND(CANCEL, cancel,
+        .summary = "end a job: nothing starts or is committed any more",
+        .usage = "[JOB]",
+        .args_max = 1)
+
+COMMAND(PAUSE, pause,
+        .summary = "hold a job: running chunks end, no new one starts",
+        .usage = "[JOB]",
+        .args_max = 1)
+
+COMMAND(RESUME, resume,
+        .summary = "let a paused job go on",
+        .usage = "[JOB]",
+        .args_max = 1,
+        .details =
+            "For `ttg pause`. A run that was stopped goes on with `ttg run --resume` and its "
+            "command.")
+
+COMMAND(DLQ, dlq,
+        .summary = "dead letters: chunks that were given up",
+        .usage = "list | show CHUNK | redrive CHUNK | drop CHUNK",
+        .args_max = 2,
+        .details =
+            "list prints them with the last reason, show one of them with all reasons kept. "
+            "redrive gives a chunk, or --all, fresh attempts: a finished job runs again, and `ttg "
+            "run --resume` with the job's command or any worker takes them. drop closes them "
+            "without a result.")
+
+COMMAND(EXPLAIN, explain,
+        .summary = "say why a job, or one of its chunks, does not run",
+        .usage = "[JOB [CHUNK]]",
+        .args_max = 2)
+
 COMMAND(WORKER, worker,
         .summary = "process parameters: the worker's own range, or chunks from a queue",
         .usage = "[-- CMD...]",

@@ -31,15 +31,16 @@ OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTIO
        .choices = "text|json", .def = "text", .help = "form of the log on standard error",
        .commands = IN_LOGGING)
 OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
-       .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_RUN)
+       .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_SPEC | IN_STATUS | IN_WAIT | IN_VERIFY | IN_DLQ |
+                   IN_EXPLAIN)
 
 /* What to compute. */
 OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
        .unit = "parameters", .min = "1", .max = "9223372036854775807", .def = "10000",
-       .help = "process the parameters 0 to N-1", .commands = IN_WORKER | IN_RUN)
+       .help = "process the parameters 0 to N-1", .commands = IN_WORKER | IN_SPEC)
 OPTION(CHUNK, .flag = "chunk", .letter = 'c', .variable = "CHUNK_SIZE", .type = OPTION_U64,
        .unit = "parameters", .min = "1", .max = "9223372036854775807", .def = "100",
-       .help = "parameters per chunk", .commands = IN_WORKER | IN_RUN)
+       .help = "parameters per chunk", .commands = IN_WORKER | IN_SPEC)
 OPTION(RANGE, .flag = "range", .type = OPTION_STRING, .arg = "A..B", .only_flag = true,
        .help = "process the parameters A to B, B included; both may be negative",
        .commands = IN_SPEC)
@@ -57,11 +58,28 @@ OPTION(WORKERS, .flag = "workers", .letter = 'w', .type = OPTION_U64, .unit = "w
        .help = "worker processes to start (default: one per processor)", .commands = IN_RUN)
 OPTION(OUTPUT, .flag = "output", .letter = 'o', .type = OPTION_STRING, .arg = "FILE",
        .only_flag = true, .help = "append results to FILE; default: standard output",
-       .commands = IN_RUN)
+       .commands = IN_RUN | IN_RESULTS)
+OPTION(VERIFY_OUTPUT, .flag = "output", .letter = 'o', .type = OPTION_STRING, .arg = "FILE",
+       .only_flag = true, .help = "check the lines of FILE (- is standard input) instead of the queue's",
+       .commands = IN_VERIFY)
 OPTION(ORDERED, .flag = "ordered", .type = OPTION_BOOL, .only_flag = true,
-       .help = "results in the order of the chunks", .commands = IN_RUN)
+       .help = "results in the order of the chunks", .commands = IN_RUN | IN_RESULTS)
 OPTION(RESUME, .flag = "resume", .type = OPTION_BOOL, .only_flag = true,
        .help = "go on with a job that was not completed", .commands = IN_RUN)
+OPTION(RESULTS_RESUME, .flag = "resume", .type = OPTION_BOOL, .only_flag = true,
+       .help = "append to a file that was not completed", .commands = IN_RESULTS)
+OPTION(FOLLOW, .flag = "follow", .letter = 'f', .type = OPTION_BOOL, .only_flag = true,
+       .help = "wait for further results until the job has ended", .commands = IN_RESULTS)
+OPTION(TRIM, .flag = "trim", .type = OPTION_BOOL, .only_flag = true,
+       .help = "let the queue forget results that are safe in the file", .commands = IN_RESULTS)
+OPTION(CHUNKS, .flag = "chunks", .type = OPTION_U64, .unit = "chunks", .min = "0",
+       .max = "9223372036854775807", .only_flag = true,
+       .help = "without a queue: how many chunks the job has", .commands = IN_VERIFY)
+OPTION(WAIT_TIMEOUT, .flag = "timeout", .type = OPTION_DURATION, .unit = "s", .min = "0",
+       .max = "3650d", .def = "0", .only_flag = true,
+       .help = "how long to wait at most; 0: for ever", .commands = IN_WAIT)
+OPTION(ALL, .flag = "all", .type = OPTION_BOOL, .only_flag = true,
+       .help = "redrive or drop: all dead letters", .commands = IN_DLQ)
 OPTION(BATCH, .flag = "batch", .variable = "BATCH_SIZE", .type = OPTION_U64, .unit = "parameters",
        .min = "1", .max = "9223372036854775807", .def = "500",
        .help = "log progress each N parameters", .commands = IN_WORKER)
@@ -106,10 +124,10 @@ OPTION(OUTPUT_MAX, .flag = "output-max", .type = OPTION_SIZE, .min = "1", .max =
 /* Failures. */
 OPTION(MAX_ATTEMPTS, .flag = "max-attempts", .type = OPTION_U64, .unit = "attempts", .min = "1",
        .max = "1000000", .def = "5", .help = "tries before a chunk is given up",
-       .commands = IN_WORKER | IN_RUN)
+       .commands = IN_WORKER | IN_SPEC)
 OPTION(RETRY_DELAY, .flag = "retry-delay", .type = OPTION_DURATION, .unit = "s", .min = "0",
        .max = "1d", .def = "0.1", .help = "pause before the second try; doubles up to 5 s",
-       .commands = IN_WORKER | IN_RUN)
+       .commands = IN_WORKER | IN_SPEC)
 OPTION(DRAIN, .flag = "drain", .variable = "DRAIN_SECONDS", .type = OPTION_DURATION, .unit = "s",
        .min = "0", .max = "1d", .def = "25",
        .help = "after SIGTERM, time for the chunks at hand to end", .commands = IN_WORKER | IN_RUN)
@@ -155,7 +173,7 @@ OPTION(STALE_CHECK, .flag = "stale-check", .variable = "STALE_CHECK_INTERVAL_SEC
        .commands = IN_WORKER)
 OPTION(STALE_THRESHOLD, .flag = "stale-threshold", .variable = "STALE_THRESHOLD_MS",
        .type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d", .def = "60000",
-       .help = "Redis: age at which such a chunk is taken over", .commands = IN_WORKER | IN_RUN)
+       .help = "Redis: age at which such a chunk is taken over", .commands = IN_WORKER | IN_SPEC)
 
 /* ttg node */
 OPTION(DATA, .flag = "data", .type = OPTION_STRING, .variable = "TTG_DATA", .arg = "DIR",

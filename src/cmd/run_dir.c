@@ -82,6 +82,13 @@ static int lock(struct run_dir *d, struct err *err)
     return err_set(err, TTG_EBUSY, "another ttg run works in %s", d->path);
 }
 
+static void set_names(struct run_dir *d)
+{
+    snprintf(d->data, sizeof d->data, "%s/node", d->path);
+    snprintf(d->index, sizeof d->index, "%s/input.index", d->path);
+    snprintf(d->text, sizeof d->text, "%s/input.text", d->path);
+}
+
 static int use(struct run_dir *d, const char *path, struct err *err)
 {
     snprintf(d->path, sizeof d->path, "%s", path);
@@ -90,9 +97,7 @@ static int use(struct run_dir *d, const char *path, struct err *err)
         rc = lock(d, err);
     if (!rc)
         rc = place_socket(d, err);
-    snprintf(d->data, sizeof d->data, "%s/node", d->path);
-    snprintf(d->index, sizeof d->index, "%s/input.index", d->path);
-    snprintf(d->text, sizeof d->text, "%s/input.text", d->path);
+    set_names(d);
     return rc;
 }
 
@@ -114,27 +119,42 @@ static int make_fresh(struct run_dir *d, const char *jobs, const char *job, stru
     }
 }
 
-/* Names end in a time, so the greatest of a job's names is the newest. */
-static bool find_newest(const char *jobs, const char *job, char out[RUN_DIR_BYTES])
+/* Names are JOB-YYYYMMDD-HHMMSS-PID.N: the length of JOB, 0 when it is no such name. */
+static size_t job_of_name(const char *name)
 {
-    char best[256] = "";
-    size_t len = strlen(job);
+    static const char form[] = "-dddddddd-dddddd-";
+    for (const char *at = name; (at = strchr(at, '-')); at++) {
+        size_t i = 0;
+        while (form[i] && (form[i] == 'd' ? at[i] >= '0' && at[i] <= '9' : at[i] == form[i]))
+            i++;
+        if (!form[i] && at[i] && at[i + strspn(at + i, "0123456789.")] == '\0')
+            return (size_t)(at - name);
+    }
+    return 0;
+}
+
+/* The newest directory of the job, of any job with NULL; its name and the job's length. */
+static size_t find_newest(const char *jobs, const char *job, char best[256])
+{
+    size_t best_len = 0;
     DIR *dir = opendir(jobs);
-    for (struct dirent *e; dir && (e = readdir(dir));)
-        if (strncmp(e->d_name, job, len) == 0 && e->d_name[len] == '-' &&
-            strspn(e->d_name + len + 1, "0123456789.-") == strlen(e->d_name + len + 1) &&
-            strcmp(e->d_name, best) > 0)
-            snprintf(best, sizeof best, "%s", e->d_name);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        size_t len = job_of_name(e->d_name);
+        if (len == 0 || (job && (strlen(job) != len || strncmp(e->d_name, job, len) != 0)))
+            continue;
+        if (best_len == 0 || strcmp(e->d_name + len, best + best_len) > 0) {
+            snprintf(best, 256, "%s", e->d_name);
+            best_len = len;
+        }
+    }
     if (dir)
         closedir(dir);
-    if (*best)
-        snprintf(out, RUN_DIR_BYTES, "%.3800s/%s", jobs, best);
-    return *best != '\0';
+    return best_len;
 }
 
 int run_dir_open(struct run_dir *d, const char *dir, const char *job, bool resume, struct err *err)
 {
-    char jobs[RUN_DIR_BYTES], newest[RUN_DIR_BYTES];
+    char jobs[RUN_DIR_BYTES], name[256], newest[RUN_DIR_BYTES];
     *d = (struct run_dir){.lock_fd = -1};
     if (dir) {
         struct stat st;
@@ -144,10 +164,44 @@ int run_dir_open(struct run_dir *d, const char *dir, const char *job, bool resum
     int rc = jobs_dir(jobs, err);
     if (rc)
         return rc;
-    if (!resume || !find_newest(jobs, job, newest))
+    if (!resume || !find_newest(jobs, job, name))
         return make_fresh(d, jobs, job, err);
     d->own = d->resumed = true;
+    snprintf(newest, sizeof newest, "%.3800s/%s", jobs, name);
     return use(d, newest, err);
+}
+
+int run_dir_attach(struct run_dir *d, const char *dir, bool make, struct err *err)
+{
+    struct stat st;
+    *d = (struct run_dir){.lock_fd = -1};
+    int rc = make ? make_path(dir, err) : 0;
+    if (rc)
+        return rc;
+    snprintf(d->path, sizeof d->path, "%s", dir);
+    set_names(d);
+    if (!make && (stat(dir, &st) != 0 || stat(d->data, &st) != 0))
+        return err_set(err, TTG_EINVAL, "there is no embedded queue in %s", dir);
+    d->resumed = true;
+    return place_socket(d, err);
+}
+
+int run_dir_newest(struct run_dir *d, const char *job, char ret_job[RUN_DIR_JOB_BYTES],
+                   struct err *err)
+{
+    char jobs[RUN_DIR_BYTES], name[256], newest[RUN_DIR_BYTES];
+    *d = (struct run_dir){.lock_fd = -1};
+    int rc = jobs_dir(jobs, err);
+    if (rc)
+        return rc;
+    size_t len = find_newest(jobs, job, name);
+    if (len == 0 || len >= RUN_DIR_JOB_BYTES)
+        return err_set(err, TTG_EINVAL,
+                       "no job%s%s is kept in %s (complete ones go); name the queue with --queue",
+                       job ? " " : "", job ? job : "", jobs);
+    snprintf(ret_job, RUN_DIR_JOB_BYTES, "%.*s", (int)len, name);
+    snprintf(newest, sizeof newest, "%.3800s/%s", jobs, name);
+    return run_dir_attach(d, newest, false, err);
 }
 
 bool run_dir_node_lives(const struct run_dir *d)

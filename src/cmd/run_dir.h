@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-enum { RUN_DIR_BYTES = 4096 };
+enum { RUN_DIR_BYTES = 4096, RUN_DIR_JOB_BYTES = 65 };
 
 struct run_dir {
     char path[RUN_DIR_BYTES - 64], data[RUN_DIR_BYTES], socket[RUN_DIR_BYTES], index[RUN_DIR_BYTES],
@@ -24,6 +24,12 @@ struct run_dir {
 /* `dir` NULL: a fresh one, or with `resume` the newest unfinished one of that job, if there is any.
  * TTG_EBUSY when another run has it. */
 int run_dir_open(struct run_dir *d, const char *dir, const char *job, bool resume, struct err *err);
+/* For those who only look, beside a run or without one: no lock. With `make` the directory is made;
+ * without, TTG_EINVAL when there is no node's data. */
+int run_dir_attach(struct run_dir *d, const char *dir, bool make, struct err *err);
+/* The same for the newest one kept of that job, or of any job with NULL. */
+int run_dir_newest(struct run_dir *d, const char *job, char ret_job[RUN_DIR_JOB_BYTES],
+                   struct err *err);
 /* Whether somebody listens on the socket. */
 bool run_dir_node_lives(const struct run_dir *d);
 /* With `remove` an own directory goes with all in it. */

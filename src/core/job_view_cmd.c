@@ -261,7 +261,7 @@ void job_dead_show(struct core *c, struct core_call *call)
     if (!arg_job(c, call, 2, &j) || !arg_dead(call, j, &chunk, &info))
         return;
     if (info.place != LEDGER_AT_DEAD) {
-        reply_error(r, "ERR that chunk is no dead letter");
+        reply_error(r, "NOENT that chunk is no dead letter");
         return;
     }
     int64_t first, last;

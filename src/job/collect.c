@@ -57,7 +57,7 @@ static int save(struct collect *c, struct err *err)
     c->saved_ms = loop_now_ms(c->loop);
     c->unsaved_lines = 0;
     c->saved_seq = c->seq;
-    if (saved && !c->order && !queue_request_busy(&c->trim.call.request)) {
+    if (saved && !c->config.keep && !c->order && !queue_request_busy(&c->trim.call.request)) {
         c->trim.call.job = str_of(c->config.job);
         c->trim.seq = c->seq;
         queue_send(c->config.queue, &c->trim.call.request);
@@ -86,53 +86,61 @@ static int chunk_of_line(struct str line, uint64_t *ret_chunk)
     return message_chunk_number(id, ret_chunk);
 }
 
-static int put_in_order(struct collect *c, struct str lines, uint64_t *ret_count, struct err *err)
+static int put_in_order(struct collect *c, struct str lines, struct err *err)
 {
-    *ret_count = 0;
     while (lines.len > 0) {
         struct str rest, line = str_cut(lines, '\n', &rest);
-        uint64_t chunk, out;
+        uint64_t chunk;
         int rc = chunk_of_line(line, &chunk);
         if (rc)
             return err_set(err, TTG_EPROTO, "a result line without a chunk_id at its front");
         line.len++;
-        rc = order_add(c->order, chunk, line, &c->lines, &out, err);
+        rc = order_add(c->order, chunk, line, &c->lines, err);
         if (rc)
             return rc;
-        *ret_count += out;
         lines = rest;
     }
     return 0;
 }
 
-/* To the output. While the disk is full nothing is lost: the queue keeps what is not saved. */
+static int put_lines(struct collect *c, struct str lines, uint64_t count, struct err *err)
+{
+    int rc = output_add(c->config.output, lines, count, err);
+    if (rc)
+        return rc;
+    c->unsaved_lines += count;
+    rc = c->config.on_lines ? c->config.on_lines(c->config.ctx, lines, count) : 0;
+    return rc ? err_set(err, rc, "counting results: %s", err_text(rc)) : 0;
+}
+
+/* What waits in memory for room in the output, or has just come into order. */
+static int put_waiting(struct collect *c, struct err *err)
+{
+    struct str lines = buf_str(&c->lines);
+    int rc = lines.len > 0 ? put_lines(c, lines, count_lines(lines), err) : 0;
+    if (!rc)
+        buf_clear(&c->lines);
+    return rc;
+}
+
+/* To the output. While the disk is full nothing is lost: the queue keeps what is not saved, and
+ * what has come into order waits here. */
 static int put(struct collect *c, struct err *err)
 {
     struct str lines = c->results.lines;
-    uint64_t count;
     int rc;
     if (c->order) {
-        rc = put_in_order(c, lines, &count, err);
-        if (!rc && c->results.ended) {
-            uint64_t more;
-            rc = order_end(c->order, &c->lines, &more, err);
-            count += more;
-        }
+        rc = put_in_order(c, lines, err);
+        if (!rc && c->results.ended)
+            rc = order_end(c->order, &c->lines, err);
         if (!rc)
-            rc = output_add(c->config.output, buf_str(&c->lines), count, err);
-        if (!rc)
-            buf_clear(&c->lines);
+            rc = put_waiting(c, err);
     } else {
-        count = count_lines(lines);
-        rc = output_add(c->config.output, lines, count, err);
+        rc = put_lines(c, lines, count_lines(lines), err);
     }
-    if (rc)
-        return rc;
-    c->seq = c->results.last;
-    c->unsaved_lines += count;
-    if (c->config.on_lines)
-        c->config.on_lines(c->config.ctx, count);
-    return 0;
+    if (!rc)
+        c->seq = c->results.last;
+    return rc;
 }
 
 static void wait_for_room(struct collect *c, const struct err *err)
@@ -203,19 +211,14 @@ static void on_again(struct loop_timer *t)
 {
     struct collect *c = container_of(t, struct collect, again);
     struct err err;
-    /* Ordered lines that could not be written are still here. */
-    if (c->order && buf_len(&c->lines) > 0) {
-        struct str lines = buf_str(&c->lines);
-        int rc = output_add(c->config.output, lines, count_lines(lines), &err);
-        if (rc == TTG_ENOSPC) {
-            wait_for_room(c, &err);
-            return;
-        }
-        if (rc) {
-            end(c, rc, &err);
-            return;
-        }
-        buf_clear(&c->lines);
+    int rc = put_waiting(c, &err);
+    if (rc == TTG_ENOSPC) {
+        wait_for_room(c, &err);
+        return;
+    }
+    if (rc) {
+        end(c, rc, &err);
+        return;
     }
     ask(c);
 }

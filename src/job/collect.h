@@ -15,9 +15,10 @@ struct collect_config {
     struct output *output;
     struct output_cursor cursor; /* from output_open */
     bool ordered, follow;        /* follow: wait for results until the job has ended */
+    bool keep;                   /* the queue does not forget what is safe in the output */
     void *ctx;
-    /* Lines came, for statistics; may be NULL. */
-    void (*on_lines)(void *ctx, uint64_t count);
+    /* Lines are in the output; may be NULL. An error ends the collecting. */
+    int (*on_lines)(void *ctx, struct str lines, uint64_t count);
     /* Comes once: all results up to the end of the job (or, without follow, up to now) are in the
      * output and saved; or what went wrong. */
     void (*on_end)(void *ctx, int rc, const struct err *err);

@@ -118,10 +118,8 @@ static int bring(struct order *o, struct waiting *w, struct buf *out, struct err
     return 0;
 }
 
-int order_add(struct order *o, uint64_t chunk, struct str line, struct buf *out,
-              uint64_t *ret_lines, struct err *err)
+int order_add(struct order *o, uint64_t chunk, struct str line, struct buf *out, struct err *err)
 {
-    *ret_lines = 0;
     if (chunk < o->next || map_find(&o->waiting, hash_u64(chunk), same_chunk, &chunk))
         return 0;
     if (chunk > o->next)
@@ -130,14 +128,12 @@ int order_add(struct order *o, uint64_t chunk, struct str line, struct buf *out,
     if (rc)
         return err_set(err, rc, "lines in order: %s", err_text(rc));
     o->next++;
-    *ret_lines = 1;
     for (struct map_node *n;
          (n = map_find(&o->waiting, hash_u64(o->next), same_chunk, &o->next));) {
         rc = bring(o, container_of(n, struct waiting, node), out, err);
         if (rc)
             return rc;
         o->next++;
-        ++*ret_lines;
     }
     return 0;
 }
@@ -148,10 +144,9 @@ static int by_chunk(const void *a, const void *b)
     return (x->chunk > y->chunk) - (x->chunk < y->chunk);
 }
 
-int order_end(struct order *o, struct buf *out, uint64_t *ret_lines, struct err *err)
+int order_end(struct order *o, struct buf *out, struct err *err)
 {
     size_t count = o->waiting.count, n = 0;
-    *ret_lines = 0;
     struct waiting **all = mem_array(count, sizeof(struct waiting *));
     if (!all)
         return err_set(err, TTG_ENOMEM, "out of memory");
@@ -162,10 +157,8 @@ int order_end(struct order *o, struct buf *out, uint64_t *ret_lines, struct err 
     for (size_t i = 0; i < count && !rc; i++) {
         uint64_t chunk = all[i]->chunk;
         rc = bring(o, all[i], out, err);
-        if (!rc) {
+        if (!rc)
             o->next = chunk + 1;
-            ++*ret_lines;
-        }
     }
     mem_free(all);
     return rc;

@@ -14,13 +14,12 @@ struct order;
 int order_new(struct order **ret_order, const char *dir, uint64_t next, struct err *err);
 void order_free(struct order *o);
 
-/* Takes a line with its newline. What can come out now is added to `out`, *ret_lines of them. A
- * chunk that is out already is dropped. */
-int order_add(struct order *o, uint64_t chunk, struct str line, struct buf *out,
-              uint64_t *ret_lines, struct err *err);
+/* Takes a line with its newline. What can come out now is added to `out`. A chunk that is out, or
+ * waits, already is dropped. */
+int order_add(struct order *o, uint64_t chunk, struct str line, struct buf *out, struct err *err);
 
 /* No more lines come: what waits comes out with its gaps. */
-int order_end(struct order *o, struct buf *out, uint64_t *ret_lines, struct err *err);
+int order_end(struct order *o, struct buf *out, struct err *err);
 
 uint64_t order_next(const struct order *o);
 

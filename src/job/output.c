@@ -100,10 +100,17 @@ static int cursor_write(const struct output *o, const struct output_cursor *c, s
 static int output_resume(struct output *o, const struct output_spec *spec, struct err *err)
 {
     struct stat st;
+    if (fstat(o->fd, &st) != 0)
+        return err_set_errno(err, errno, "cannot look at %s", o->path);
     int rc = cursor_read(o, err);
+    if (rc == TTG_ENOENT && st.st_size > 0)
+        return err_set(err, TTG_EEXIST,
+                       "%s is not empty and has no cursor %s: its job is complete, or it is no "
+                       "output of ttg",
+                       o->path, o->cursor_path);
     if (rc == TTG_ENOENT) { /* the crash came before the first save */
         o->at = (struct output_cursor){spec->job_created_ms, 0, 0, 0};
-        rc = 0;
+        return cursor_write(o, &o->at, err);
     }
     if (rc)
         return rc;
@@ -111,8 +118,6 @@ static int output_resume(struct output *o, const struct output_spec *spec, struc
         return err_set(err, TTG_ESTALE,
                        "%s belongs to another run of job %s; choose another --output",
                        o->cursor_path, o->job);
-    if (fstat(o->fd, &st) != 0)
-        return err_set_errno(err, errno, "cannot look at %s", o->path);
     if ((uint64_t)st.st_size < o->at.bytes)
         return err_set(
             err, TTG_ECORRUPT,

@@ -4,6 +4,9 @@
 #include "base/mem.h"
 #include "io/loop.h"
 #include "job/collect.h"
+#include "job/tally.h"
+
+#include <stdio.h>
 
 enum { EVENTS_COUNT = 100 };
 
@@ -29,6 +32,7 @@ struct run {
     enum phase phase;
     enum run_end end;
     unsigned stops;
+    struct tally tally; /* of the lines in the output */
     bool crew_stopped, final_status, created;
     uint64_t started_ns, event_seq;
     struct run_totals totals;
@@ -48,6 +52,25 @@ static void run_failed(struct run *r, const struct err *err)
 
 /* --- the end: collector, crew, queues, in this order, from the loop --- */
 
+/* What was written against what the ledger counted. */
+static void prove(struct run *r)
+{
+    const struct ledger_status *s = &r->totals.status.status;
+    struct tally_truth truth = {
+        .chunks = s->chunks,
+        .completed = s->completed,
+        .digest = {s->digest[0], s->digest[1]},
+        /* A job that plain Redis clients worked on has none. */
+        .has_digest = s->digest[0] != 0 || s->digest[1] != 0 || s->completed == 0,
+    };
+    struct buf report;
+    buf_init(&report, RUN_REPORT_BYTES - 1);
+    r->totals.proof =
+        tally_compare(&r->tally, &truth, &report) == TALLY_PROVEN ? RUN_PROVEN : RUN_WRONG;
+    snprintf(r->totals.report, sizeof r->totals.report, "%.*s", STR_ARG(buf_str(&report)));
+    buf_done(&report);
+}
+
 static void on_finish(struct loop_timer *t)
 {
     struct run *r = container_of(t, struct run, finish);
@@ -59,7 +82,11 @@ static void on_finish(struct loop_timer *t)
         r->end = RUN_FAILED;
         r->err = err;
     }
-    if (r->end == RUN_DONE && r->output && output_finish(r->output, &err)) {
+    if (r->end == RUN_DONE)
+        prove(r);
+    /* Dead letters may be tried again, and what is wrong is to be looked at: the cursor stays. */
+    bool complete = r->totals.proof == RUN_PROVEN && r->totals.status.status.dead == 0;
+    if (r->end == RUN_DONE && complete && output_finish(r->output, &err)) {
         r->end = RUN_FAILED;
         r->err = err;
     }
@@ -183,11 +210,13 @@ static void on_collected(void *ctx, int rc, const struct err *err)
     ask_status(r);
 }
 
-static void on_lines(void *ctx, uint64_t count)
+static int on_lines(void *ctx, struct str lines, uint64_t count)
 {
     struct run *r = ctx;
+    (void)count;
     if (r->config.on_lines)
-        r->config.on_lines(r->config.ctx, count);
+        r->config.on_lines(r->config.ctx, lines);
+    return tally_add(&r->tally, lines);
 }
 
 static int collect(struct run *r, struct err *err)
@@ -196,6 +225,8 @@ static int collect(struct run *r, struct err *err)
     r->config.output.job = r->config.job;
     r->config.output.job_created_ms = r->create.created_ms;
     int rc = output_open(&r->output, &r->config.output, &cursor, err);
+    if (!rc && cursor.bytes > 0) /* what earlier runs have written counts, too */
+        rc = tally_file(&r->tally, r->config.output.path, err);
     if (rc)
         return rc;
     struct collect_config config = {.queue = r->results,
@@ -293,6 +324,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     struct run *r = mem_zalloc(sizeof *r);
     if (!r)
         return err_set(err, TTG_ENOMEM, "out of memory");
+    tally_init(&r->tally);
     r->config = *config;
     r->loop = loop;
     r->started_ns = loop_now_ns(loop);
@@ -337,6 +369,7 @@ void run_free(struct run *r)
     loop_timer_stop(&r->finish);
     collect_free(r->collect);
     output_close(r->output);
+    tally_done(&r->tally);
     crew_free(r->crew);
     queue_request_done(&r->create.call.request);
     queue_request_done(&r->status.call.request);

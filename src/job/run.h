@@ -18,11 +18,16 @@ enum run_end {
     RUN_FAILED,  /* see the error */
 };
 
+enum run_proof { RUN_UNPROVEN, RUN_PROVEN, RUN_WRONG };
+enum { RUN_REPORT_BYTES = 2048 };
+
 struct run_totals {
     struct queue_status status; /* the last one; `status.job` texts are not valid */
     bool has_status;
-    uint64_t lines; /* in the output, from earlier runs too */
-    double seconds; /* of this run */
+    uint64_t lines;       /* in the output, from earlier runs too */
+    double seconds;       /* of this run */
+    enum run_proof proof; /* the lines written are exactly the results that the ledger counted */
+    char report[RUN_REPORT_BYTES]; /* what is wrong */
 };
 
 /* Pointers stay the caller's and live as long as the run. */
@@ -38,7 +43,7 @@ struct run_config {
     void *ctx;
     void (*on_status)(void *ctx, const struct queue_status *status);
     void (*on_event)(void *ctx, const struct queue_event *event); /* NULL: not asked for */
-    void (*on_lines)(void *ctx, uint64_t count);                  /* may be NULL */
+    void (*on_lines)(void *ctx, struct str lines);                /* may be NULL */
     /* Comes once; then run_free. */
     void (*on_end)(void *ctx, enum run_end end, const struct run_totals *totals,
                    const struct err *err);

@@ -25,9 +25,20 @@ static int error_code(struct str text)
     return TTG_EINVAL;
 }
 
+/* The word in front is for programs; what follows ours says all to people. */
+static struct str error_text(struct str text)
+{
+    static const char *const ours[] = {"NOJOB", "JOBEXISTS", "JOBENDED", "NOENT", "VERSION"};
+    struct str rest, word = str_cut(text, ' ', &rest);
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (str_eq(word, str_of(ours[i])) && rest.len > 0)
+            return rest;
+    return text;
+}
+
 int resp_decode_error(struct str text, struct err *err)
 {
-    return err_set(err, error_code(text), "%.*s", STR_ARG(text));
+    return err_set(err, error_code(text), "%.*s", STR_ARG(error_text(text)));
 }
 
 /* An array of `count` elements in the scratch memory. */
@@ -546,7 +557,7 @@ int resp_decode(struct queue_request *r, struct str reply, struct buf *scratch, 
         int code = error_code(v.s);
         if (code == TTG_ERANGE && r->verb == QUEUE_RESULTS)
             cursor_limit((struct queue_results *)r, v.s);
-        return err_set(err, code, "%.*s", STR_ARG(v.s));
+        return err_set(err, code, "%.*s", STR_ARG(error_text(v.s)));
     }
     if (v.type == RESP_NULL)
         return err_set(err, TTG_EAGAIN, "nothing came in time");

@@ -327,7 +327,7 @@ static void answers_mistakes(void **state)
         {"TTG.RELEASE j w 1 5 5", "-LOST this worker is not joined (any more): join again"},
         {"TTG.RESULTS j -1 COUNT 5",
          "-ERR argument 2 is not a number from 0 to 9223372036854775807"},
-        {"TTG.DEAD SHOW j 5", "-ERR that chunk is no dead letter"},
+        {"TTG.DEAD SHOW j 5", "-NOENT that chunk is no dead letter"},
         {"TTG.DEAD DROP j 5", "0"},
         {"TTG.EXPLAIN j 1000", "[place none why the job has no such chunk worker  attempts 0 "
                                "epoch 0 since_ms 0 due_ms 0 reason ]"},

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ttg cancel, pause and resume: one request each. */
+#include "cmd/ask.h"
+
+static int control(struct command_run *r, enum queue_control what, const char *done)
+{
+    struct ask ask;
+    struct ask_config config = {.job = r->arg_count > 0 ? r->args[0] : NULL};
+    struct queue_control_call call = {.control = what};
+    struct err err = {0};
+    struct buf out;
+    buf_init(&out, 1024);
+    int rc = ask_open(&ask, r, &config, &err);
+    if (!rc) {
+        ask_init(&ask, &call.call, QUEUE_CONTROL);
+        rc = ask_once(&ask, &call.call, NULL, NULL, &err);
+    }
+    if (!rc)
+        buf_printf(&out, "job %s %s\n", ask.job, done);
+    ask_close(&ask);
+    int code = rc ? command_fail(r, &err) : command_print(r, buf_str(&out));
+    buf_done(&out);
+    return code;
+}
+
+int cmd_cancel(struct command_run *r)
+{
+    return control(r, QUEUE_CANCEL, "canceled: no chunk starts or is committed any more");
+}
+
+int cmd_pause(struct command_run *r)
+{
+    return control(r, QUEUE_PAUSE, "paused: running chunks end, no new one starts");
+}
+
+int cmd_resume(struct command_run *r)
+{
+    return control(r, QUEUE_RESUME, "goes on");
+}
