@@ -1,0 +1,377 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Workers of a node: killed, stopped, replaced, told to end; nodes that die under them. Whatever
+happens, each chunk has one result, and only what started is charged an attempt."""
+import json
+import signal
+import time
+
+from harness import TTG, free_port, main, spawn, temp_dir, test, wait_until, write_file
+from noderig import Node
+
+
+def plain(value):
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def pairs(flat):
+    return dict(zip(flat[::2], flat[1::2]))
+
+
+def node_at(path, data=None, **options):
+    """A node on a socket that stays the same when it is started again."""
+    node = Node("--unix", path, data=data, **options)
+    node.unix = path
+    return node
+
+
+class Job:
+    """A job on a node, and its workers."""
+
+    def __init__(self, node, chunks, *options, chunk=1, name="j"):
+        self.node, self.name, self.chunks, self.size = node, name, chunks, chunk
+        self("TTG.JOB", "CREATE", "FIRST", 0, "LAST", chunks * chunk - 1, "CHUNK", chunk, *options)
+
+    def __call__(self, command, *words):
+        raw = self.node.raw()
+        first = [command] if command != "TTG.JOB" else [command, words[0]]
+        rest = words if command != "TTG.JOB" else words[1:]
+        answer = plain(raw(*first, self.name, *rest))
+        raw.close()
+        return answer
+
+    def status(self, key):
+        return pairs(self("TTG.JOB", "STATUS"))[key]
+
+    def events(self):
+        return [pairs(e) for e in self("TTG.EVENTS", 0, "COUNT", 1000)]
+
+    def event(self, name, **match):
+        """The first event of that kind; fails when there is none."""
+        for e in self.events():
+            if e["event"] == name and all(e[k] == v for k, v in match.items()):
+                return e
+        raise AssertionError(f"no {name} {match} in {self.events()}")
+
+    def lines(self):
+        text = self("TTG.RESULTS", 0, "COUNT", 65536, "JSON")[3]
+        return [json.loads(line) for line in text.splitlines()]
+
+    def worker(self, name, *options, env=None, queue=None):
+        return spawn([TTG, "worker", "--queue", queue or f"ttg+unix:{self.node.unix}", "--job",
+                      self.name, "--name", name, *options], env=env)
+
+    def wait(self, key, count):
+        wait_until(lambda: self.status(key) == count, what=f"{key} = {count} of {self.name}")
+
+    def finished(self):
+        wait_until(lambda: self.status("state") == "finished", what="the job's end")
+
+    def exact(self):
+        """Each chunk once, and the right sum."""
+        self.finished()
+        n = self.chunks * self.size
+        assert self.status("completed") == self.chunks
+        assert self.status("sum") == str(n * (n - 1) // 2), self.status("sum")
+        ids = sorted(int(line["chunk_id"]) for line in self.lines())
+        assert ids == list(range(self.chunks))
+
+
+@test
+def a_killed_workers_chunk_starts_elsewhere():
+    job = Job(Node(), 6)
+    first = job.worker("first", "--slots", 2, "--simulate-ms", 600000)
+    job.wait("leased", 2)
+    second = job.worker("second", "--simulate-ms", 0)
+    job.wait("completed", 4)  # all but what the first one runs; the second waits now
+    first.kill()
+    assert second.wait() == 0
+    job.exact()
+    lost = job.event("worker.lost")
+    taken = [e for e in job.events() if e["event"] == "chunk.reclaimed"]
+    assert lost["from"] == "first" and lost["value"] == 2
+    assert sorted(e["chunk"] for e in taken) == [0, 1]
+    assert all(e["from"] == "first" and e["to"] == "second" and e["seq"] > lost["seq"] for e in taken)
+    assert job.status("attempts") == 6 + 2  # one a slot
+    assert job.status("reclaimed") == 2
+
+
+@test
+def a_paused_workers_late_result_is_dropped():
+    job = Job(Node(), 40)
+    sleepy = job.worker("sleepy", "--simulate-ms", 300)
+    job.wait("leased", 1)
+    sleepy.stop()
+    other = job.worker("other", "--simulate-ms", 100)
+    job.wait("workers_lost", 1)
+    wait_until(lambda: any(e["event"] == "chunk.reclaimed" for e in job.events()))
+    sleepy.cont()
+    sleepy.wait_for("worker.rejoined")
+    assert sleepy.wait() == 0 and other.wait() == 0
+    job.exact()
+    assert "chunk.dropped" in sleepy.err() or "commit.stale" in sleepy.err()
+    by = {line["worker_id"] for line in job.lines()}
+    assert by == {"sleepy", "other"}, by  # it went on
+    assert job.status("attempts") == 41
+
+
+@test
+def sigterm_finishes_the_chunk():
+    job = Job(Node(), 10)
+    go = temp_dir() + "/go"
+    worker = job.worker("w", "--", "sh", "-c",
+                        f"echo half; while ! [ -e {go} ]; do sleep 0.01; done; echo whole")
+    job.wait("leased", 1)
+    worker.wait_for("worker.joined")
+    worker.kill(signal.SIGTERM)
+    worker.wait_for("worker.draining")
+    write_file(go)
+    assert worker.wait() == 143
+    assert job.status("completed") == 1
+    assert job.lines()[0]["output"] == "half\nwhole\n"
+    assert (job.status("leased"), job.status("attempts"), job.status("workers")) == (0, 1, 0)
+    assert job.status("workers_lost") == 0  # it said good-bye
+
+
+@test
+def the_second_sigterm_gives_the_chunk_back():
+    job = Job(Node(), 10)
+    worker = job.worker("w", "--slots", 2, "--", "sh", "-c", "echo half; sleep 600")
+    job.wait("leased", 2)
+    worker.kill(signal.SIGTERM)
+    worker.wait_for("worker.draining")
+    worker.kill(signal.SIGTERM)
+    assert worker.wait() == 143
+    assert job.status("completed") == 0 and job.lines() == []
+    assert (job.status("leased"), job.status("released"), job.status("attempts")) == (0, 2, 0)
+
+
+@test
+def the_drain_time_ends():
+    job = Job(Node(), 10)
+    worker = job.worker("w", "--drain", "0.2", "--simulate-ms", 600000)
+    job.wait("leased", 1)
+    worker.kill(signal.SIGTERM)
+    assert worker.wait() == 143
+    assert (job.status("leased"), job.status("released"), job.status("attempts")) == (0, 1, 0)
+
+
+def node_dies_again_and_again(unix):
+    port, path = free_port(), temp_dir() + "/q"
+    options = {"listen": f"127.0.0.1:{port}"}
+    job = Job(node_at(path, **options), 2000)
+    queue = f"ttg+unix:{path}" if unix else f"ttg://127.0.0.1:{port}"
+    workers = [job.worker(f"w{i}", "--simulate-ms", 5, "--slots", 1 + i, queue=queue)
+               for i in range(3)]
+    deaths = 0
+    while deaths < 10:
+        before = job.status("completed")
+        wait_until(lambda: job.status("completed") >= before + 60 or
+                   job.status("state") == "finished")
+        assert job.status("state") == "running", deaths
+        job.node.kill()
+        job.node = node_at(path, job.node.data, **options)
+        deaths += 1
+    for worker in workers:
+        assert worker.wait() == 0
+    job.exact()
+    if job.status("workers_lost") == 0:  # all came back within 3 s: nothing was done twice
+        assert job.status("attempts") == 2000, job.status("attempts")
+
+
+@test
+def a_node_that_dies_ten_times_loses_nothing():
+    node_dies_again_and_again(unix=True)
+
+
+@test
+def a_node_that_dies_ten_times_loses_nothing_over_tcp():
+    node_dies_again_and_again(unix=False)
+
+
+@test
+def a_chunk_runs_on_while_the_node_restarts():
+    path = temp_dir() + "/q"
+    job = Job(node_at(path), 3)
+    starts = temp_dir() + "/starts"
+    worker = job.worker("w", "--", "sh", "-c", f"echo {{chunk}} >> {starts}; sleep 1; echo done",
+                        queue=f"ttg+unix:{path}")
+    for _ in range(3):
+        job.wait("leased", 1)
+        job.node.kill()
+        job.node = node_at(path, job.node.data)
+    assert worker.wait() == 0
+    with open(starts, encoding="ascii") as file:
+        assert file.read().split() == ["0", "1", "2"]  # none twice
+    assert job.status("attempts") == 3
+
+
+@test
+def a_node_that_stays_away_ends_the_worker():
+    job = Job(Node(), 5)
+    worker = job.worker("w", "--queue-retry", "0.5", "--simulate-ms", 600000)
+    job.wait("leased", 1)
+    job.node.kill()
+    assert worker.wait() == 3
+    assert "no connection to ttg+unix:" in worker.err()
+
+
+@test
+def the_newer_worker_of_a_name_wins():
+    job = Job(Node(), 4)
+    older = job.worker("w", "--simulate-ms", 600000)
+    job.wait("leased", 1)
+    newer = job.worker("w", "--simulate-ms", 0)
+    assert older.wait() == 3
+    assert "newer" in older.err()
+    assert newer.wait() == 0
+    job.exact()
+
+
+@test
+def a_command_that_dies_becomes_a_dead_letter():
+    job = Job(Node(), 3, "MAXATTEMPTS", 3, "RETRYMIN", 1, "RETRYMAX", 5)
+    worker = job.worker("w", "--", "sh", "-c",
+                        "echo chunk {chunk}; [ {chunk} != 1 ] || { echo last words >&2; kill -SEGV $$; }")
+    assert worker.wait() == 0
+    assert (job.status("completed"), job.status("dead_letters")) == (2, 1)
+    raw = job.node.raw()
+    dead = pairs(plain(raw("TTG.DEAD", "SHOW", "j", 1)))
+    assert dead["attempts"] == 3, dead
+    reasons = [pairs(r) for r in dead["reasons"]]
+    assert len(reasons) == 3
+    assert all("SIGSEGV" in r["reason"] and "last words" in r["reason"] for r in reasons), reasons
+
+
+@test
+def a_chunk_that_kills_its_worker_becomes_a_dead_letter():
+    job = Job(Node(), 3, "MAXATTEMPTS", 3, "RETRYMIN", 1, "RETRYMAX", 5)
+    workers = 0
+    while job.status("state") == "running":
+        worker = job.worker(f"w{workers}", "--", "sh", "-c",
+                            "echo fine; [ {chunk} != 1 ] || kill -9 $PPID")
+        code = worker.wait()
+        workers += 1
+        assert code == (-signal.SIGKILL if workers <= 3 else 0), (workers, code)
+    assert (job.status("completed"), job.status("dead_letters")) == (2, 1)
+    assert job.status("workers_lost") == 3
+    raw = job.node.raw()
+    dead = pairs(plain(raw("TTG.DEAD", "SHOW", "j", 1)))
+    assert dead["attempts"] == 3, dead
+
+
+@test
+def slots_run_at_the_same_time():
+    job = Job(Node(), 12)
+    go = temp_dir() + "/go"
+    worker = job.worker("w", "--slots", 4, "--", "sh", "-c",
+                        f"while ! [ -e {go} ]; do sleep 0.01; done; echo $TTG_CHUNK")
+    job.wait("leased", 4)
+    write_file(go)
+    assert worker.wait() == 0
+    assert sorted(int(line["output"]) for line in job.lines()) == list(range(12))
+
+
+@test
+def a_coprocess_serves_many_chunks():
+    script = write_file(temp_dir() + "/c.py", """
+import json, os, sys
+for line in sys.stdin:
+    task = json.loads(line)
+    print(json.dumps({"result": str(os.getpid())}), flush=True)
+open(sys.argv[1], "w").write("ended in order")
+""")
+    job = Job(Node(), 20)
+    mark = temp_dir() + "/mark"
+    worker = job.worker("w", "--coproc", "--", "python3", script, mark)
+    assert worker.wait() == 0
+    assert len({line["output"] for line in job.lines()}) == 1
+    with open(mark, encoding="ascii") as file:
+        assert file.read() == "ended in order"
+
+
+@test
+def faults_cost_attempts_only():
+    job = Job(Node(), 300, "MAXATTEMPTS", 1000, "RETRYMIN", 1, "RETRYMAX", 5)
+    workers = [job.worker(f"w{i}", "--simulate-ms", "0.1", "--slots", 3,
+                          env={"SIMULATE_FAULT_RATE": "0.3"}) for i in range(2)]
+    for worker in workers:
+        assert worker.wait() == 0
+    job.exact()
+    failures = job.status("failures")
+    assert failures > 20
+    assert job.status("attempts") == 300 + failures
+
+
+@test
+def a_job_that_is_not_there_is_waited_for():
+    node = Node()
+    early = spawn([TTG, "worker", "--queue", f"ttg+unix:{node.unix}", "--job", "j", "--name", "early",
+                   "--simulate-ms", "0"])
+    late = spawn([TTG, "worker", "--queue", f"ttg+unix:{node.unix}", "--job", "other",
+                  "--idle-timeout", "0.3"])
+    assert late.wait() == 0
+    assert "nothing to do" in late.err()
+    job = Job(node, 10)
+    assert early.wait() == 0
+    job.exact()
+
+
+@test
+def waiting_for_the_others_is_not_idle():
+    job = Job(Node(), 1)
+    first = job.worker("first", "--simulate-ms", 600000)
+    job.wait("leased", 1)
+    second = job.worker("second", "--simulate-ms", 0, "--idle-timeout", "0.2")
+    second.wait_for("worker.joined")
+    time_of_join = time.monotonic()
+    wait_until(lambda: time.monotonic() > time_of_join + 1)  # five times its idle time
+    assert second.code() is None
+    first.kill()
+    assert second.wait() == 0
+    job.exact()
+
+
+@test
+def a_paused_job_goes_on():
+    job = Job(Node(), 50)
+    job("TTG.JOB", "PAUSE")
+    worker = job.worker("w", "--simulate-ms", 0, "--idle-timeout", "0.1")
+    worker.wait_for("worker.joined")
+    assert job.status("completed") == 0
+    job("TTG.JOB", "RESUME")
+    assert worker.wait() == 0
+    job.exact()
+
+
+@test
+def cancel_stops_what_runs():
+    job = Job(Node(), 50)
+    worker = job.worker("w", "--slots", 2, "--simulate-ms", 600000)
+    job.wait("leased", 2)
+    job("TTG.JOB", "CANCEL")
+    assert worker.wait() == 0
+    assert job.status("completed") == 0
+
+
+@test
+def another_kernel_than_the_jobs_is_warned_of():
+    job = Job(Node(), 3, "KERNEL", "exec ./score --fast")
+    worker = job.worker("w", "--simulate-ms", 0)
+    assert worker.wait() == 0
+    assert "kernel.differs" in worker.err() and "./score --fast" in worker.err()
+
+
+@test
+def log_lines_name_worker_job_and_chunk():
+    job = Job(Node(), 1, "MAXATTEMPTS", 1)
+    worker = job.worker("w", "--", "sh", "-c", "exit 3")
+    assert worker.wait() == 0
+    line = next(l for l in worker.err().splitlines() if "chunk.failed" in l)
+    assert all(word in line for word in ("worker=w", "job=j", "chunk=0", "attempt=1", "exit status 3"))
+    assert worker.out() == ""
+
+
+main()
