@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""reclaim_bench - kill -9 of a worker until its chunk has started elsewhere.
+
+Two workers run chunks that take very long; a third one is free and waits. One of those that run is
+killed; the time until a command of its chunk has started in the free worker is taken from the
+command itself (the clock of the machine, monotonic). Then a new worker becomes the free one.
+
+    bench/reclaim_bench.py [--kills N] [--tcp] [--stop]
+
+--tcp: over TCP instead of a Unix socket (a worker may come back for a second); --stop: SIGSTOP
+instead of SIGKILL (nobody can know before 3 s of silence)."""
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TTG = os.environ.get("TTG", os.path.join(ROOT, "build", "ttg"))
+def command(sock, *words):
+    words = [str(w).encode() for w in words]
+    sock.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+    return sock.recv(65536)
+
+
+class Worker:
+    count = 0
+
+    def __init__(self, queue, directory):
+        Worker.count += 1
+        self.log = f"{directory}/w{Worker.count}.log"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [TTG, "worker", "--queue", queue, "--job", "bench", "--name", f"w{Worker.count}", "--",
+                 f"{directory}/chunk", "{chunk}", f"{directory}/starts"], stderr=log)
+
+    def joined(self):
+        joined = False
+        while not joined:
+            time.sleep(0.001)
+            with open(self.log, "rb") as log:
+                joined = b"worker.joined" in log.read()
+
+
+def starts(directory):
+    try:
+        with open(f"{directory}/starts", encoding="ascii") as file:
+            return [tuple(map(int, line.split())) for line in file.read().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+def wait_starts(directory, count, deadline_s=10):
+    end = time.monotonic() + deadline_s
+    while len(starts(directory)) < count:
+        if time.monotonic() > end:
+            sys.exit(f"only {starts(directory)} of {count} starts")
+        time.sleep(0.0005)
+
+
+def percentile(sorted_values, share):
+    return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))]
+
+
+def build_chunk(directory):
+    """A tiny program: `chunk INDEX FILE` notes index, pid and the clock in FILE and sleeps."""
+    source = f"{directory}/chunk.c"
+    with open(source, "w", encoding="ascii") as file:
+        file.write('#include <fcntl.h>\n#include <stdio.h>\n#include <time.h>\n#include <unistd.h>\n'
+                   'int main(int c, char **v)\n{\n    struct timespec t;\n    char line[99];\n'
+                   '    clock_gettime(CLOCK_MONOTONIC, &t);\n'
+                   '    int fd = open(v[2], O_WRONLY | O_CREAT | O_APPEND, 0600);\n'
+                   '    int n = snprintf(line, sizeof line, "%s %d %lld\\n", v[1], getppid(),\n'
+                   '                     t.tv_sec * 1000000000LL + t.tv_nsec);\n'
+                   '    write(fd, line, n);\n    close(fd);\n    pause();\n    return c;\n}\n')
+    subprocess.run(["cc", "-O2", "-w", "-o", f"{directory}/chunk", source], check=True)
+
+
+def measure(options, directory):
+    node = subprocess.Popen([TTG, "node", "--data", f"{directory}/data", "--unix", f"{directory}/s",
+                             "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL)
+    port = None
+    for line in node.stdout:
+        found = re.match(rb"listening on 127.0.0.1:(\d+)", line)
+        port = int(found.group(1)) if found else port
+        if line == b"ready\n":
+            break
+    queue = f"ttg://127.0.0.1:{port}" if options.tcp else f"ttg+unix:{directory}/s"
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(f"{directory}/s")
+    command(client, "TTG.JOB", "CREATE", "bench", "FIRST", 0, "LAST", 1, "CHUNK", 1,
+            "MAXATTEMPTS", 1000000)
+    workers, times = [Worker(queue, directory) for _ in range(2)], []
+    try:
+        wait_starts(directory, 2)
+        for _ in range(options.kills):
+            free = Worker(queue, directory)
+            free.joined()
+            time.sleep(0.05)  # its take is parked
+            victim = workers.pop(0)
+            before = len(starts(directory))
+            at = time.monotonic_ns()
+            victim.process.send_signal(signal.SIGSTOP if options.stop else signal.SIGKILL)
+            wait_starts(directory, before + 1)
+            _, by, start = starts(directory)[-1]
+            assert by == free.process.pid, f"{by} runs it, not {free.process.pid}"
+            times.append((start - at) / 1e6)
+            victim.process.kill()
+            victim.process.wait()
+            workers.append(free)
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.wait()
+        node.terminate()
+        node.wait()
+    return sorted(times)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--tcp", action="store_true")
+    parser.add_argument("--stop", action="store_true")
+    options = parser.parse_args()
+    directory = tempfile.mkdtemp(prefix="ttg-bench-")
+    try:
+        build_chunk(directory)
+        times = measure(options, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    print(f"kills {len(times)}  p50 {percentile(times, .5):.2f} ms  p99 {percentile(times, .99):.2f} ms"
+          f"  max {times[-1]:.2f} ms")
+
+
+main()
