@@ -164,6 +164,15 @@ static void check_durable(struct world *w, const struct vw_node *n, uint32_t g, 
                 n->place, num(index), num(term), have, voters);
 }
 
+void vw_check_commit(struct world *w, const struct vw_node *n, uint32_t g, uint64_t from)
+{
+    struct raft_status s;
+    raft_status(n->raft[g], &s);
+    for (uint64_t i = from + 1; i <= s.commit; i++)
+        if (i >= s.first)
+            check_durable(w, n, g, i, raft_entry_at(n->raft[g], i)->term);
+}
+
 void vw_check_applied(struct world *w, struct vw_node *n, uint32_t g, uint64_t index,
                       const struct raft_entry *e, uint64_t chain)
 {
@@ -189,7 +198,6 @@ void vw_check_applied(struct world *w, struct vw_node *n, uint32_t g, uint64_t i
         w->result->counts.member_changes++;
         vw_trace(w, "g%u has %u members at %llu", g, h->config.count, num(index));
     }
-    check_durable(w, n, g, index, e->term);
 }
 
 void vw_check_loaded(struct world *w, struct vw_node *n, uint32_t g)

@@ -192,16 +192,21 @@ struct world {
 /* raft_world.c */
 uint64_t vw_local(const struct world *w, const struct vw_node *n);
 void vw_push(struct world *w, uint64_t at_us, struct vw_event ev);
+struct vw_node *vw_node_of(struct world *w, uint64_t id);
+struct vw_node *vw_find_leader(struct world *w, uint32_t group);
+__attribute__((format(printf, 2, 3))) void vw_fail(struct world *w, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void vw_trace(struct world *w, const char *format, ...);
+
+/* raft_node.c */
 void vw_step(struct world *w, struct vw_node *n, uint32_t group, const struct raft_event *ev);
 void vw_start(struct world *w, struct vw_node *n);
 enum vw_stop { VW_STOP_KILL, VW_STOP_CRASH };
 void vw_stop(struct world *w, struct vw_node *n, enum vw_stop how);
 void vw_settle(struct world *w, struct vw_node *n); /* after steps: beats leave, timers are set */
 void vw_finish_reads(struct world *w, struct vw_node *n, uint32_t group);
-struct vw_node *vw_node_of(struct world *w, uint64_t id);
-struct vw_node *vw_find_leader(struct world *w, uint32_t group);
-__attribute__((format(printf, 2, 3))) void vw_fail(struct world *w, const char *format, ...);
-__attribute__((format(printf, 2, 3))) void vw_trace(struct world *w, const char *format, ...);
+void vw_on_timer(struct world *w, struct vw_event *ev);
+void vw_on_taken(struct world *w, struct vw_event *ev);
+void vw_on_chunk(struct world *w, struct vw_event *ev);
 
 /* raft_net.c */
 void vw_send(struct world *w, const struct raft_message *m);
@@ -234,6 +239,8 @@ void vw_check_append(struct world *w, const struct vw_node *n, uint32_t group,
 void vw_check_cut(struct world *w, const struct vw_node *n, uint32_t group, uint64_t index);
 void vw_check_applied(struct world *w, struct vw_node *n, uint32_t group, uint64_t index,
                       const struct raft_entry *e, uint64_t chain);
+/* A leader has moved its commit index. */
+void vw_check_commit(struct world *w, const struct vw_node *n, uint32_t group, uint64_t from);
 void vw_check_loaded(struct world *w, struct vw_node *n, uint32_t group);
 void vw_check_leader(struct world *w, const struct vw_node *n, uint32_t group);
 void vw_check_end(struct world *w);

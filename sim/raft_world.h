@@ -6,11 +6,11 @@
  * step the checkers (raft_check) look at what changed. After the faults everything heals, and the
  * cluster must elect, read, write and catch up within a stated number of ticks.
  *
- *   raft_world.c  time, nodes, effects    raft_net.c    messages      raft_disk.c  disks
- *   raft_fault.c  what goes wrong         raft_load.c   clients and the administrator
- *   raft_check.c  what must never happen  raft_lin.c    linearizability
- *   raft_plan.c   from seed to plan; shrinking
- *   raft_measure.c  how long writes stop */
+ *   raft_world.c  time and events              raft_node.c     a node and its host
+ *   raft_net.c    messages                     raft_disk.c     disks
+ *   raft_fault.c  what goes wrong              raft_load.c     clients and the administrator
+ *   raft_check.c  what must never happen       raft_lin.c      linearizability
+ *   raft_plan.c   from seed to plan; shrinking raft_measure.c  how long writes stop */
 #ifndef SIM_RAFT_WORLD_H
 #define SIM_RAFT_WORLD_H
 
@@ -29,8 +29,10 @@ enum {
     VW_BEAT_US = 50000, /* a tick */
     VW_ELECTION_US = 300000,
     VW_LEADER_TICKS = 100, /* after healing: a read is answered within so many */
-    VW_WRITE_TICKS = 100,  /* then writes flow ... */
-    VW_CATCHUP_TICKS = 120 /* ... and everybody has everything */
+    VW_WRITE_TICKS = 100,  /* then writes flow: within so many there is a window ... */
+    VW_WINDOW_TICKS = 8,   /* ... so long ... */
+    VW_WINDOW_ACKS = 8,    /* ... with so many acknowledgements, one after the other */
+    VW_CATCHUP_TICKS = 120 /* then everybody gets everything */
 };
 
 /* What can go wrong. The order is the order of the bits of --faults. */

@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 struct options {
     uint64_t seed, seeds, until_us;
@@ -233,28 +236,58 @@ static void choose(const char *name)
     usage();
 }
 
-static int run_plants(struct world *w, const struct options *o)
+struct hunt {
+    uint64_t seeds;
+    struct vw_result result;
+};
+
+/* In a child: a bent rule may also break an assertion of the core. */
+static void hunt_plant(struct world *w, const struct options *o, struct hunt *h)
 {
     uint64_t most = o->seeds ? o->seeds : 50000;
-    int missed = 0, only = (int)raft_plant;
-    printf("| planted bug | what is bent | seeds until caught | caught by |\n|---|---|---|---|\n");
+    h->seeds = 0;
+    h->result.failed = false;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid < 0)
+        return;
+    if (pid == 0) {
+        while (!h->result.failed && h->seeds < most) {
+            struct vw_plan plan;
+            plan_of(o, o->seed + h->seeds++, &plan);
+            vw_run(w, &plan, &h->result);
+        }
+        _exit(0);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    if (WIFSIGNALED(status)) {
+        h->result.failed = true;
+        snprintf(h->result.what, sizeof h->result.what, "an assertion of the core");
+    }
+}
+
+static int run_plants(struct world *w, const struct options *o)
+{
+    struct hunt *h =
+        mmap(NULL, sizeof *h, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (h == MAP_FAILED)
+        return 1;
+    int missed = 0, bent = 0, only = (int)raft_plant;
+    puts("| bent rule | what is bent | seeds until noticed | noticed by |\n|---|---|---|---|");
     for (int i = 1; i < RAFT_PLANT_COUNT; i++) {
         if (only && i != only)
             continue;
         raft_plant = (enum raft_plant)i;
-        struct vw_result r = {0};
-        uint64_t n = 0;
-        while (!r.failed && n < most) {
-            struct vw_plan plan;
-            plan_of(o, o->seed + n++, &plan);
-            vw_run(w, &plan, &r);
-        }
-        missed += !r.failed;
+        hunt_plant(w, o, h);
+        bent++;
+        missed += !h->result.failed;
         printf("| %s | %s | %s%llu | %s |\n", plants[i].name, plants[i].text,
-               r.failed ? "" : "**not within** ", (unsigned long long)n, r.failed ? r.what : "");
-        fflush(stdout);
+               h->result.failed ? "" : "**not within** ", (unsigned long long)h->seeds,
+               h->result.failed ? h->result.what : "");
     }
-    printf("\n%d of %d planted bugs caught\n", RAFT_PLANT_COUNT - 1 - missed, RAFT_PLANT_COUNT - 1);
+    printf("\n%d of %d bent rules noticed\n", bent - missed, bent);
+    munmap(h, sizeof *h);
     return missed > 0;
 }
 #endif

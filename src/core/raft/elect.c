@@ -3,7 +3,7 @@
 #include "base/ensure.h"
 #include "core/raft/state.h"
 
-/* Randomized, so that rarely two nodes ask at once (3.4, 9.3). */
+/* Randomized, so that rarely two nodes ask at once (3.4, 9.2). */
 void elect_reset_timer(struct raft *r)
 {
     uint32_t patience = member_patience(r);
@@ -67,8 +67,8 @@ void elect_send(struct raft *r)
 
 /* A candidate with a damaged entry may lead only if a majority of the voters, itself not among
  * them, has no trace of it and now follows this term: then it was never committed and never can be,
- * and it is dropped with all behind it (PAR, section 3.4.2). Otherwise somebody has it: wait for
- * the repair. */
+ * and it is dropped with all behind it (PAR, recovery of a log at its leader). Otherwise somebody
+ * has it: wait for the repair. */
 static bool drop_damage(struct raft *r, uint32_t lacking)
 {
     if (lacking < member_quorum(r) && !bent(DAMAGE_LEAD))

@@ -17,8 +17,8 @@
  *   the disk: what must wait is held back inside.
  * - On start it hands over what the disk holds, after it made sure that this is durable, and tells
  *   which entries are damaged. Their index, term and kind are kept apart from their data (PAR,
- *   section 3.3), so they are known even then. The hard state and configurations are small and
- *   kept twice. A disk that lost those counts as wiped.
+ *   the local storage layer), so they are known even then. The hard state and configurations are
+ * small and kept twice. A disk that lost those counts as wiped.
  * - A wiped or new disk has a new identity: see `raft_identity`.
  * - After a failed write it reports RAFT_EV_STORE_FAILED, and starts the group again from the disk
  *   when that works again: the crash path is the only recovery path. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* snap - snapshots (5.1-5.3), and the repair of what a disk lost (PAR).
+/* snap - snapshots (5.1), and the repair of what a disk lost (PAR).
  *
  * A snapshot is offered and then fetched: the receiver asks for one chunk after the other, as fast
  * as its disk takes them, and goes on where it was after a crash or from another member that has
@@ -119,7 +119,7 @@ static void on_chunk(struct raft *r, const struct raft_message *m)
     f->moved_us = r->now;
 }
 
-/* The fetched snapshot becomes the state (5.3, figure 5.3). If our log has its last entry, what is
+/* The fetched snapshot becomes the state (5.1, figure 5.3). If our log has its last entry, what is
  * behind it stays; else all of the log may conflict and goes. */
 static void install(struct raft *r)
 {
