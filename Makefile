@@ -166,7 +166,7 @@ fuzz-run: $(FUZZ:%=$(B)/tests/fuzz/%_libfuzzer)
 
 demo: deps
 	$(Q)$(MAKE) all
-	@TTG=build/ttg examples/demo/static.sh
+	@TTG=build/ttg examples/demo/embedded.sh
 
 deps:
 	@tools/deps build check

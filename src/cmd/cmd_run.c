@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "cmd/embedded.h"
 #include "cmd/job_spec.h"
+#include "cmd/joblog.h"
 #include "cmd/kernel_options.h"
+#include "cmd/progress_show.h"
 #include "cmd/queue_choice.h"
 #include "cmd/queue_options.h"
 #include "cmd/run_dir.h"
@@ -33,6 +35,8 @@ struct run_command {
     char **worker; /* as long as the command is */
     enum run_end end;
     struct run_totals totals;
+    struct progress_show progress;
+    struct joblog *joblog;
     struct err err;
     int signal;
     uint64_t event_second, events; /* of the queue's events that were told in that second */
@@ -89,15 +93,30 @@ static void on_signal(struct loop_signal *s)
                                                 : container_of(s, struct run_command, sigint);
     if (!c->signal) {
         c->signal = s->signo;
+        progress_show_clear(&c->progress);
         log_warn("run.stopping", kv_str("signal", s->signo == SIGTERM ? "SIGTERM" : "SIGINT"),
                  kv_str("then", "running chunks end; once more to stop at once"));
     }
     run_stop(c->run);
 }
 
+static void on_status(void *ctx, const struct queue_status *status)
+{
+    struct run_command *c = ctx;
+    progress_show_status(&c->progress, status, loop_now_ms(c->loop));
+}
+
+static void on_lines(void *ctx, struct str lines)
+{
+    struct run_command *c = ctx;
+    joblog_results(c->joblog, lines);
+}
+
 static void on_event(void *ctx, const struct queue_event *e)
 {
     struct run_command *c = ctx;
+    if (c->joblog && str_eq(e->event, STR("chunk.dead")))
+        joblog_dead(c->joblog, e);
     uint64_t second = e->at_ms / 1000;
     if (second != c->event_second) {
         if (c->events > EVENT_LINES_MAX)
@@ -107,6 +126,7 @@ static void on_event(void *ctx, const struct queue_event *e)
     }
     if (c->events++ >= EVENT_LINES_MAX)
         return;
+    progress_show_clear(&c->progress);
     if (str_eq(e->event, STR("chunk.reclaimed")))
         log_info("chunk.reclaimed", kv_i64("chunk", e->chunk), kv_s("from", e->from),
                  kv_s("to", e->to), kv_u64("after_ms", e->value));
@@ -117,7 +137,7 @@ static void on_event(void *ctx, const struct queue_event *e)
         log_error("chunk.dead", kv_i64("chunk", e->chunk), kv_u64("attempts", e->value),
                   kv_s("reason", e->text));
     else if (str_eq(e->event, STR("chunk.failed")))
-        log_info("chunk.failed", kv_i64("chunk", e->chunk), kv_s("worker", e->from),
+        log_debug("chunk.failed", kv_i64("chunk", e->chunk), kv_s("worker", e->from),
                  kv_u64("retry_ms", e->value), kv_s("reason", e->text));
 }
 
@@ -174,8 +194,12 @@ static int configure(struct run_command *c, struct run_config *run)
         rc = job_spec_from_options(&c->spec, c->command, &place, &c->err);
     if (!rc)
         rc = worker_words(c);
+    if (!rc && option_text(o, OPT_JOBLOG))
+        rc = joblog_open(&c->joblog, option_text(o, OPT_JOBLOG), c->command->words, c->choice.job,
+                         &c->spec.spec, &c->err);
     if (rc)
         return rc;
+    progress_show_init(&c->progress, c->command);
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t workers = option_text(o, OPT_WORKERS) ? option_u64(o, OPT_WORKERS)
                        : processors > 0            ? (uint64_t)processors
@@ -191,8 +215,10 @@ static int configure(struct run_command *c, struct run_config *run)
                  .worker = c->worker,
                  .workers = (uint32_t)workers,
                  .drain_ms = option_ms(o, OPT_DRAIN)},
-        .status_ms = 1000,
+        .status_ms = c->progress.on && c->progress.bar ? PROGRESS_BAR_MS : 1000,
         .ctx = c,
+        .on_status = on_status,
+        .on_lines = c->joblog ? on_lines : NULL,
         .on_event = on_event,
         .on_end = on_end,
     };
@@ -285,7 +311,10 @@ int cmd_run(struct command_run *r)
         loop_signal_stop(&c.sigint);
         loop_close(c.loop);
     }
+    progress_show_clear(&c.progress);
     int code = finish(&c, rc);
+    if (joblog_close(c.joblog, &c.err) && code == EXIT_DONE)
+        code = command_fail(r, &c.err);
     job_spec_done(&c.spec);
     mem_free(c.worker);
     return code;

@@ -66,6 +66,12 @@ OPTION(ORDERED, .flag = "ordered", .type = OPTION_BOOL, .only_flag = true,
        .help = "results in the order of the chunks", .commands = IN_RUN | IN_RESULTS)
 OPTION(RESUME, .flag = "resume", .type = OPTION_BOOL, .only_flag = true,
        .help = "go on with a job that was not completed", .commands = IN_RUN)
+OPTION(PROGRESS, .flag = "progress", .type = OPTION_AUTO, .def = "auto",
+       .help = "show how far the job is on standard error; auto: a bar on a terminal",
+       .commands = IN_RUN)
+OPTION(JOBLOG, .flag = "joblog", .type = OPTION_STRING, .arg = "FILE", .only_flag = true,
+       .help = "append a line per chunk to FILE, in the form of GNU parallel's job log",
+       .commands = IN_RUN)
 OPTION(RESULTS_RESUME, .flag = "resume", .type = OPTION_BOOL, .only_flag = true,
        .help = "append to a file that was not completed", .commands = IN_RESULTS)
 OPTION(FOLLOW, .flag = "follow", .letter = 'f', .type = OPTION_BOOL, .only_flag = true,

@@ -3,9 +3,10 @@
 """The demo computes, and notices when the result is wrong."""
 import os
 
-from harness import ROOT, main, run, temp_dir, test, write_file
+from harness import ROOT, TTG, main, run, temp_dir, test, write_file
 
 STATIC = os.path.join(ROOT, "examples/demo/static.sh")
+EMBEDDED = os.path.join(ROOT, "examples/demo/embedded.sh")
 STUB = """#!/bin/sh
 {before}
 echo '{{"chunk_id":"0000'$WORKER_ID'","result_summary":{{"sum":'$(({sum}))',"count":1}}}}'
@@ -36,6 +37,14 @@ def a_failed_worker_is_a_failure():
     run([STATIC], env={"TTG": stub(49995000, "[ $WORKER_ID != 1 ] || exit 1")}, code=1)
     run([STATIC], env={"TTG": stub(49995000, "[ $WORKER_ID != 1 ] || kill -9 $$")}, code=1)
     run([STATIC], env={"TTG": "/nonexistent/ttg"}, code=1, err="nonexistent")
+
+
+@test
+def a_killed_worker_costs_nothing():
+    done = run([EMBEDDED], cwd=ROOT, env={"TTG": TTG}, err="chunk.reclaimed .*from=worker-1")
+    assert "100 of 100 chunks" in done.out, done
+    assert "sum 499500 = 1000 * 999 / 2" in done.out, done
+    assert "verified: 100 of 100" in done.out, done
 
 
 main()
