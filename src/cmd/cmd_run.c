@@ -138,7 +138,7 @@ static void on_event(void *ctx, const struct queue_event *e)
                   kv_s("reason", e->text));
     else if (str_eq(e->event, STR("chunk.failed")))
         log_debug("chunk.failed", kv_i64("chunk", e->chunk), kv_s("worker", e->from),
-                 kv_u64("retry_ms", e->value), kv_s("reason", e->text));
+                  kv_u64("retry_ms", e->value), kv_s("reason", e->text));
 }
 
 static void on_end(void *ctx, enum run_end end, const struct run_totals *totals,
@@ -275,7 +275,7 @@ static int finish(struct run_command *c, int rc)
     int code;
     if (rc || c->end == RUN_FAILED) {
         code = command_fail(r, &c->err);
-        if (c->embedded && c->dir.resumed)
+        if (c->totals.begun)
             say_how_to_resume(c);
     } else if (c->signal || c->end == RUN_STOPPED) {
         say_how_to_resume(c);
@@ -289,7 +289,7 @@ static int finish(struct run_command *c, int rc)
             log_warn("job.kept", kv_u64("dead_letters", s->dead), kv_str("directory", c->dir.path));
     }
     if (c->embedded)
-        run_dir_close(&c->dir, complete || (rc && !c->dir.resumed));
+        run_dir_close(&c->dir, complete || (!c->totals.begun && !c->dir.resumed));
     return code;
 }
 

@@ -6,9 +6,11 @@
 #include "io/lines.h"
 #include "io/process.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { TEXT_BYTES_MAX = LEDGER_TEXT_BYTES_MAX };
 
@@ -44,6 +46,8 @@ int kernel_check(const struct command_run *r, struct err *err)
     if (!rc && (kernel.type == KERNEL_EXEC || kernel.type == KERNEL_COPROC))
         rc = process_find(kernel.argv[0], &file, err);
     mem_free(file);
+    if (!rc && kernel.type == KERNEL_PLUGIN && access(kernel.plugin, R_OK) != 0)
+        rc = err_set_errno(err, errno, "cannot read the plugin %s", kernel.plugin);
     return rc == TTG_ENOENT || rc == TTG_EACCES ? err_set(err, TTG_EUSAGE, "%s", err->text) : rc;
 }
 
@@ -80,11 +84,14 @@ static int spec_input(struct job_spec *s, const struct command_run *r,
                               .text_path = text,
                               .chunk_lines = option_u64(o, OPT_CHUNK),
                               .separator = option_bool(o, OPT_NULL_LINES) ? '\0' : '\n'};
-    if (place->resume && lines_open(&lines, index, err) == 0) {
+    rc = place->resume ? lines_open(&lines, index, err) : TTG_ENOENT;
+    if (!rc) {
         info = *lines_info(lines);
         lines_close(lines);
-    } else {
+    } else if (rc == TTG_ENOENT) {
         rc = lines_index(&spec, &info, err);
+    } else if (rc == TTG_ESTALE) { /* what is computed already came from other lines */
+        rc = err_set(err, TTG_EINVAL, "%s", err->text);
     }
     if (rc)
         return rc;

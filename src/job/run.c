@@ -33,7 +33,7 @@ struct run {
     enum run_end end;
     unsigned stops;
     struct tally tally; /* of the lines in the output */
-    bool crew_stopped, final_status, created;
+    bool crew_stopped, final_status;
     uint64_t started_ns, event_seq;
     struct run_totals totals;
     struct err err;
@@ -246,13 +246,13 @@ static int collect(struct run *r, struct err *err)
 static void begin(struct run *r)
 {
     struct err err = {0};
-    r->created = true;
     int rc = collect(r, &err);
     if (rc) {
         run_failed(r, &err);
         return;
     }
     r->phase = RUNNING;
+    r->totals.begun = true;
     if (r->crew)
         crew_start_workers(r->crew);
     if (r->config.status_ms > 0)
@@ -268,8 +268,10 @@ static void on_created(struct queue_request *q, int rc, const struct err *err)
         return; /* on_lost tells */
     if (rc)
         run_failed(r, err);
-    else
+    else if (r->create.created)
         begin(r);
+    else
+        ask_status(r); /* it was there: what happened before is told already */
 }
 
 /* A job that ended while nobody collected is collected all the same. */
@@ -288,6 +290,7 @@ static void on_attached(struct queue_request *q, int rc, const struct err *err)
     }
     keep_status(r);
     r->create.created_ms = r->status.status.created_ms;
+    r->event_seq = r->status.status.event_seq;
     begin(r);
 }
 

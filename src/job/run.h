@@ -23,7 +23,7 @@ enum { RUN_REPORT_BYTES = 2048 };
 
 struct run_totals {
     struct queue_status status; /* the last one; `status.job` texts are not valid */
-    bool has_status;
+    bool has_status, begun; /* begun: the job is there and was ours */
     uint64_t lines;       /* in the output, from earlier runs too */
     double seconds;       /* of this run */
     enum run_proof proof; /* the lines written are exactly the results that the ledger counted */

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""jobrig - jobs of the real binary in a state directory of their own, and what they left."""
+import json
+import os
+import signal
+
+from harness import TTG, alive, run, spawn, temp_dir, wait_until
+
+
+class Jobs:
+    """A user with an empty state directory."""
+
+    def __init__(self):
+        self.dir = temp_dir()
+        self.env = {"XDG_STATE_HOME": self.dir, "HOME": self.dir, "TMPDIR": self.dir}
+        self.output = os.path.join(self.dir, "results")
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def run(self, *words, **checks):
+        return run([TTG, *words], env=self.env, **checks)
+
+    def spawn(self, *words, **more):
+        return spawn([TTG, *words], env=self.env, **more)
+
+    def json(self, *words, **checks):
+        """A command's line of JSON."""
+        return json.loads(self.run(*words, "--json", **checks).out.splitlines()[-1])
+
+    def kept(self):
+        """The directories of jobs that were not completed."""
+        try:
+            return sorted(os.listdir(os.path.join(self.dir, "ttg", "jobs")))
+        except FileNotFoundError:
+            return []
+
+    def lines(self, path=None):
+        """The lines of an output as objects."""
+        try:
+            with open(path or self.output, encoding="utf-8") as file:
+                return [json.loads(line) for line in file if line.endswith("\n")]
+        except FileNotFoundError:
+            return []
+
+    def chunks(self, path=None):
+        return [int(line["chunk_id"]) for line in self.lines(path)]
+
+
+def children(pid, word=None):
+    """The processes that `pid` started, as {pid: command line}; only those with `word`."""
+    found = {}
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            numbers = [int(n) for n in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    for number in numbers:
+        try:
+            with open(f"/proc/{number}/cmdline", "rb") as file:
+                line = file.read().decode().replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if (word is None or f" {word} " in line) and alive(number):
+            found[number] = line
+    return found
+
+
+def kill_all(process):
+    """kill -9 for a run and all it started, at once."""
+    pids = [process.pid, *children(process.pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: not any(alive(pid) for pid in pids), what="everybody to be gone")
+
+
+def counted(jobs, name="runs", sleep="0"):
+    """A command that notes each execution in a file, and the file's reader."""
+    path = jobs.path(name)
+
+    def executions():
+        try:
+            with open(path, encoding="ascii") as file:
+                return [int(line) for line in file]
+        except FileNotFoundError:
+            return []
+    return ["sh", "-c", f"echo $TTG_CHUNK >>{path}; sleep {sleep}; cat"], executions

@@ -1,0 +1,304 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""ttg run: one line that computes everything once, whatever dies."""
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+
+from harness import TTG, main, skip, spawn, test, wait_until, write_file
+from jobrig import Jobs, children, counted, kill_all
+
+
+def lines_of(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@test
+def a_job_to_standard_output():
+    j = Jobs()
+    done = j.run("run", "--params", 1000, "--chunk", 30, "--simulate-ms", 0, "-w", 2,
+                 err="34 of 34 chunks, verified")
+    rows = lines_of(done.out)
+    assert sorted(int(r["chunk_id"]) for r in rows) == list(range(34))
+    assert sum(r["result_summary"]["sum"] for r in rows) == 499500
+    assert j.kept() == [], "a complete job leaves its directory"
+
+
+@test
+def the_summary_is_one_line_of_json():
+    j = Jobs()
+    s = j.json("run", "--params", 100, "--chunk", 10, "--simulate-ms", 0, "-w", 2, "-o", j.output)
+    assert s["chunks"] == s["completed"] == s["lines"] == s["attempts"] == 10, s
+    assert s["sum"] == 4950 and s["verified"] is True and s["dead_letters"] == 0, s
+    for name in ("job", "reclaimed", "stale_dropped", "workers_lost", "params", "seconds",
+                 "params_per_second"):
+        assert name in s, name
+    assert not os.path.exists(j.output + ".cursor")
+
+
+@test
+def results_in_order():
+    j = Jobs()
+    done = j.run("run", "--params", 40, "--chunk", 1, "-w", 3, "--ordered", "--",
+                 "sh", "-c", "[ $(({chunk} % 3)) != 0 ] || sleep 0.02; echo {start}")
+    assert [r["output"] for r in lines_of(done.out)] == [f"{n}\n" for n in range(40)]
+
+
+@test
+def ranges():
+    j = Jobs()
+    s = j.json("run", "--range", "-5..5", "--chunk", 3, "--simulate-ms", 0, "-o", j.output)
+    assert s["sum"] == 0 and s["params"] == 11 and s["chunks"] == 4, s
+    os.unlink(j.output)
+    top = 9223372036854775807
+    s = j.json("run", "--range", f"{top - 9}..{top}", "--chunk", 5, "--simulate-ms", 0,
+               "-o", j.output)
+    assert s["sum"] == sum(range(top - 9, top + 1)), s
+    j.run("run", "--range", "5..1", code=2, err="the last parameter is below the first")
+    j.run("run", "--range", "1", code=2, err=r"write it as A\.\.B")
+    j.run("run", "--params", 5, "--range", "1..2", code=2, err="exclude each other")
+    huge = j.spawn("run", "--range", f"0..{top - 1}", "--chunk", 10**15, "--simulate-ms", 0.001,
+                   "-w", 1)
+    wait_until(lambda: j.kept() and children(huge.pid, "worker"), what="a worker of a huge job")
+    kill_all(huge)
+
+
+@test
+def few_chunks_and_many_workers():
+    j = Jobs()
+    assert len(lines_of(j.run("run", "--params", 1, "-w", 4, "--simulate-ms", 0).out)) == 1
+    assert len(lines_of(j.run("run", "--params", 2, "--chunk", 1, "-w", 8, "--simulate-ms", 0).out)) == 2
+    j.run("run", "--params", 0, code=2)
+
+
+@test
+def without_workers_others_do_it():
+    j = Jobs()
+    place = j.path("place")
+    p = j.spawn("run", "-q", f"embedded:{place}", "--params", 20, "--chunk", 2, "-w", 0,
+                "--simulate-ms", 0, "-o", j.output)
+    socket = os.path.join(place, "node.sock")
+    wait_until(lambda: os.path.exists(socket), what="the node's socket")
+    j.run("worker", "-q", f"ttg+unix:{socket}", "--simulate-ms", 0)
+    assert p.wait() == 0
+    assert sorted(j.chunks()) == list(range(10))
+
+
+@test
+def lines_of_a_file():
+    j = Jobs()
+    text = b"one\r\ntwo\nthree three\n\nlast"
+    plain = write_file(j.path("in"), text)
+    packed = write_file(j.path("in.gz"), gzip.compress(text))
+    nul = write_file(j.path("nul"), b"a b\0c\nd\0e")
+    command = ["--chunk", 2, "-w", 2, "--ordered", "--", "cat"]
+
+    def outputs(*words, **more):
+        return [r["output"] for r in lines_of(j.run("run", *words, *command, **more).out)]
+    wanted = outputs("--input", plain)
+    assert "".join(wanted).replace("\r", "") == "one\ntwo\nthree three\n\nlast\n", wanted
+    assert outputs("--input", packed) == wanted
+    assert outputs("--input", "-", stdin=text) == wanted
+    if subprocess.run(["zstd", "-qf", plain, "-o", plain + ".zst"], check=False).returncode == 0:
+        assert outputs("--input", plain + ".zst") == wanted
+    assert "".join(outputs("-0", "--input", nul)) in ("a b\0c\nd\0e\0", "a b\nc\nd\ne\n"), \
+        outputs("-0", "--input", nul)
+    j.run("run", "--input", j.path("nope"), "--", "cat", code=None, err="nope")
+
+
+@test
+def a_worker_killed_within_a_chunk():
+    j = Jobs()
+    p = j.spawn("run", "--params", 600, "--chunk", 20, "-w", 3, "--simulate-ms", 2, "--json",
+                "-o", j.output)
+    wait_until(lambda: len(j.lines()) >= 3, what="some results")
+    os.kill(list(children(p.pid, "worker"))[0], signal.SIGKILL)
+    assert p.wait() == 0, p.err()
+    s = json.loads(p.out())
+    assert s["sum"] == 179700 and s["completed"] == 30 and s["verified"] is True, s
+    assert s["workers_lost"] == 1 and s["reclaimed"] >= 1, s
+    assert sorted(j.chunks()) == list(range(30))
+
+
+@test
+def a_node_killed_within_a_job():
+    j = Jobs()
+    p = j.spawn("run", "--params", 600, "--chunk", 20, "-w", 3, "--simulate-ms", 2, "--json",
+                "-o", j.output)
+    wait_until(lambda: len(j.lines()) >= 3, what="some results")
+    os.kill(list(children(p.pid, "node"))[0], signal.SIGKILL)
+    assert p.wait() == 0, p.err()
+    s = json.loads(p.out())
+    assert s["sum"] == 179700 and s["completed"] == 30 and s["verified"] is True, s
+
+
+def killed_and_resumed(how):
+    """What was committed is not computed again, and no line is missing or doubled."""
+    j = Jobs()
+    command, executions = counted(j, sleep="0.03")
+    words = ["run", "--params", 60, "--chunk", 1, "-w", 2, "-o", j.output, "--"]
+    p = j.spawn(*words, *command)
+    wait_until(lambda: len(j.lines()) >= 10, what="ten results")
+    how(p)
+    seen = j.lines()
+    words.insert(1, "--resume")
+    words.insert(1, "--json")
+    s = json.loads(j.run(*words, *command).out)
+    assert s["completed"] == s["lines"] == 60 and s["verified"] is True, s
+    assert sorted(j.chunks()) == list(range(60))
+    assert j.lines()[:len(seen)] == seen or len(seen) > 0
+    runs = executions()
+    again = len(runs) - 60
+    assert 0 <= again <= 4, f"{again} chunks ran twice: {sorted(runs)}"
+    assert j.kept() == []
+
+
+@test
+def everything_killed_and_resumed():
+    killed_and_resumed(kill_all)
+
+
+@test
+def run_alone_killed_and_resumed_at_once():
+    def alone(p):
+        p.kill()
+        p.wait()
+    killed_and_resumed(alone)
+
+
+@test
+def ctrl_c_drains_and_says_how_to_resume():
+    j = Jobs()
+    command, executions = counted(j, sleep="0.2")
+    p = j.spawn("run", "--params", 40, "--chunk", 1, "-w", 2, "-o", j.output, "--", *command)
+    wait_until(lambda: len(executions()) >= 4, what="four chunks to start")
+    p.kill(signal.SIGINT)
+    assert p.wait() == 130, p.err()
+    assert "--resume" in p.err() and j.kept()[0] in p.err(), p.err()
+    assert len(j.lines()) == len(executions()), "what ran was finished and written"
+    s = json.loads(j.run("run", "--resume", "--json", "--params", 40, "--chunk", 1, "-w", 2,
+                         "-o", j.output, "--", *command).out)
+    assert s["attempts"] == s["completed"] == 40 and s["verified"] is True, s
+    assert sorted(executions()) == list(range(40))
+
+
+@test
+def ctrl_c_twice_stops_at_once():
+    j = Jobs()
+    command, executions = counted(j, sleep="30")
+    p = j.spawn("run", "--params", 4, "--chunk", 1, "-w", 2, "--", *command)
+    wait_until(lambda: len(executions()) >= 2, what="two chunks to start")
+    p.kill(signal.SIGINT)
+    p.wait_for("once more to stop at once")
+    p.kill(signal.SIGINT)
+    assert p.wait(10) == 130, p.err()
+
+
+@test
+def other_output_is_not_touched():
+    j = Jobs()
+    mine = write_file(j.path("mine"), "my diary\n")
+    words = ["--params", 10, "--simulate-ms", 0, "-o", mine]
+    j.run("run", *words, code=2, err="not empty")
+    j.run("run", "--resume", *words, code=2, err="no cursor")
+    with open(mine, encoding="ascii") as file:
+        assert file.read() == "my diary\n"
+    j.run("run", "--params", 10, "--simulate-ms", 0, "-o", j.path("no/such/dir"), code=3,
+          err="cannot open the output")
+
+
+@test
+def a_reader_that_goes():
+    j = Jobs()
+    command = f"{TTG} run --params 3000 --chunk 1 --simulate-ms 0.1 -w 2 | head -n 3"
+    p = spawn(["bash", "-c", f"set -o pipefail; {command}"], env=j.env)
+    assert p.wait() == 3, p.err()
+    assert len(lines_of(p.out())) == 3
+    assert "closed by its reader" in p.err() and "--resume" in p.err(), p.err()
+    done = j.run("run", "--resume", "--params", 3000, "--chunk", 1, "--simulate-ms", 0.1, "-w", 2)
+    assert sorted(int(r["chunk_id"]) for r in lines_of(done.out)) == list(range(3000))
+
+
+@test
+def a_full_disk_is_waited_for():
+    j = Jobs()
+    disk = j.path("disk")
+    os.mkdir(disk)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk],
+                      stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        skip("no right to mount a small disk")
+    try:
+        ballast = write_file(os.path.join(disk, "ballast"), b"x" * 40000)
+        out = os.path.join(disk, "out")
+        p = j.spawn("run", "--params", 200, "--chunk", 1, "-w", 2, "--simulate-ms", 0, "--json",
+                    "-o", out)
+        p.wait_for("output.full")
+        os.unlink(ballast)
+        assert p.wait() == 0, p.err()
+        assert json.loads(p.out())["verified"] is True
+        assert sorted(j.chunks(out)) == list(range(200))
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
+
+
+@test
+def dead_letters_keep_the_job():
+    j = Jobs()
+    flag = j.path("flag")
+    command = ["sh", "-c", f"[ $TTG_CHUNK != 3 ] || [ -e {flag} ] || {{ echo why >&2; exit 1; }}; cat"]
+    words = ["--params", 8, "--chunk", 1, "-w", 2, "--max-attempts", 2, "--retry-delay", 0,
+             "--joblog", j.path("log"), "-o", j.output, "--", *command]
+    s = json.loads(j.run("run", "--json", *words, code=1, err="job.kept").out)
+    assert s["dead_letters"] == 1 and s["completed"] == 7 and s["verified"] is True, s
+    assert len(j.kept()) == 1
+    letter = json.loads(j.run("dlq", "list", "--json").out)
+    assert letter["chunk"] == 3 and letter["attempts"] == 2 and "why" in letter["reason"], letter
+    write_file(flag)
+    j.run("dlq", "redrive", "--all", out="1 chunks")
+    s = json.loads(j.run("run", "--resume", "--json", *words).out)
+    assert s["completed"] == s["lines"] == 8 and s["dead_letters"] == 0, s
+    assert sorted(j.chunks()) == list(range(8)) and j.kept() == []
+    with open(j.path("log"), encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file]
+    assert rows[0] == ["Seq", "Host", "Starttime", "JobRuntime", "Send", "Receive", "Exitval",
+                       "Signal", "Command"], rows
+    assert sorted(int(r[0]) for r in rows[1:]) == [1, 2, 3, 4, 4, 5, 6, 7, 8], rows
+    assert [r[6] for r in rows if r[0] == "4"] == ["1", "0"], rows
+
+
+@test
+def a_changed_input_is_refused():
+    j = Jobs()
+    source = write_file(j.path("in"), "".join(f"{n}\n" for n in range(40)))
+    command, executions = counted(j, sleep="0.05")
+    words = ["--input", source, "--chunk", 1, "-w", 2, "-o", j.output, "--", *command]
+    p = j.spawn("run", *words)
+    wait_until(lambda: len(executions()) >= 4, what="four chunks")
+    kill_all(p)
+    write_file(source, "".join(f"{n + 1}\n" for n in range(40)))
+    j.run("run", "--resume", *words, code=2, err="changed")
+
+
+@test
+def progress_in_lines():
+    j = Jobs()
+    done = j.run("run", "--progress", "--params", 20, "--chunk", 1, "-w", 1, "--simulate-ms", 80,
+                 "-o", j.output)
+    shown = re.findall(r"^ttg: (\d+\.\d) %  (\d+)/20 chunks", done.err, re.M)
+    assert shown and shown[-1] == ("100.0", "20"), done
+    assert "chunks" not in j.run("run", "--no-progress", "--params", 2, "--simulate-ms", 0).err \
+        .replace("of 1 chunks", "")
+
+
+@test
+def wrong_commands_say_so_at_once():
+    j = Jobs()
+    j.run("run", "--params", 5, "--", "no-such-command", code=2, err="no-such-command")
+    j.run("run", "--params", 5, "--plugin", "/no/such.so", code=None, err="no/such.so")
+    assert j.kept() == []
+
+
+main()
