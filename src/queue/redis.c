@@ -92,7 +92,7 @@ static int create_more(struct queue_create *c, struct buf *b, size_t *count)
 static int result_words(const struct queue_result *r, struct buf *b, struct buf *packed,
                         uint64_t digest[2])
 {
-    char summary[LEDGER_SUMMARY_BYTES], parts[128];
+    char summary[LEDGER_SUMMARY_BYTES], seconds[48];
     struct str field = STR("output"), value = r->output;
     int rc = 0, len;
     if (r->is_sum) {
@@ -110,25 +110,30 @@ static int result_words(const struct queue_result *r, struct buf *b, struct buf 
         rc = resp_word_u64(b, r->chunk);
     if (!rc)
         rc = resp_word_u64(b, r->epoch);
-    len = snprintf(parts, sizeof parts, "%llu.%06llu", (unsigned long long)r->duration_us / 1000000,
+    len = snprintf(seconds, sizeof seconds, "%llu.%06llu",
+                   (unsigned long long)r->duration_us / 1000000,
                    (unsigned long long)r->duration_us % 1000000);
     if (!rc)
-        rc = resp_word(b, str_make(parts, (size_t)len));
+        rc = resp_word(b, str_make(seconds, (size_t)len));
     if (!rc)
         rc = resp_word(b, field);
-    if (!rc)
-        rc = resp_word(b, value);
-    len = snprintf(parts, sizeof parts, "%lld %lld ", (long long)digest[0], (long long)digest[1]);
-    if (r->is_sum)
-        len += (int)ledger_sum_text(parts + len, r->sum);
-    return rc ? rc : resp_word(b, str_make(parts, (size_t)len));
+    return rc ? rc : resp_word(b, value);
 }
 
-/* job worker incarnation sum digest0 digest1, then six words for each result. The totals save the
- * script adding them up; sum is empty without one, ? when the total exceeds 128 bits. */
+/* What it adds to the totals, for the case that not all are accepted. */
+static int add_parts(struct buf *parts, const struct queue_result *r, const uint64_t digest[2])
+{
+    char digits[41] = "";
+    size_t len = r->is_sum ? ledger_sum_text(digits, r->sum) : 0;
+    return buf_printf(parts, "%lld %lld %.*s;", (long long)digest[0], (long long)digest[1],
+                      (int)len, digits);
+}
+
+/* job worker incarnation sum digest0 digest1 parts, then five words for each result. The totals
+ * save the script adding them up; sum is empty without one, ? when the total exceeds 128 bits. */
 static int commit_words(const struct queue_commit *c, struct buf *b, size_t *count)
 {
-    struct buf results, packed;
+    struct buf results, packed, parts;
     uint64_t digest[2] = {0, 0}, part[2];
     __int128 sum = 0;
     char digits[41];
@@ -136,9 +141,12 @@ static int commit_words(const struct queue_commit *c, struct buf *b, size_t *cou
     int rc = 0;
     buf_init(&results, SIZE_MAX);
     buf_init(&packed, SIZE_MAX);
+    buf_init(&parts, SIZE_MAX);
     for (size_t i = 0; !rc && i < c->count; i++) {
         const struct queue_result *r = &c->results[i];
         rc = result_words(r, &results, &packed, part);
+        if (!rc)
+            rc = add_parts(&parts, r, part);
         digest[0] += part[0];
         digest[1] += part[1];
         has_sum |= r->is_sum;
@@ -161,10 +169,13 @@ static int commit_words(const struct queue_commit *c, struct buf *b, size_t *cou
     if (!rc)
         rc = resp_word_i64(b, (int64_t)digest[1]);
     if (!rc)
+        rc = resp_word(b, buf_str(&parts));
+    if (!rc)
         rc = buf_add_str(b, buf_str(&results));
     buf_done(&results);
     buf_done(&packed);
-    *count = 6 + 6 * c->count;
+    buf_done(&parts);
+    *count = 7 + 5 * c->count;
     return rc;
 }
 
@@ -331,6 +342,17 @@ static int add_line(struct resp_cursor *c, struct buf *lines, uint64_t *ret_curs
     return rc == TTG_EPROTO || rc == TTG_EINVAL || rc == TTG_ERANGE ? 0 : rc;
 }
 
+/* What a command inside a script was refused with. Before version 7 that stands at the end:
+ * "ERR Error running script (call to f_...): @user_script:1: -READONLY You can't write ..." */
+static struct str refusal_of(struct str text)
+{
+    if (str_starts(text, STR("ERR Error running script")))
+        for (size_t i = text.len; i-- > 3;)
+            if (memcmp(text.ptr + i - 3, ": -", 3) == 0)
+                return str_make(text.ptr + i, text.len - i);
+    return text;
+}
+
 static int decode_results(struct queue_results *r, struct resp_cursor *c, struct buf *lines,
                           struct err *err)
 {
@@ -344,7 +366,7 @@ static int decode_results(struct queue_results *r, struct resp_cursor *c, struct
         return err_set(err, TTG_EPROTO, "an unexpected answer to EXEC");
     *c = look;
     if (resp_next(&look, &v) && v.type == RESP_ERROR)
-        return resp_decode_error(v.s, err);
+        return resp_decode_error(refusal_of(v.s), err);
     if (!resp_next_array(c, &parts) || parts != 3 || !resp_next_int(c, &ended) ||
         !resp_next_str(c, &newest) || !cursor_of(newest, &newest_cursor) ||
         !resp_next_str(c, &trimmed) || !cursor_of(trimmed, &trimmed_cursor) ||
@@ -372,11 +394,13 @@ static int redis_decode(struct resp_engine *e, struct queue_request *r, struct s
 {
     struct resp_cursor c = resp_cursor_of(reply);
     struct resp_value v;
-    if (resp_next(&c, &v) && v.type == RESP_ERROR && str_starts(v.s, STR("EXECABORT")) &&
-        r->early.code) {
+    bool refused = resp_next(&c, &v) && v.type == RESP_ERROR;
+    if (refused && str_starts(v.s, STR("EXECABORT")) && r->early.code) {
         *err = r->early;
         return err->code;
     }
+    if (refused && refusal_of(v.s).ptr != v.s.ptr)
+        return resp_decode_error(refusal_of(v.s), err);
     if (r->verb == QUEUE_RESULTS && v.type == RESP_ARRAY) {
         c = resp_cursor_of(reply);
         return decode_results((struct queue_results *)r, &c, &e->scratch, err);
@@ -403,9 +427,12 @@ static bool redis_unfit(struct str reply)
     struct resp_cursor c = resp_cursor_of(reply);
     struct resp_value v;
     struct str rest;
-    if (!resp_next(&c, &v) || v.type != RESP_ERROR)
+    bool found = resp_next(&c, &v);
+    if (found && v.type == RESP_ARRAY) /* EXEC's */
+        found = resp_next(&c, &v);
+    if (!found || v.type != RESP_ERROR)
         return false;
-    struct str word = str_cut(v.s, ' ', &rest);
+    struct str word = str_cut(refusal_of(v.s), ' ', &rest);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (str_eq(word, str_of(words[i])))
             return true;

@@ -307,7 +307,7 @@ def a_submitter_killed_half_way_leaves_all_or_nothing():
     job = Job(server, "default")
     job.create(5000)
     stream = job.r.xinfo_stream("ttg:tasks")["length"]
-    assert stream == 1000 and job.status()["unfed"] == 4000, "topped up by whoever works"
+    assert 0 < stream < 5000 and job.status()["unfed"] == 5000 - stream, "topped up by who works"
     workers = [server.worker(i, job="default") for i in range(2)]
     assert [w.wait() for w in workers] == [0, 0]
     job.check()

@@ -92,7 +92,8 @@ class Job:
 
     def join(self, worker, incarnation=1, slots=1, held=()):
         words = ["HELD", *held] if held else []
-        answer = self("join", worker, incarnation, "SLOTS", slots, "INFLIGHT", 1024, *words)
+        answer = self("join", worker, incarnation, "SLOTS", slots, "INFLIGHT", 1024,
+                      "VERSION", "test", *words)
         return {k.decode(): v for k, v in zip(answer[::2], answer[1::2])}
 
     def take(self, worker, incarnation=1, count=1):
@@ -111,14 +112,16 @@ class Job:
 
     def commit(self, worker, leases, incarnation=1, sums=None):
         """{chunk: verdict} of those that were not accepted."""
-        words, total = [], 0
+        words, total, parts = [], 0, ""
         for i, (chunk, epoch, *_) in enumerate(leases):
             value = sums[i] if sums else self.sum(chunk)
             total += value
             first, last = self.range(chunk)
             words += [chunk, epoch, "0.000005", "result_summary",
-                      '{"sum":%d,"count":%d}' % (value, last - first + 1), f"1 2 {value}"]
-        answer = self("commit", worker, incarnation, total, len(leases), 2 * len(leases), *words)
+                      '{"sum":%d,"count":%d}' % (value, last - first + 1)]
+            parts += f"1 2 {value};"
+        answer = self("commit", worker, incarnation, total, len(leases), 2 * len(leases),
+                      parts, *words)
         return {int(answer[i]): answer[i + 1].decode() for i in range(1, len(answer), 2)}
 
     def fail(self, worker, lease, reason="broken", final=False, incarnation=1):

@@ -1,17 +1,18 @@
 -- uses: job decimal range lease worker result
--- job worker incarnation sum digest0 digest1 [chunk epoch seconds field value parts] ...
--- `field` and `value` are the last field of the result; `parts` "digest0 digest1 [sum]" is what the
--- result adds to the totals at the front, which count when all are accepted.
+-- job worker incarnation sum digest0 digest1 parts [chunk epoch seconds field value] ...
+-- `field` and `value` are the last field of the result; `parts` is what each result adds to the
+-- totals, "digest0 digest1 sum;" or, without a sum, "digest0 digest1 ;". It is needed only when not
+-- all are accepted, or when sum is ?.
 local REMEMBERED = 1024 -- commits, to know one that comes again
-local GARBAGE_MAX = 2000
+local GARBAGE_MAX = 5000
 if not open() then
     return no_job()
 end
 absorb()
-local name, n = ARGV[2], (#ARGV - 6) / 6
+local name, n = ARGV[2], (#ARGV - 7) / 5
 local chunks = {}
 for k = 1, n do
-    chunks[k] = ARGV[6 * k + 1]
+    chunks[k] = ARGV[5 * k + 3]
 end
 local records = n <= SLICE and call('HMGET', LEASE, unpack(chunks)) or {}
 for at = #records + 1, n, SLICE do
@@ -24,7 +25,7 @@ end
 -- Verdicts: what is accepted, in order, and what is not.
 local answer, good, attempts, holders, first, seen = {0}, {}, {}, {}, ' 0 ' .. name, {}
 for k = 1, n do
-    local epoch, record = ARGV[6 * k + 2], records[k]
+    local epoch, record = ARGV[5 * k + 4], records[k]
     local verdict, at, attempt, holder
     if record == epoch .. first then -- nothing has happened since it was taken
         at, attempt, holder = epoch, 0, name
@@ -45,7 +46,7 @@ for k = 1, n do
         good[i], attempts[i], holders[i], seen[chunks[k]] = k, attempt, holder, true
     end
 end
-local done, sign = #good, chunks[1] .. ' ' .. ARGV[8] .. ' ' .. n .. ':'
+local done, sign = #good, chunks[1] .. ' ' .. ARGV[9] .. ' ' .. n .. ':'
 
 -- Nothing is accepted of a commit that came before: its answer got lost, and is given again.
 local function recall()
@@ -75,16 +76,19 @@ end
 
 local function write_results()
     local at = instant(now)
+    local id
     for i = 1, done do
-        local arg = 6 * good[i] + 1
+        local arg = 5 * good[i] + 3
         local chunk = tonumber(ARGV[arg])
         local from, to, count = range(chunk)
-        job.absorbed = call('XADD', RESULTS, '*', 'chunk_id', name_of(chunk), 'start_param', from,
-                            'end_param', to, 'worker_id', name, 'attempt', int(attempts[i] + 1),
-                            'status', 'complete', 'params_processed', count,
-                            'duration_seconds', ARGV[arg + 2], 'completed_at', at,
-                            ARGV[arg + 3], ARGV[arg + 4])
+        id = call('XADD', RESULTS, '*', 'chunk_id', format('%05d', chunk), 'start_param', from,
+                  'end_param', to, 'worker_id', name,
+                  'attempt', attempts[i] == 0 and '1' or int(attempts[i] + 1),
+                  'status', 'complete', 'params_processed', count,
+                  'duration_seconds', ARGV[arg + 2], 'completed_at', at,
+                  ARGV[arg + 3], ARGV[arg + 4])
     end
+    job.absorbed = id
 end
 
 local function add_up(sum, digest0, digest1)
@@ -126,11 +130,10 @@ end
 
 local function close_chunks()
     local ids, accepted, per_holder = {}, {}, {}
-    local ms = int(job.created_ms) .. '-'
     for i = 1, done do
         local text = chunks[good[i]]
         accepted[i] = text
-        ids[i] = ms .. format('%d', tonumber(text) + 1)
+        ids[i] = job.front .. format('%d', tonumber(text) + 1)
         local holder = holders[i]
         if holder == '' then -- it was given back, or its worker was thought lost
             call('LREM', READY, 1, text)
@@ -157,9 +160,13 @@ if done > 0 then
     if done == n and ARGV[4] ~= '?' then
         add_up(ARGV[4], ARGV[5], ARGV[6])
     else
-        for i = 1, done do
-            local a, b, sum = string.match(ARGV[6 * good[i] + 6], '^(%-?%d+) (%-?%d+) ?(.*)$')
-            add_up(sum, a, b)
+        local k, i = 0, 1
+        for a, b, sum in string.gmatch(ARGV[7], '(%-?%d+) (%-?%d+) (%-?%d*);') do
+            k = k + 1
+            if good[i] == k then
+                add_up(sum, a, b)
+                i = i + 1
+            end
         end
     end
     job.completed = job.completed + done

@@ -3,7 +3,15 @@
 if not open() then
     return no_job()
 end
-local name, incarnation, slots = ARGV[2], ARGV[3], tonumber(ARGV[5])
+local name, incarnation, slots, first_held = ARGV[2], ARGV[3], 1, #ARGV + 1
+for i = 4, #ARGV, 2 do
+    if ARGV[i] == 'SLOTS' then
+        slots = tonumber(ARGV[i + 1])
+    elseif ARGV[i] == 'HELD' then
+        first_held = i + 1
+        break
+    end
+end
 local known = read_worker(name)
 if known and known.incarnation ~= incarnation then
     if call('ZSCORE', GONE, name .. ' ' .. incarnation) then
@@ -30,7 +38,7 @@ local function still_mine(chunk, epoch)
 end
 
 local held, answer = {}, {}
-for i = 11, #ARGV, 2 do
+for i = first_held, #ARGV, 2 do
     local mine = still_mine(ARGV[i], ARGV[i + 1])
     held[ARGV[i]] = mine
     answer[#answer + 1] = ARGV[i]

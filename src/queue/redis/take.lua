@@ -30,22 +30,26 @@ local want = math.min(tonumber(ARGV[5]), math.max(free, share), SLICE)
 local refusal = feed(SLICE)
 
 local runs, leases, taken = {0}, {}, 0
-local last_chunk, last_attempt, last_epoch
-local tail = ' ' .. name
+local last_chunk, last_attempts, last_epoch
+local run = -1
+local tail = '%d %d ' .. string.gsub(name, '%%', '%%%%')
 local function grant(chunk, attempts)
     -- By the time, so that it also grows when the server lost its newest data.
-    job.epoch = math.max(job.epoch + 1, now * 1000)
-    if chunk - 1 == last_chunk and attempts + 1 == last_attempt and
-        job.epoch == last_epoch + 1 then
-        runs[#runs - 2] = runs[#runs - 2] + 1
-    else
-        local n = #runs
-        runs[n + 1], runs[n + 2], runs[n + 3], runs[n + 4] =
-            int(chunk), 1, int(job.epoch), attempts + 1
+    local epoch = job.epoch + 1
+    if epoch < now * 1000 then
+        epoch = now * 1000
     end
-    last_chunk, last_attempt, last_epoch = chunk, attempts + 1, job.epoch
-    leases[2 * taken + 1] = int(chunk)
-    leases[2 * taken + 2] = format('%d %d', job.epoch, attempts) .. tail
+    job.epoch = epoch
+    if chunk - 1 == last_chunk and attempts == last_attempts and epoch == last_epoch + 1 then
+        runs[run] = runs[run] + 1
+    else
+        run = run + 4 -- index of its count
+        runs[run - 1], runs[run], runs[run + 1], runs[run + 2] =
+            int(chunk), 1, int(epoch), attempts + 1
+    end
+    last_chunk, last_attempts, last_epoch = chunk, attempts, epoch
+    leases[2 * taken + 1] = format('%d', chunk)
+    leases[2 * taken + 2] = format(tail, epoch, attempts)
     taken = taken + 1
 end
 

@@ -15,7 +15,8 @@ local TASKS, RESULTS, LEASE, READY = P .. 'tasks', P .. 'results', P .. 'lease',
 local DELAY, DEAD, WHY, WORKERS = P .. 'delay', P .. 'dead', P .. 'why', P .. 'workers'
 local ALIVE, HELD, EVENTS, DIGEST = P .. 'alive', P .. 'held', P .. 'events', P .. 'digest'
 local LOSS, GONE, RECENT, GARBAGE = P .. 'loss', P .. 'gone', P .. 'recent', P .. 'garbage'
-local SLICE = 1000 -- arguments of one call, entries of one look
+local RENEWED = P .. 'renewed'
+local SLICE = 2000 -- arguments of one call, entries of one look
 local clock = call('TIME')
 local now = clock[1] * 1000 + floor(clock[2] / 1000)
 local STATES = {'running', 'paused', 'finished', 'canceled'}
@@ -57,6 +58,7 @@ local function open()
     for i = 1, #TEXTS do
         job[TEXTS[i]] = before[#NUMBERS + i]
     end
+    job.front = int(job.created_ms) .. '-' -- of the ids of our tasks
     return true
 end
 
@@ -85,30 +87,27 @@ local function no_job()
     return fail('NOJOB there is no job ' .. ARGV[1])
 end
 
--- call(...) with a long list, a slice at a time.
-local function call_sliced(list, ...)
-    local head = {...}
+-- call(command, key, [group,] ...) with a long list, a slice at a time.
+local function call_sliced(list, command, key, group)
     for at = 1, #list, SLICE do
-        local words = {}
-        for i = 1, #head do
-            words[i] = head[i]
+        local to = math.min(at + SLICE - 1, #list)
+        if group then
+            call(command, key, group, unpack(list, at, to))
+        else
+            call(command, key, unpack(list, at, to))
         end
-        for i = at, math.min(at + SLICE - 1, #list) do
-            words[#words + 1] = list[i]
-        end
-        call(unpack(words))
     end
 end
 
 local function id_of(chunk)
-    return format('%d-%d', job.created_ms, chunk + 1)
+    return job.front .. format('%d', chunk + 1)
 end
 
 -- Nil for an entry that is none of ours.
 local function chunk_of(id)
-    local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
-    local chunk = tonumber(seq) - 1
-    return tonumber(ms) == job.created_ms and chunk >= 0 and chunk < job.chunks and chunk or nil
+    local front = job.front
+    local seq = string.sub(id, 1, #front) == front and tonumber(string.sub(id, #front + 1))
+    return seq and seq > 0 and seq <= job.chunks and seq - 1 or nil
 end
 
 local function event(name, chunk, from, to, value, text)

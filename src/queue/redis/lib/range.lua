@@ -29,8 +29,9 @@ local function range(chunk)
         step, base = tonumber(job.chunk_params), tonumber(job.first)
     end
     local from = base + chunk * step
-    if math.abs(base) < EXACT and (chunk + 1) * step < EXACT then
-        return format('%d', from), format('%d', from + count - 1), count
+    if from > -EXACT and from + step < EXACT and base > -EXACT then
+        local first = format('%d', from)
+        return first, count == '1' and first or format('%d', from + count - 1), count
     end
     local offset = limbs_text(limbs_multiply(limbs(int(chunk)), limbs(job.chunk_params)))
     local first = decimal_add(job.first, offset)
@@ -66,16 +67,18 @@ local function feed(limit)
         return nil
     end
     local at = instant(job.created_ms)
-    local ms = int(job.created_ms) .. '-'
-    for chunk = job.fed, job.fed + count - 1 do
+    local attempt, front = redis.pcall, job.front
+    local function add(chunk)
         local from, to, total = range(chunk)
-        local words = {'XADD', TASKS, ms .. format('%d', chunk + 1), 'chunk_id', name_of(chunk),
-                       'start_param', from, 'end_param', to, 'total_in_chunk', total,
-                       'created_at', at}
-        local id = redis.pcall(unpack(words))
+        return attempt('XADD', TASKS, front .. format('%d', chunk + 1),
+                       'chunk_id', format('%05d', chunk), 'start_param', from, 'end_param', to,
+                       'total_in_chunk', total, 'created_at', at)
+    end
+    for chunk = job.fed, job.fed + count - 1 do
+        local id = add(chunk)
         if id.err and string.find(id.err, 'equal or smaller') then
             expel()
-            id = redis.pcall(unpack(words))
+            id = add(chunk)
         end
         if id.err then
             return id

@@ -31,6 +31,7 @@ end
 local function forget_worker(name)
     call('HDEL', WORKERS, name)
     call('HDEL', HELD, name)
+    call('HDEL', RENEWED, name)
     call('ZREM', ALIVE, name)
 end
 
