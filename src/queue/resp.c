@@ -323,7 +323,8 @@ static void greeting_answer(struct resp_engine *e, struct str reply)
         bool auth = str_eq(word, STR("NOAUTH")) || str_eq(word, STR("WRONGPASS")) ||
                     str_eq(word, STR("NOPERM")) || str_eq(word, STR("DENIED"));
         bool later = str_eq(word, STR("LOADING")) || str_eq(word, STR("BUSY")) ||
-                     str_eq(word, STR("MASTERDOWN"));
+                     str_eq(word, STR("MASTERDOWN")) ||
+                     str_starts(v.s, STR("ERR max number of clients"));
         err_set(&err,
                 auth    ? TTG_EAUTH
                 : later ? TTG_EAGAIN
