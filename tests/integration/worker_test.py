@@ -3,10 +3,11 @@
 """Workers of a node: killed, stopped, replaced, told to end; nodes that die under them. Whatever
 happens, each chunk has one result, and only what started is charged an attempt."""
 import json
+import os
 import signal
 import time
 
-from harness import TTG, free_port, main, spawn, temp_dir, test, wait_until, write_file
+from harness import TTG, free_port, main, run, spawn, temp_dir, test, wait_until, write_file
 from noderig import Node
 
 
@@ -290,6 +291,35 @@ open(sys.argv[1], "w").write("ended in order")
     assert len({line["output"] for line in job.lines()}) == 1
     with open(mark, encoding="ascii") as file:
         assert file.read() == "ended in order"
+
+
+@test
+def lines_of_a_file_reach_the_commands():
+    node, path = Node(), temp_dir() + "/in"
+    queue = f"ttg+unix:{node.unix}"
+    write_file(path, "".join(f"line {i}\r\n" for i in range(999)) + "last")
+    run([TTG, "submit", "j", "--queue", queue, "--input", path, "--chunk", 10, "--", "cat"])
+    workers = [spawn([TTG, "worker", "--queue", queue, "--job", "j", "--name", name, "--slots", 2, "--",
+                      "cat"]) for name in ("a", "b")]
+    for worker in workers:
+        assert worker.wait() == 0
+        assert "kernel.differs" not in worker.err()
+    out = run([TTG, "results", "j", "--queue", queue]).out
+    lines = sorted((json.loads(line) for line in out.splitlines()), key=lambda r: r["start_param"])
+    text = "".join(line["output"] for line in lines)
+    assert text == "".join(f"line {i}\n" for i in range(999)) + "last\n"
+
+
+@test
+def an_input_that_is_missing_here_is_an_error():
+    node, path = Node(), temp_dir() + "/in"
+    queue = f"ttg+unix:{node.unix}"
+    write_file(path, "one\ntwo\n")
+    run([TTG, "submit", "j", "--queue", queue, "--input", path, "--", "cat"])
+    os.unlink(path)
+    worker = spawn([TTG, "worker", "--queue", queue, "--job", "j", "--", "cat"])
+    assert worker.wait() in (2, 3)
+    assert path in worker.err(), worker.err()
 
 
 @test
