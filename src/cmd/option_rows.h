@@ -103,7 +103,8 @@ OPTION(SLOTS, .flag = "slots", .type = OPTION_U64, .unit = "slots", .min = "1", 
        .commands = IN_WORKER | IN_RUN)
 
 OPTION(NAME, .flag = "name", .variable = "TTG_WORKER_NAME", .type = OPTION_STRING, .arg = "NAME",
-       .help = "name of this worker on the queue; default: worker-WORKER_ID",
+       .help = "name of this worker on the queue; default: worker-WORKER_ID, or without a "
+               "number one that nobody else has",
        .commands = IN_WORKER)
 OPTION(PREFETCH, .flag = "prefetch", .type = OPTION_U64, .unit = "chunks", .min = "0",
        .max = "4096", .def = "4096", .help = "most chunks to take ahead; how many is measured",

@@ -9,6 +9,10 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HOST_BYTES_MAX = 64 };
 
 struct worker_command {
     struct command_run *command;
@@ -16,7 +20,7 @@ struct worker_command {
     struct worker *worker;
     struct loop_signal sigterm, sigint;
     struct queue_choice choice;
-    char name[64];
+    char name[LEDGER_NAME_BYTES_MAX + 1];
     enum worker_end end;
     struct worker_totals totals;
     struct err err;
@@ -42,6 +46,30 @@ static void on_signal(struct loop_signal *s)
     worker_stop(w->worker);
 }
 
+/* Of two workers with one name the newer replaces the older. So a worker that was not given a name
+ * or a number makes up a name that nobody else has, and can be started anywhere. */
+static int choose_name(struct worker_command *w, uint64_t random)
+{
+    const struct options *o = w->command->options;
+    const char *name = option_text(o, OPT_NAME);
+    char host[HOST_BYTES_MAX + 1] = "";
+    if (name && (!*name || strlen(name) > LEDGER_NAME_BYTES_MAX))
+        return err_set(&w->err, TTG_EUSAGE, "--name: a worker's name has 1 to %d bytes",
+                       LEDGER_NAME_BYTES_MAX);
+    if (name) {
+        snprintf(w->name, sizeof w->name, "%s", name);
+    } else if (option_given(o, OPT_WORKER_ID)) {
+        snprintf(w->name, sizeof w->name, "worker-%llu",
+                 (unsigned long long)option_u64(o, OPT_WORKER_ID));
+    } else {
+        if (gethostname(host, sizeof host - 1) != 0)
+            host[0] = 0;
+        snprintf(w->name, sizeof w->name, "worker-%s-%05llx", *host ? host : "x",
+                 (unsigned long long)random & 0xfffff);
+    }
+    return 0;
+}
+
 static int configure(struct worker_command *w, struct worker_config *c)
 {
     const struct options *o = w->command->options;
@@ -51,16 +79,14 @@ static int configure(struct worker_command *w, struct worker_config *c)
         rc = kernel_from_options(&c->kernel, w->command, &w->err);
     if (rc)
         return rc;
-    if (option_text(o, OPT_NAME))
-        snprintf(w->name, sizeof w->name, "%s", option_text(o, OPT_NAME));
-    else
-        snprintf(w->name, sizeof w->name, "worker-%llu",
-                 (unsigned long long)option_u64(o, OPT_WORKER_ID));
+    c->incarnation = queue_random();
+    rc = choose_name(w, c->incarnation);
+    if (rc)
+        return rc;
     c->queue = w->choice.config;
     c->queue.client_name = w->name;
     c->job = w->choice.job;
     c->name = w->name;
-    c->incarnation = queue_random();
     c->prefetch_max = (uint32_t)option_u64(o, OPT_PREFETCH);
     c->drain_ms = option_ms(o, OPT_DRAIN);
     c->idle_ms = option_ms(o, OPT_IDLE_TIMEOUT);

@@ -175,6 +175,8 @@ void worker_stop(struct worker *w)
     log_info("worker.draining", kv_u64("running", w->busy), kv_u64("released", w->backlog.chunks));
     worker_release_backlog(w);
     loop_timer_after_ms(&w->drain, w->config.drain_ms);
+    if (w->busy == 0 && (!w->outbox || outbox_pending(w->outbox) == 0))
+        stop_running(w); /* nothing to wait for but the good-bye */
     worker_begin_end(w, WORKER_STOPPED);
 }
 
@@ -208,6 +210,8 @@ static void on_tick(struct loop_timer *t)
     if (w->phase == WORKER_RUNNING)
         worker_check_backlog(w);
     check_refused(w);
+    if (!loop_timer_is_set(&w->resume))
+        worker_go_on(w); /* whatever had no memory for a timer of its own */
     /* A job that has not ended keeps us here, even when others hold all that is left: they may die.
      * So only the wait for the job itself is idle. */
     if (w->phase == WORKER_BEGINNING && w->config.idle_ms > 0 && queue_is_up(w->takes) &&

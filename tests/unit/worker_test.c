@@ -771,6 +771,17 @@ static void trouble(struct prng *r)
     }
 }
 
+/* In the place of one that was stopped. */
+static void start_another(void)
+{
+    worker_free(rig.worker);
+    rig.worker = NULL;
+    rig.ended = false;
+    q_rig.opened = 0;
+    rig.config.incarnation++;
+    start();
+}
+
 static void whatever_happens_each_chunk_counts_once(void **state)
 {
     (void)state;
@@ -780,7 +791,7 @@ static void whatever_happens_each_chunk_counts_once(void **state)
         anew();
         struct prng r;
         prng_init(&r, seed);
-        rig.config.incarnation = seed;
+        rig.config.incarnation = 1000 * seed;
         rig.config.kernel.slots = 1 + (uint32_t)prng_below(&r, 4);
         rig.config.kernel.simulate_ms = prng_below(&r, 2) ? 0 : 0.05;
         rig.config.kernel.fault_rate = prng_below(&r, 2) ? 0 : 0.1;
@@ -795,6 +806,10 @@ static void whatever_happens_each_chunk_counts_once(void **state)
         int steps = 0;
         for (; !rig.ended && steps < 100000; steps++) {
             turn();
+            if (steps < 3000 && prng_below(&r, 600) == 0)
+                worker_stop(rig.worker);
+            if (rig.ended && rig.end == WORKER_STOPPED)
+                start_another();
             if (steps < 3000 && prng_below(&r, 40) == 0)
                 trouble(&r);
             if (prng_below(&r, 4) == 0)
