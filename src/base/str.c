@@ -193,6 +193,8 @@ int str_to_i128(struct str s, __int128 *ret_value)
 
 size_t str_from_i128(char *out, __int128 value)
 {
+    if (value >= 0 && value <= INT64_MAX) /* 64 bits divide ten times as fast */
+        return str_from_u64(out, (uint64_t)value);
     unsigned __int128 rest = value < 0 ? 0 - (unsigned __int128)value : (unsigned __int128)value;
     char reversed[40];
     size_t n = 0, at = 0;

@@ -99,7 +99,7 @@ static void job_people(struct view *v)
                summary.seconds > 0 ? (double)s->params / summary.seconds : 0.0);
     if (s->has_sum && !s->sum_overflow) {
         char sum[41];
-        buf_printf(&v->out, "sum        %.*s\n", (int)ledger_sum_text(sum, s->sum), sum);
+        buf_printf(&v->out, "sum        %.*s\n", (int)str_from_i128(sum, s->sum), sum);
     }
     buf_printf(&v->out, "workers    %llu at work, %llu lost\n", (number)s->workers,
                (number)s->workers_lost);

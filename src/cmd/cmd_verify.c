@@ -109,7 +109,7 @@ static void as_json(const struct verify *v, bool proven, struct buf *out)
                proven ? "true" : "false", (number)v->truth.chunks, (number)t->chunks,
                (number)v->dead, (number)t->lines, (number)t->doubled, (number)t->garbled);
     if (t->has_sum && !t->sum_overflow)
-        buf_add(out, sum, ledger_sum_text(sum, t->sum));
+        buf_add(out, sum, str_from_i128(sum, t->sum));
     else
         buf_add_str(out, STR("null"));
     buf_printf(out, ",\"digest\":\"%016llx%016llx\",\"report\":", (number)t->digest[0],
@@ -132,7 +132,7 @@ static void for_people(const struct verify *v, bool proven, struct buf *out)
     if (v->dead > 0)
         buf_printf(out, ", %llu were given up", (number)v->dead);
     if (t->has_sum && !t->sum_overflow)
-        buf_printf(out, ", sum %.*s", (int)ledger_sum_text(sum, t->sum), sum);
+        buf_printf(out, ", sum %.*s", (int)str_from_i128(sum, t->sum), sum);
     buf_printf(out, "\n%s %016llx%016llx\n",
                v->truth.has_digest ? "digest as in the ledger:"
                                    : "digest, nothing to compare with:",

@@ -29,7 +29,7 @@ int summary_json(struct buf *out, const struct summary *summary)
     static const char *const verified[] = {"null", "true", "false"};
     const struct ledger_status *s = &summary->status->status;
     char sum[41];
-    size_t len = ledger_sum_text(sum, s->sum);
+    size_t len = str_from_i128(sum, s->sum);
     buf_add_str(out, STR("\"job\":"));
     buf_add_json(out, str_of(summary->job));
     buf_printf(out,
@@ -53,7 +53,7 @@ void summary_people(struct buf *out, const struct summary *summary)
     static const char *const verified[] = {"", ", verified", ", NOT VERIFIED"};
     const struct ledger_status *s = &summary->status->status;
     char sum[41];
-    size_t len = ledger_sum_text(sum, s->sum);
+    size_t len = str_from_i128(sum, s->sum);
     buf_printf(out, "ttg: job %s %s: %llu of %llu chunks%s\n", summary->job,
                summary_state(s->state), (number)s->completed, (number)s->chunks,
                verified[summary->verified]);

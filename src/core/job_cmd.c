@@ -174,7 +174,7 @@ static void status_sum(struct reply *r, const struct ledger_status *s)
     reply_text(r, "has_sum");
     reply_int(r, s->has_sum);
     reply_text(r, "sum");
-    reply_str(r, str_make(text, s->sum_overflow ? 0 : ledger_sum_text(text, s->sum)));
+    reply_str(r, str_make(text, s->sum_overflow ? 0 : str_from_i128(text, s->sum)));
     snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64, s->digest[0], s->digest[1]);
     reply_text(r, "digest");
     reply_text(r, text);

@@ -179,7 +179,7 @@ static bool json_members(struct json_at *j, int depth, char close, bool named)
             return false;
         __int128 sum;
         if (depth == 0 && str_eq(name, STR("sum")) &&
-            ledger_sum_parse(str_make(start, (size_t)(j->at - start)), &sum) == 0) {
+            str_to_i128(str_make(start, (size_t)(j->at - start)), &sum) == 0) {
             j->has_sum = true;
             j->sum = sum;
         }

@@ -357,8 +357,4 @@ void ledger_result_digest(uint64_t chunk, char kind, struct str text, uint64_t r
  * LEDGER_SUMMARY_BYTES. */
 size_t ledger_summary_text(char *out, __int128 sum, uint64_t count);
 
-/* Decimal i128. */
-int ledger_sum_parse(struct str s, __int128 *ret_value);
-size_t ledger_sum_text(char *out, __int128 value); /* room for 41 bytes; no NUL */
-
 #endif

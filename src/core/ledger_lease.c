@@ -228,7 +228,7 @@ static bool commit_value(struct ledger_result *r)
     if (r->kind != LEDGER_SUM)
         return r->kind == LEDGER_OUTPUT || r->kind == LEDGER_JSON;
     r->has_sum = true;
-    return ledger_sum_parse(r->value, &r->sum) == 0;
+    return str_to_i128(r->value, &r->sum) == 0;
 }
 
 static bool chunk_open(const struct ledger_chunk *c)

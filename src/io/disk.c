@@ -12,9 +12,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { DISK_ZERO_BYTES = 65536, DISK_REMOVE_ASIDE_BYTES = 4 << 20 };
+enum {
+    DISK_ZERO_BYTES = 65536,
+    DISK_REMOVE_ASIDE_BYTES = 4 << 20,
+    DISK_LOCK_WAIT_MS = 1000,
+    DISK_LOCK_POLL_MS = 5,
+};
 
 struct disk_real {
     struct disk disk;
@@ -227,6 +233,21 @@ static int real_sync_dir(struct disk *d)
     return fsync(dir_of(d)) == 0 ? 0 : failure();
 }
 
+/* Somebody who was killed holds his locks until the kernel is done with his last write and his
+ * memory. Whoever starts the successor cannot see when that is, so a while is waited for. */
+static bool lock_soon(int file)
+{
+    const struct timespec pause = {.tv_nsec = DISK_LOCK_POLL_MS * 1000000L};
+    for (int waited_ms = 0;; waited_ms += DISK_LOCK_POLL_MS) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        if (fcntl(file, F_SETLK, &lock) == 0)
+            return true;
+        if ((errno != EACCES && errno != EAGAIN) || waited_ms >= DISK_LOCK_WAIT_MS)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+}
+
 /* A record lock, not flock: a forked snapshot writer does not inherit it, so that a node can start
  * again at once when its predecessor died and left that child behind. And it knows its holder. */
 static int real_lock(struct disk *d, const char *name, int *ret_file, uint64_t *ret_holder)
@@ -234,14 +255,13 @@ static int real_lock(struct disk *d, const char *name, int *ret_file, uint64_t *
     int file = openat(dir_of(d), name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0)
         return failure();
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(file, F_SETLK, &lock) == 0) {
+    if (lock_soon(file)) {
         *ret_file = file;
         return 0;
     }
     int rc = errno == EACCES || errno == EAGAIN ? TTG_EBUSY : failure();
     if (rc == TTG_EBUSY) {
-        lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         bool held = fcntl(file, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
         *ret_holder = held && lock.l_pid > 0 ? (uint64_t)lock.l_pid : 0;
     }

@@ -58,7 +58,8 @@ struct disk_ops {
     int (*sync_dir)(struct disk *d);
 
     /* Takes the lock of a file, creating it: one process at a time, and it goes with the process,
-     * however that ends; a forked child does not share it. TTG_EBUSY, and then the holder's
+     * however that ends; a forked child does not share it. Waits a second for a holder that is
+     * about to go. TTG_EBUSY, and then the holder's
      * process id (0 when unknown). Released by `close`. */
     int (*lock)(struct disk *d, const char *name, int *ret_file, uint64_t *ret_holder);
 };

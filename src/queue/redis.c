@@ -124,7 +124,7 @@ static int result_words(const struct queue_result *r, struct buf *b, struct buf 
 static int add_parts(struct buf *parts, const struct queue_result *r, const uint64_t digest[2])
 {
     char digits[41] = "";
-    size_t len = r->is_sum ? ledger_sum_text(digits, r->sum) : 0;
+    size_t len = r->is_sum ? str_from_i128(digits, r->sum) : 0;
     return buf_printf(parts, "%lld %lld %.*s;", (long long)digest[0], (long long)digest[1],
                       (int)len, digits);
 }
@@ -162,7 +162,7 @@ static int commit_words(const struct queue_commit *c, struct buf *b, size_t *cou
         rc = resp_word_u64(b, c->worker.incarnation);
     if (!rc)
         rc = resp_word(b, too_big   ? STR("?")
-                          : has_sum ? str_make(digits, ledger_sum_text(digits, sum))
+                          : has_sum ? str_make(digits, str_from_i128(digits, sum))
                                     : STR(""));
     if (!rc)
         rc = resp_word_i64(b, (int64_t)digest[0]);

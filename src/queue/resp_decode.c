@@ -132,7 +132,7 @@ static bool read_field(struct resp_cursor *c, const struct field *f, void *base)
     case F_STR:
         return resp_next_str(c, to);
     case F_SUM:
-        return resp_next_str(c, &s) && (s.len == 0 || ledger_sum_parse(s, to) == 0);
+        return resp_next_str(c, &s) && (s.len == 0 || str_to_i128(s, to) == 0);
     case F_BOOL:
         if (!resp_next_int(c, &n))
             return false;

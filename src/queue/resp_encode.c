@@ -100,7 +100,7 @@ static void commit_words(struct words *w, const struct queue_commit *c)
         if (r->is_sum) {
             char digits[41];
             word(w, STR("s"));
-            word(w, str_make(digits, ledger_sum_text(digits, r->sum)));
+            word(w, str_make(digits, str_from_i128(digits, r->sum)));
         } else {
             word(w, STR("o"));
             word(w, r->output);

@@ -228,7 +228,7 @@ static int serve_commit(struct queue_commit *c)
                                   .kind = q->is_sum ? LEDGER_SUM : LEDGER_OUTPUT,
                                   .value = q->output};
         if (q->is_sum)
-            r.value = str_make(digits, ledger_sum_text(digits, q->sum));
+            r.value = str_make(digits, str_from_i128(digits, q->sum));
         enum ledger_verdict v =
             ledger_commit(q_rig.ledger, c->worker.name, c->worker.incarnation, &r, q_rig.now_ms);
         if (v == LEDGER_ACCEPTED)

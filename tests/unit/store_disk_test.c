@@ -216,6 +216,29 @@ static void a_second_process_is_refused(void **state)
     store_close(start(f));
 }
 
+static void a_process_about_to_end_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct store *s = NULL;
+        bool ok = store_open(&f->o, &s, NULL) == 0;
+        ok = write(ready[1], "y", 1) == 1 && ok;
+        usleep(100000); /* as a killed one whose last sync still runs */
+        _exit(ok ? 0 : 1);
+    }
+    char c;
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    store_close(start(f));
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(ready[0]);
+    close(ready[1]);
+}
+
 static void a_child_writes_a_snapshot(void **state)
 {
     struct fixture *f = *state;
@@ -266,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(makes_directories, setup, teardown),
         cmocka_unit_test_setup_teardown(a_thread_writes_while_the_owner_appends, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_process_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_process_about_to_end_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_child_writes_a_snapshot, setup, teardown),
     };
     return tap_run(tests);

@@ -736,7 +736,7 @@ static void a_rival(struct prng *r)
             struct ledger_result result = {.chunk = run[i].chunk + k,
                                            .epoch = run[i].epoch + k,
                                            .kind = LEDGER_SUM,
-                                           .value = str_make(digits, ledger_sum_text(digits, sum))};
+                                           .value = str_make(digits, str_from_i128(digits, sum))};
             if (prng_below(r, 4) > 0)
                 ledger_commit(q_rig.ledger, STR("rival"), 3, &result, q_rig.now_ms);
         }
