@@ -15,17 +15,24 @@ static void number(struct buf *out, const char *name, const char *type, const ch
                help, name, type, name, value);
 }
 
+static void seconds(struct buf *out, const char *name, const char *help, uint64_t us)
+{
+    buf_printf(out, "# HELP ttg_node_%s %s\n# TYPE ttg_node_%s gauge\nttg_node_%s %.6f\n", name,
+               help, name, name, (double)us / 1e6);
+}
+
 static void commands(struct node *n, struct buf *out)
 {
     static const struct {
         const char *name, *help;
         size_t at;
+        bool is_ns;
     } rows[] = {
-        {"commands_total", "Commands executed.", offsetof(struct node_entry, calls)},
-        {"command_nanoseconds_total", "Time spent executing them.",
-         offsetof(struct node_entry, ns)},
+        {"commands_total", "Commands executed.", offsetof(struct node_entry, calls), false},
+        {"command_seconds_total", "Time spent executing them.", offsetof(struct node_entry, ns),
+         true},
         {"command_failures_total", "Commands answered with an error.",
-         offsetof(struct node_entry, failed)},
+         offsetof(struct node_entry, failed), false},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         buf_printf(out, "# HELP ttg_node_%s %s\n# TYPE ttg_node_%s counter\n", rows[i].name,
@@ -33,9 +40,13 @@ static void commands(struct node *n, struct buf *out)
         for (struct map_node *m = map_next(&n->entries, NULL); m; m = map_next(&n->entries, m)) {
             const struct node_entry *e = container_of(m, struct node_entry, node);
             uint64_t value = *(const uint64_t *)(const void *)((const char *)e + rows[i].at);
-            if (e->calls > 0)
-                buf_printf(out, "ttg_node_%s{command=\"%s\"} %" PRIu64 "\n", rows[i].name,
-                           e->name.ptr, value);
+            if (e->calls == 0)
+                continue;
+            buf_printf(out, "ttg_node_%s{command=\"%s\"} ", rows[i].name, e->name.ptr);
+            if (rows[i].is_ns)
+                buf_printf(out, "%.9f\n", (double)value / 1e9);
+            else
+                buf_printf(out, "%" PRIu64 "\n", value);
         }
     }
 }
@@ -47,7 +58,7 @@ static void sync_latency(struct node *n, struct buf *out)
                          "# TYPE ttg_node_sync_seconds histogram\n"));
     for (size_t i = 0; i + 1 < NODE_LATENCY_BUCKETS; i++) {
         sum += n->stats.sync_buckets[i];
-        buf_printf(out, "ttg_node_sync_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
+        buf_printf(out, "ttg_node_sync_seconds_bucket{le=\"%.9g\"} %" PRIu64 "\n",
                    (double)(UINT64_C(2) << i) / 1e6, sum);
     }
     buf_printf(out,
@@ -75,19 +86,48 @@ static void store(struct node *n, struct buf *out)
     number(out, "snapshots_failed_total", "counter", "Snapshots that failed.",
            n->stats.snapshots_failed);
     number(out, "snapshot_bytes", "gauge", "Size of the newest snapshot.", s.snapshot_bytes);
-    number(out, "snapshot_fork_microseconds", "gauge", "How long the last fork stalled the node.",
-           n->stats.snapshot_fork_us);
-    number(out, "turn_microseconds_max", "gauge", "Longest turn of the loop: nobody was served.",
-           n->stats.turn_us_max);
+    seconds(out, "snapshot_fork_seconds", "How long the last fork stalled the node.",
+            n->stats.snapshot_fork_us);
+    seconds(out, "turn_seconds_max", "Longest turn of the loop: nobody was served.",
+            n->stats.turn_us_max);
     number(out, "snapshot_running", "gauge", "1 while a snapshot is being written.",
            snapshot_running(n));
     number(out, "blob_bytes", "gauge", "Results kept on disk.", s.blob_bytes);
     number(out, "disk_full", "gauge", "1 while writing commands are refused.", n->disk_full);
 }
 
+/* One figure of all jobs, from the answer of TTG.JOB LIST. */
+static void job_figure(struct buf *out, struct str list, const char *key, const char *name)
+{
+    struct resp_cursor cursor = resp_cursor_of(list);
+    size_t rows, pairs;
+    if (!resp_next_array(&cursor, &rows))
+        return;
+    for (; rows > 0 && resp_next_array(&cursor, &pairs); rows--) {
+        struct str job = STR("");
+        for (size_t i = 0; i + 1 < pairs; i += 2) {
+            struct resp_value field, value;
+            if (!resp_next(&cursor, &field) || !resp_next(&cursor, &value))
+                return;
+            if (str_eq(field.s, STR("job")))
+                job = value.s;
+            else if (str_eq(field.s, str_of(key)))
+                buf_printf(out, "ttg_node_job_%s{job=\"%.*s\"} %" PRId64 "\n", name, STR_ARG(job),
+                           value.number);
+        }
+    }
+}
+
 static void jobs(struct node *n, struct buf *out)
 {
-    static const char *const keys[] = {"chunks", "completed", "dead_letters", "workers"};
+    static const struct {
+        const char *key, *name, *type, *help;
+    } rows[] = {
+        {"chunks", "chunks", "gauge", "Chunks that the job has."},
+        {"completed", "completed_total", "counter", "Chunks with their result."},
+        {"dead_letters", "dead_letters", "gauge", "Chunks that were given up."},
+        {"workers", "workers", "gauge", "Workers that are present."},
+    };
     struct buf answer;
     const struct str words[] = {STR("TTG.JOB"), STR("LIST")};
     const struct core_command *command = core_find(words[0]);
@@ -97,24 +137,10 @@ static void jobs(struct node *n, struct buf *out)
     struct reply r = {.out = &answer};
     struct core_call call = {.now_ms = n->now_ms, .argc = 2, .argv = words, .reply = &r};
     core_exec(n->core, command, &call);
-    struct resp_cursor cursor = resp_cursor_of(buf_str(&answer));
-    size_t rows, pairs;
-    if (r.failed || r.rc || !resp_next_array(&cursor, &rows))
-        rows = 0;
-    buf_add_str(out, STR("# HELP ttg_node_job Figures of each job.\n# TYPE ttg_node_job gauge\n"));
-    for (; rows > 0 && resp_next_array(&cursor, &pairs); rows--) {
-        struct str job = STR("");
-        for (size_t i = 0; i + 1 < pairs; i += 2) {
-            struct resp_value name, value;
-            if (!resp_next(&cursor, &name) || !resp_next(&cursor, &value))
-                break;
-            if (str_eq(name.s, STR("job")))
-                job = value.s;
-            for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
-                if (str_eq(name.s, str_of(keys[k])))
-                    buf_printf(out, "ttg_node_job{job=\"%.*s\",figure=\"%s\"} %" PRId64 "\n",
-                               STR_ARG(job), keys[k], value.number);
-        }
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !r.failed && !r.rc; i++) {
+        buf_printf(out, "# HELP ttg_node_job_%s %s\n# TYPE ttg_node_job_%s %s\n", rows[i].name,
+                   rows[i].help, rows[i].name, rows[i].type);
+        job_figure(out, buf_str(&answer), rows[i].key, rows[i].name);
     }
     buf_done(&answer);
 }

@@ -272,8 +272,16 @@ def http_shows_metrics_and_health():
     for line in (r'ttg_node_commands_total\{command="XADD"\} 1', r"ttg_node_clients \d+",
                  r"ttg_node_log_syncs_total [1-9]", r'ttg_node_sync_seconds_bucket\{le="\+Inf"\}'):
         assert re.search(f"^{line}", text, re.M), line
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
     for line in text.splitlines():
-        assert line.startswith("#") or re.match(r"^[a-z_]+(\{.*\})? [-0-9.e+]+$", line), line
+        if line.startswith("#"):
+            continue
+        assert re.match(r"^[a-z_]+(\{.*\})? [-0-9.e+]+$", line), line
+        # What counts ends in _total, times are in seconds; each figure has a type.
+        name = re.match("[a-z_]+", line)[0]
+        kind = kinds.get(name) or kinds[re.sub("_(bucket|sum|count)$", "", name)]
+        assert (kind == "counter") == name.endswith("_total"), line
+        assert not re.search("(milli|micro|nano)seconds|_ms|_us", name), line
     try:
         get("/nothing")
         raise AssertionError("no 404")
