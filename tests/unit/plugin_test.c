@@ -108,10 +108,12 @@ static void quick_chunks_run_at_once(void **state)
 {
     (void)state;
     open_good("");
-    for (int i = 0; i < 2000; i++)
-        run_chunk(0, 0, 9);
-    assert_true(rig_start(0, rig_task(0, 9)));
-    assert_true(rig.result[0].sum == 45);
+    bool at_once = false;
+    for (int i = 0; i < 100000 && !at_once; i++) { /* on a busy machine few chunks are quick */
+        at_once = rig_start(0, rig_task(0, 9));
+        assert_true((at_once ? rig.result[0] : *rig_wait(0)).sum == 45);
+    }
+    assert_true(at_once);
     kernel_close(rig.kernel);
     rig.config.timeout_ms = 60000; /* must be watched */
     open_good("");
