@@ -128,7 +128,7 @@ static void install(struct raft *r)
     f->active = false;
     if (!is_wanted(r, s))
         return;
-    struct raft_config own = r->snap.config;
+    const struct raft_config config = bent(SNAP_OLD_CONFIG) ? r->snap.config : s->config;
     bool keep = rlog_has(&r->log, s->index, s->term);
     if (bent(SNAP_KEEPS_LOG) && s->index <= rlog_last(&r->log) && s->index >= r->log.base)
         keep = true;
@@ -137,8 +137,7 @@ static void install(struct raft *r)
     else
         r->commit = s->index > r->commit ? s->index : r->commit;
     r->snap = *s;
-    if (bent(SNAP_OLD_CONFIG))
-        r->snap.config = own;
+    r->snap.config = config;
     r->snap_damaged = false;
     struct raft_write *w = raft_write(r, RAFT_WRITE_INSTALL);
     w->snap = &r->snap;
