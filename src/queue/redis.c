@@ -199,6 +199,12 @@ static int adapt(struct resp_engine *e, struct queue_request *r, size_t *count)
         return commit_words((const struct queue_commit *)r, &r->words, count);
     case QUEUE_FAIL:
         return fail_more(e, &r->words, count);
+    case QUEUE_CONTROL: {
+        struct str name, what;
+        resp_verb_name(r, &name, &what);
+        ++*count;
+        return resp_word(&r->words, what);
+    }
     case QUEUE_TRIM:
         buf_clear(&r->words);
         *count = 2;
