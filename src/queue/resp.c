@@ -253,7 +253,11 @@ static void engine_retry(struct resp_engine *e, const struct err *why)
         return;
     }
     log_debug("queue.retry", kv_u64("tries", e->tries), kv_str("reason", why->text));
-    loop_timer_after_ms(&e->timer, pause_ms(e));
+    if (loop_timer_after_ms(&e->timer, pause_ms(e))) {
+        struct err err;
+        err_set(&err, TTG_ENOMEM, "out of memory");
+        queue_lose(&e->queue, &err);
+    }
 }
 
 /* The connection is gone: what may be repeated waits, the rest ends. */
@@ -501,7 +505,11 @@ struct queue *resp_engine_new(struct loop *loop, const struct queue_config *conf
         return NULL;
     }
     /* From the loop, so that no callback comes before the caller has the queue. */
-    loop_timer_after_ms(&e->timer, 0);
+    if (loop_timer_after_ms(&e->timer, 0)) {
+        err_set(err, TTG_ENOMEM, "out of memory");
+        engine_close(&e->queue);
+        return NULL;
+    }
     return &e->queue;
 }
 
