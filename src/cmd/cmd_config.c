@@ -121,10 +121,8 @@ int cmd_config(struct command_run *r)
     const struct command *c = named_command(r->arg_count ? r->args[0] : NULL);
     bool json = option_bool(o, OPT_JSON), first = true;
     struct err e = {0};
-    if (r->arg_count && !c) {
-        err_set(&e, TTG_EUSAGE, "unknown command '%s'", r->args[0]);
-        return command_fail(r, &e);
-    }
+    if (r->arg_count && !c)
+        return command_unknown(r, r->args[0]);
     unsigned set = c ? 1u << (unsigned)(c - commands) : (unsigned)IN_ALL;
     struct buf out;
     buf_init(&out, 1 << 24);

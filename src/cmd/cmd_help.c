@@ -1,26 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/help.h"
 #include "cmd/options.h"
-#include "cmd/suggest.h"
-
-static int unknown(struct command_run *r, const char *word)
-{
-    struct err e = {0};
-    struct suggest s;
-    suggest_init(&s, str_of(word));
-    for (size_t i = 0; i < CMD_COUNT; i++)
-        suggest_offer(&s, commands[i].name);
-    err_set(&e, TTG_EUSAGE, "unknown command '%s'%s%s%s", word, s.best ? "; did you mean '" : "",
-            s.best ? s.best : "", s.best ? "'?" : "");
-    return command_fail(r, &e);
-}
 
 int cmd_help(struct command_run *r)
 {
     static int (*const completions[])(struct buf *) = {help_bash, help_zsh, help_fish};
     const struct command *c = r->arg_count ? command_find(str_of(r->args[0])) : NULL;
     if (r->arg_count && !c)
-        return unknown(r, r->args[0]);
+        return command_unknown(r, r->args[0]);
     struct buf out;
     buf_init(&out, HELP_BYTES_MAX);
     int rc;

@@ -120,11 +120,16 @@ static int check_or_repair(const char *dir, bool repair, struct err *e)
     return rc;
 }
 
-static void list_take(const struct options *o, enum option_id id, const char *out[NODE_LISTEN_MAX])
+static int list_take(const struct options *o, enum option_id id, const char *out[NODE_LISTEN_MAX],
+                     struct err *e)
 {
     const struct option_slot *slot = &o->slots[id];
-    for (size_t i = 0; i < slot->item_count && i < NODE_LISTEN_MAX - 1; i++)
+    if (slot->item_count > NODE_LISTEN_MAX)
+        return err_set(e, TTG_EUSAGE, "--%s can be given %d times at most", option_rows[id].flag,
+                       NODE_LISTEN_MAX);
+    for (size_t i = 0; i < slot->item_count; i++)
         out[i] = slot->items[i];
+    return 0;
 }
 
 /* Sockets handed over by systemd start at descriptor 3. */
@@ -165,13 +170,16 @@ static int serve(struct command_run *r, struct err *e)
     };
     node.listen_fd = 3;
     node.listen_fds = sockets_given();
-    list_take(o, OPT_LISTEN, node.listen);
-    list_take(o, OPT_TLS_LISTEN, node.tls_listen);
+    int rc = list_take(o, OPT_LISTEN, node.listen, e);
+    if (!rc)
+        rc = list_take(o, OPT_TLS_LISTEN, node.tls_listen, e);
+    if (rc)
+        return rc;
     if (!node.listen[0] && !node.tls_listen[0] && !node.unix_path && !node.listen_fds)
         return err_set(e, TTG_EUSAGE,
                        "nothing to listen on: give --unix PATH, --listen ADDR or "
                        "--tls-listen ADDR");
-    int rc = password_file ? password_read(password_file, password, e) : 0;
+    rc = password_file ? password_read(password_file, password, e) : 0;
     if (rc)
         return rc;
     if (password_file)

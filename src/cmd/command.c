@@ -60,6 +60,22 @@ int command_fail(const struct command_run *r, const struct err *e)
     return command_exit_code(e->code);
 }
 
+int command_unknown(const struct command_run *r, const char *word)
+{
+    struct err e = {0};
+    struct suggest s;
+    suggest_init(&s, str_of(word));
+    for (size_t i = 0; i < CMD_COUNT; i++)
+        suggest_offer(&s, commands[i].name);
+    if (*word == '-')
+        err_set(&e, TTG_EUSAGE, "unknown option %s; options stand behind the command", word);
+    else if (s.best)
+        err_set(&e, TTG_EUSAGE, "unknown command '%s'; did you mean '%s'?", word, s.best);
+    else
+        err_set(&e, TTG_EUSAGE, "unknown command '%s'", word);
+    return command_fail(r, &e);
+}
+
 int command_print(const struct command_run *r, struct str text)
 {
     struct err e = {0};
@@ -141,22 +157,6 @@ static int print_help(struct command_run *r)
     return code;
 }
 
-static int unknown_command(struct command_run *r, const char *word)
-{
-    struct err e = {0};
-    struct suggest s;
-    suggest_init(&s, str_of(word));
-    for (size_t i = 0; i < CMD_COUNT; i++)
-        suggest_offer(&s, commands[i].name);
-    if (*word == '-')
-        err_set(&e, TTG_EUSAGE, "unknown option %s; options stand behind the command", word);
-    else if (s.best)
-        err_set(&e, TTG_EUSAGE, "unknown command '%s'; did you mean '%s'?", word, s.best);
-    else
-        err_set(&e, TTG_EUSAGE, "unknown command '%s'", word);
-    return command_fail(r, &e);
-}
-
 int command_main(int argc, char **argv)
 {
     stdio_init();
@@ -173,7 +173,7 @@ int command_main(int argc, char **argv)
         word = "version";
     r.command = command_find(str_of(word));
     if (!r.command)
-        return unknown_command(&r, word);
+        return command_unknown(&r, word);
     if (asks_for_help(argv + 2))
         return print_help(&r);
     struct options_input in = {help_set(r.command), argv + 2, r.command->takes_command, variable};

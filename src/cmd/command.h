@@ -75,6 +75,8 @@ int command_exit_code(int rc);
 /* Says the error on standard error as "ttg NAME: text" and returns its exit code; a wrong usage
  * also gets the hint where to read on. */
 int command_fail(const struct command_run *r, const struct err *e);
+/* The same for a word that is no command: "did you mean ...?" */
+int command_unknown(const struct command_run *r, const char *word);
 
 /* Writes to standard output. A failure (closed pipe, full disk) is said on standard error; the exit
  * code then is EXIT_LOST. */

@@ -218,12 +218,17 @@ int listener_open_fd(struct listener *l, struct loop *loop, int fd,
     return rc ? err_set(err, rc, "cannot watch a listening socket") : 0;
 }
 
+static bool is_socket(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
 /* A path left behind by a process that died is in the way of bind. */
 static void unix_remove_stale(const struct net_addr *addr)
 {
     const struct sockaddr_un *un = (const void *)&addr->storage;
-    struct stat st;
-    if (lstat(un->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+    if (!is_socket(un->sun_path))
         return;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -255,9 +260,10 @@ int listener_open(struct listener *l, struct loop *loop, const struct net_addr *
     if (is_unix)
         fchmod(fd, mode ? mode : 0600);
     if (bind(fd, (const struct sockaddr *)&addr->storage, addr->len) < 0)
-        rc = errno == EADDRINUSE
-                 ? err_set(err, TTG_EBUSY, "listen on %s: somebody else listens there", text)
-                 : err_set_errno(err, errno, "listen on %s", text);
+        rc = errno != EADDRINUSE ? err_set_errno(err, errno, "listen on %s", text)
+             : is_unix && !is_socket(un->sun_path)
+                 ? err_set(err, TTG_EBUSY, "listen on %s: that is there and no socket", text)
+                 : err_set(err, TTG_EBUSY, "listen on %s: somebody else listens there", text);
     else if ((is_unix && chmod(un->sun_path, mode ? mode : 0600) < 0) || listen(fd, BACKLOG) < 0)
         rc = err_set_errno(err, errno, "listen on %s", text);
     if (!rc)

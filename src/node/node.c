@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "node/http.h"
+#include "node/listen.h"
 #include "node/presence.h"
 #include "node/snapshot.h"
 #include "node/state.h"
@@ -223,8 +224,7 @@ void node_stop(struct node *n)
         return;
     n->stopping = true;
     log_info("node.stopping", kv_u64("clients", n->client_count));
-    for (size_t i = 0; i < n->listener_count; i++)
-        listener_close(&n->listeners[i]);
+    listen_close(n);
     list_each(it, &n->clients)
     {
         struct client *c = container_of(it, struct client, link);
@@ -278,98 +278,6 @@ static void on_hangup_signal(struct loop_signal *s)
     log_info("node.reopened_logs");
 }
 
-static void on_accept(struct listener *l, int fd, const struct net_addr *peer)
-{
-    struct node *n = l->ctx;
-    client_accept(n, fd, peer, NULL);
-}
-
-static void on_accept_tls(struct listener *l, int fd, const struct net_addr *peer)
-{
-    struct node *n = l->ctx;
-    client_accept(n, fd, peer, n->tls);
-}
-
-static int listen_allowed(struct node *n, const struct net_addr *addr, bool tls, struct err *err)
-{
-    char text[NET_TEXT_BYTES];
-    if (net_addr_is_local(addr) || n->options.password || n->options.insecure ||
-        (tls && n->options.tls_verify))
-        return 0;
-    net_addr_text(addr, text);
-    return err_set(err, TTG_EUSAGE,
-                   "refusing to listen on %s without a password: anybody who reaches this machine "
-                   "could use the node. Give --password-file, or --insecure",
-                   text);
-}
-
-static void listen_done(struct node *n, bool tls)
-{
-    char *text = n->addresses[n->listener_count];
-    net_addr_text(&n->listeners[n->listener_count++].addr, text);
-    log_info("node.listening", kv_str("address", text), kv_bool("tls", tls));
-}
-
-static int listen_one(struct node *n, const struct net_addr *addr, bool tls, struct err *err)
-{
-    if (n->listener_count == sizeof(n->listeners) / sizeof(n->listeners[0]))
-        return err_set(err, TTG_EUSAGE, "too many addresses to listen on");
-    int rc = listen_allowed(n, addr, tls, err);
-    if (rc)
-        return rc;
-    struct listener *l = &n->listeners[n->listener_count];
-    rc =
-        listener_open(l, n->loop, addr, n->options.unix_mode, tls ? on_accept_tls : on_accept, err);
-    if (rc)
-        return rc;
-    l->ctx = n;
-    listen_done(n, tls);
-    return 0;
-}
-
-/* Sockets that the service manager has opened for us, under the same rules. */
-static int listen_given(struct node *n, struct err *err)
-{
-    for (int i = 0; i < n->options.listen_fds; i++) {
-        struct listener *l = &n->listeners[n->listener_count];
-        if (n->listener_count == sizeof(n->listeners) / sizeof(n->listeners[0]))
-            return err_set(err, TTG_EUSAGE, "too many addresses to listen on");
-        int rc = listener_open_fd(l, n->loop, n->options.listen_fd + i, on_accept, err);
-        if (rc)
-            return rc;
-        l->ctx = n;
-        rc = listen_allowed(n, &l->addr, false, err);
-        if (rc) {
-            listener_close(l);
-            return rc;
-        }
-        listen_done(n, false);
-    }
-    return 0;
-}
-
-static int listen_all(struct node *n, struct err *err)
-{
-    const struct node_options *o = &n->options;
-    struct net_addr addr;
-    int rc = listen_given(n, err);
-    if (o->unix_path) {
-        rc = net_addr_unix(&addr, str_of(o->unix_path), err);
-        if (!rc)
-            rc = listen_one(n, &addr, false, err);
-    }
-    for (size_t i = 0; !rc && i < 2 * NODE_LISTEN_MAX; i++) {
-        bool tls = i >= NODE_LISTEN_MAX;
-        const char *text = tls ? o->tls_listen[i - NODE_LISTEN_MAX] : o->listen[i];
-        if (!text)
-            continue;
-        rc = net_addr_parse(&addr, str_of(text), 0, err);
-        if (!rc)
-            rc = listen_one(n, &addr, tls, err);
-    }
-    return rc;
-}
-
 /* As many clients as asked for, as far as descriptors go. */
 static void limit_clients(struct node *n)
 {
@@ -391,21 +299,6 @@ static void limit_clients(struct node *n)
     n->clients_max = n->clients_limit;
     log_warn("node.fewer_clients", kv_u64("wanted", wanted), kv_u64("possible", n->clients_max),
              kv_str("reason", "the limit of open files (ulimit -Hn) allows no more"));
-}
-
-static int tls_setup(struct node *n, struct err *err)
-{
-    const struct node_options *o = &n->options;
-    if (!o->tls_listen[0])
-        return 0;
-    struct tls_options t = {
-        .server = true,
-        .cert_file = o->tls_cert,
-        .key_file = o->tls_key,
-        .ca_file = o->tls_ca,
-        .verify = o->tls_verify,
-    };
-    return tls_new(&t, &n->tls, err);
 }
 
 static void env_ready(void *ctx, struct str key)
@@ -454,14 +347,12 @@ static int service_open(struct node *n, struct err *err)
         loop_poll_start(&n->writer_poll, n->loop, store_writer_fd(n->writer), LOOP_READ, on_writer))
         rc = err_set(err, TTG_ENOMEM, "out of memory");
     if (!rc)
-        rc = tls_setup(n, err);
-    if (!rc)
         rc = snapshot_open(n, err);
     if (!rc)
         rc = presence_open(n, err);
     limit_clients(n);
     if (!rc)
-        rc = listen_all(n, err);
+        rc = listen_open(n, err);
     if (!rc && n->options.http)
         rc = http_open(n, n->options.http, err);
     if (rc)
@@ -518,7 +409,9 @@ int node_open(const struct node_options *options, struct node **ret_node, struct
     loop_timer_init(&n->drain_timer, n->loop, on_drain_timer);
     loop_timer_init(&n->orphan_timer, n->loop, on_orphan_timer);
     node_now_ms(n);
-    rc = state_open(n, err);
+    rc = listen_check(n, err);
+    if (!rc)
+        rc = state_open(n, err);
     if (!rc)
         rc = service_open(n, err);
     if (rc)

@@ -15,7 +15,7 @@ enum { NODE_LISTEN_MAX = 8 };
 
 struct node_options {
     const char *data_dir;
-    const char *listen[NODE_LISTEN_MAX]; /* TCP, plain; up to a NULL */
+    const char *listen[NODE_LISTEN_MAX]; /* TCP, plain; NULL: none */
     const char *tls_listen[NODE_LISTEN_MAX];
     int listen_fd, listen_fds; /* the first of so many open listening sockets */
     const char *unix_path;     /* NULL: none */

@@ -41,7 +41,7 @@ def wrong_words_get_a_suggestion():
     ttg("worker", "--chnk", "1", code=2, err="did you mean --chunk")
     ttg("worker", "word", code=2, err="unexpected argument 'word'")
     ttg("config", "worker", "more", code=2, err="unexpected argument 'more'")
-    ttg("config", "wrker", code=2, err="unknown command 'wrker'")
+    ttg("config", "wrker", code=2, err="unknown command 'wrker'; did you mean 'worker'")
     done = ttg("wor\x1bker", code=2)
     assert "\x1b" not in done.err
 

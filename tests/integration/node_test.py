@@ -61,6 +61,20 @@ def python_redis_works():
 
 
 @test
+def redis_benchmark_works():
+    if not have("redis-benchmark"):
+        skip("no redis-benchmark")
+    node = Node()
+    for connect in (["-p", node.port], ["-s", node.unix]):
+        run(["redis-benchmark", *connect, "-q", "-n", "300", "-c", "10", "-P", "4", "-t",
+             "ping,set,get,lpush,sadd,hset"], out="(?s)PING_MBULK: .*SET: .*GET: .*LPUSH: .*SADD: .*HSET: ",
+            err=r"\A\Z")
+        run(["redis-benchmark", *connect, "-q", "-n", "300", "-P", "4", "XADD", "s", "*", "f", "v"],
+            out="requests per second")
+    assert node.raw()("XLEN", "s") == 600
+
+
+@test
 def hello_chooses_the_protocol():
     node = Node()
     c = node.raw()
@@ -95,6 +109,12 @@ def a_transaction_is_one_record():
     c("MULTI"), c("DEL", "s")
     assert c("DISCARD") == "OK" and c("XLEN", "s") == 4
     assert c("DEBUG", "REPLAY") == c("DEBUG", "DIGEST")
+    before = int(node.info("log_position"))
+    adds = [Raw.encode("XADD", "long", f"{i}-1", "f", "v") for i in range(1, 10001)]
+    c.send(b"".join([Raw.encode("MULTI"), *adds, Raw.encode("EXEC")]))
+    assert c.read() == "OK" and {c.read() for i in range(10000)} == {"QUEUED"}
+    assert len(c.read()) == 10000 and c("XLEN", "long") == 10000
+    assert int(node.info("log_position")) == before + 1
     # A blocking command does not block inside.
     c("MULTI"), c("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
     assert c("EXEC") == [None]
@@ -429,8 +449,16 @@ def systemd_hands_over_sockets_and_is_told():
 def wrong_usage_is_explained():
     run([TTG, "node"], code=2, err="--data")
     run([TTG, "node", "--data", temp_dir()], code=2, err="--unix")
-    run([TTG, "node", "--data", temp_dir(), "--listen", "nonsense"], code=2, err="HOST:PORT")
+    # Before anything is read or written.
+    data, file = temp_dir() + "/data", write_file(temp_dir() + "/file", "x")
+    for words, says in ((["--listen", "nonsense"], "HOST:PORT"), (["--listen", "0.0.0.0:0"], "password"),
+                        (["--unix", "x" * 200], "107 bytes"), (["--tls-listen", "[::1]:0"], "certificate"),
+                        (["--unix", "s", "--http", "nonsense"], "HOST:PORT"),
+                        (["--listen", "127.0.0.1:0"] * 9, "--listen can be given 8 times")):
+        run([TTG, "node", "--data", data, *words], code=2, err=says)
+        assert not os.path.exists(data), words
     run([TTG, "node", "--data", temp_dir(), "--unix", temp_dir() + "/s", "--sync", "x"], code=2)
+    run([TTG, "node", "--data", temp_dir(), "--unix", file], code=3, err="no socket")
     taken = Node()
     run([TTG, "node", "--data", temp_dir(), "--listen", f"127.0.0.1:{taken.port}"], code=3,
         err="listen")
