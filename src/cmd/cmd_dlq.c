@@ -198,7 +198,7 @@ static int choose_action(const struct command_run *r, enum action *ret_action, s
     for (int i = 0; i < ACTIONS; i++)
         if (r->arg_count > 0 && strcmp(r->args[0], actions[i]) == 0) {
             bool all = option_bool(r->options, OPT_ALL);
-            *ret_action = i;
+            *ret_action = (enum action)i;
             if (i == LIST && (r->arg_count > 1 || all))
                 return err_set(err, TTG_EUSAGE, "list takes no chunk; the job is named by --job");
             if (i == SHOW && all)

@@ -78,7 +78,7 @@ static void check_pending(const struct stream_group *g, const struct model *m)
     const struct stream_pending *of[OWNERS];
     struct stream_consumer *consumers[OWNERS];
     for (int i = 0; i < OWNERS; i++) {
-        consumers[i] = stream_consumer_find(g, str_make("012" + i, 1));
+        consumers[i] = stream_consumer_find(g, str_make(&"012"[i], 1));
         of[i] = stream_pending_from(g, consumers[i], STREAM_ID_MIN);
     }
     for (size_t i = 0; i < m->count; i++) {
@@ -182,7 +182,7 @@ static void do_pending(struct stream_group *g, struct model *m, struct prng *p)
         return;
     size_t i = prng_below(p, m->count);
     int owner = (int)prng_below(p, OWNERS);
-    struct stream_consumer *to = stream_consumer_find(g, str_make("012" + owner, 1));
+    struct stream_consumer *to = stream_consumer_find(g, str_make(&"012"[owner], 1));
     struct stream_pending *at = stream_pending_find(g, m->entries[i].id);
     struct model_pending *want = &m->pending[i];
     uint64_t pick = prng_below(p, 3);
@@ -236,7 +236,7 @@ static void play(uint64_t seed, bool spills)
     s->spill = spills;
     struct stream_group *g = stream_group_add(s, STR("g"), STREAM_ID_MIN, 0);
     for (int i = 0; i < OWNERS; i++)
-        assert_non_null(stream_consumer_add(g, str_make("012" + i, 1), 1));
+        assert_non_null(stream_consumer_add(g, str_make(&"012"[i], 1), 1));
     for (int step = 0; step < 1500; step++) {
         uint64_t pick = prng_below(&p, 100);
         h.blobs->fails = prng_chance(&p, 0.1) && pick < 50;
