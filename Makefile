@@ -151,7 +151,7 @@ check-run: all $(UNIT) $(REPLAY) $(B)/sim-node $(TOOLS)
 
 coverage: deps
 	$(Q)find build/coverage -name '*.gcda' -delete 2>/dev/null || :
-	$(Q)$(MAKE) PROFILE=coverage check-run; code=$$?; \
+	$(Q)TTG_TEST_GENTLY=1 $(MAKE) PROFILE=coverage check-run; code=$$?; \
 	gcovr -r . --filter src/ --html build/coverage/lines.html --print-summary \
 	    --txt build/coverage/lines.txt build/coverage && exit $$code
 	@echo 'By file: build/coverage/lines.txt, build/coverage/lines.html'
