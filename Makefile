@@ -4,6 +4,7 @@
 #   make install [DESTDIR=] [PREFIX=/usr/local]   make uninstall
 #   make demo     a first result                  make check      all tests, under asan+ubsan
 #   make unit     unit tests, this profile        make coverage   the tests, and lines reached
+#   make soak     kills and faults, the full counts
 #   make tidy     layers, clang-tidy, cppcheck    make format     (format-check only looks)
 #   make fuzz [SECONDS=60] [FUZZ=NAME]            make deps       install what is missing
 #
@@ -148,6 +149,13 @@ check: deps
 	    WERROR=$(or $(WERROR),$(CI)) check-run
 check-run: all $(UNIT) $(REPLAY) $(B)/sim-node $(TOOLS)
 	$(Q)TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(REPLAY) $(B)/sim-node $(INTEGRATION)
+
+# The full counts of the tests that break things; SEED=N chooses other moments.
+.PHONY: soak
+soak: deps
+	$(Q)$(MAKE) all $(B)/tests/unit/plugin_test $(TOOLS)
+	$(Q)for t in chaos node_crash; do \
+	    SOAK=1 SEED=$(SEED) TTG=$(CURDIR)/$(B)/ttg tests/integration/$${t}_test.py || exit 1; done
 
 coverage: deps
 	$(Q)find build/coverage -name '*.gcda' -delete 2>/dev/null || :

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "io/lock.h"
 #include "io/realclock.h"
 
 #include <dirent.h>
@@ -12,7 +13,6 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -75,7 +75,7 @@ static int lock(struct run_dir *d, struct err *err)
     d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0)
         return err_set_errno(err, errno, "cannot open %s", path);
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    if (lock_file(d->lock_fd) == 0)
         return 0;
     close(d->lock_fd);
     d->lock_fd = -1;

@@ -5,12 +5,12 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "io/file_read.h"
+#include "io/lock.h"
 #include "io/stdio.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -146,7 +146,7 @@ static int output_open_file(struct output *o, const struct output_spec *spec, st
     if (!S_ISREG(st.st_mode))
         return err_set(err, TTG_EINVAL, "the output %s is no regular file; use standard output",
                        spec->path);
-    if (flock(o->fd, LOCK_EX | LOCK_NB) != 0)
+    if (lock_file(o->fd) != 0)
         return err_set(err, TTG_EBUSY, "another process collects into %s", spec->path);
     if (spec->resume)
         return output_resume(o, spec, err);

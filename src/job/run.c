@@ -34,9 +34,10 @@ struct run {
     unsigned stops;
     struct tally tally; /* of the lines in the output */
     bool crew_stopped, final_status;
+    bool ended_before; /* the job had ended when we came: only collect */
     uint64_t started_ns, event_seq;
     struct run_totals totals;
-    struct err err;
+    struct err err, refused; /* refused: why the job could not be created */
 };
 
 static void close_all(struct run *r);
@@ -86,11 +87,12 @@ static void on_finish(struct loop_timer *t)
         prove(r);
     /* Dead letters may be tried again, and what is wrong is to be looked at: the cursor stays. */
     bool complete = r->totals.proof == RUN_PROVEN && r->totals.status.status.dead == 0;
-    if (r->end == RUN_DONE && complete && output_finish(r->output, &err)) {
+    if (r->end == RUN_DONE && complete && r->output && output_finish(r->output, &err)) {
         r->end = RUN_FAILED;
         r->err = err;
     }
-    r->totals.lines = r->output ? output_lines(r->output) : 0;
+    if (r->output)
+        r->totals.lines = output_lines(r->output);
     r->totals.seconds = (double)(loop_now_update(r->loop) - r->started_ns) / 1e9;
     r->config.on_end(r->config.ctx, r->end, &r->totals, &r->err);
 }
@@ -243,17 +245,36 @@ static int collect(struct run *r, struct err *err)
 
 /* --- the beginning --- */
 
+/* We died between the last step of collecting, which removes the cursor, and our own end. */
+static bool collected_already(struct run *r)
+{
+    struct err err;
+    if (tally_file(&r->tally, r->config.output.path, &err))
+        return false;
+    prove(r);
+    return r->totals.proof == RUN_PROVEN;
+}
+
+static void on_collected(void *ctx, int rc, const struct err *err);
+
 static void begin(struct run *r)
 {
     struct err err = {0};
     int rc = collect(r, &err);
+    if (rc == TTG_EEXIST && r->ended_before && collected_already(r)) {
+        r->phase = RUNNING;
+        r->totals.begun = true;
+        r->totals.lines = r->totals.status.status.completed;
+        on_collected(r, 0, NULL);
+        return;
+    }
     if (rc) {
         run_failed(r, &err);
         return;
     }
     r->phase = RUNNING;
     r->totals.begun = true;
-    if (r->crew)
+    if (r->crew && !r->ended_before)
         crew_start_workers(r->crew);
     if (r->config.status_ms > 0)
         loop_timer_after_ms(&r->status_timer, r->config.status_ms);
@@ -266,12 +287,26 @@ static void on_created(struct queue_request *q, int rc, const struct err *err)
         return;
     if (rc == TTG_ECANCELED || rc == TTG_EUNREACH)
         return; /* on_lost tells */
+    if (rc == TTG_EDONE && r->config.output.resume) {
+        r->refused = *err;
+        ask_status(r);
+        return;
+    }
     if (rc)
         run_failed(r, err);
     else if (r->create.created)
         begin(r);
     else
         ask_status(r); /* it was there: what happened before is told already */
+}
+
+static bool same_job(const struct run *r)
+{
+    const struct queue_status *s = &r->status;
+    const struct ledger_spec *spec = &r->config.spec;
+    return s->first == spec->first && s->params_total == spec->params &&
+           s->chunk_params == spec->chunk_params && str_eq(s->kernel, spec->kernel) &&
+           str_eq(s->input, spec->input);
 }
 
 /* A job that ended while nobody collected is collected all the same. */
@@ -288,9 +323,14 @@ static void on_attached(struct queue_request *q, int rc, const struct err *err)
         run_failed(r, err);
         return;
     }
+    if (r->refused.code && (r->status.status.state != LEDGER_FINISHED || !same_job(r))) {
+        run_failed(r, &r->refused);
+        return;
+    }
     keep_status(r);
     r->create.created_ms = r->status.status.created_ms;
     r->event_seq = r->status.status.event_seq;
+    r->ended_before = r->status.status.state >= LEDGER_FINISHED;
     begin(r);
 }
 

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For tests that kill: tells in a file when a chunk starts and ends, and takes its time between.
+ *
+ * The argument is MS:PATH. A line is `S|E nanoseconds chunk attempt pid slot`, written by one
+ * append, so lines of several processes do not mix and a kill tears none. */
+#include <ttg/plugin.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct slot {
+    long ms;
+    int fd;
+};
+
+static int init(uint32_t number, const char *arg, void **ret_state, char *reason)
+{
+    struct slot *s = malloc(sizeof *s);
+    char *path;
+    (void)number;
+    if (!s)
+        return -1;
+    s->ms = strtol(arg ? arg : "", &path, 10);
+    s->fd = *path == ':' ? open(path + 1, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644) : -1;
+    if (s->fd < 0) {
+        snprintf(reason, 256, "the argument has to be MS:PATH");
+        free(s);
+        return -1;
+    }
+    *ret_state = s;
+    return 0;
+}
+
+static void done(void *state)
+{
+    struct slot *s = state;
+    close(s->fd);
+    free(s);
+}
+
+static int note(const struct slot *s, const struct ttg_call *call, char what)
+{
+    struct timespec now;
+    char line[128];
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int n = snprintf(line, sizeof line, "%c %lld %llu %u %d %u\n", what,
+                     (long long)now.tv_sec * 1000000000 + now.tv_nsec,
+                     (unsigned long long)call->chunk, call->attempt, (int)getpid(), call->slot);
+    return write(s->fd, line, (size_t)n) == n ? 0 : -1;
+}
+
+/* Each 53rd chunk takes ten times as long as others, so that work is never in step. */
+static int run(void *state, struct ttg_call *call)
+{
+    const struct slot *s = state;
+    long ms = call->chunk % 53 == 7 ? s->ms * 10 : s->ms;
+    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    if (note(s, call, 'S'))
+        return TTG_RETRY;
+    nanosleep(&pause, NULL);
+    for (int64_t i = call->start;; i++) {
+        ttg_sum(call, i);
+        if (i == call->end)
+            break;
+    }
+    return note(s, call, 'E') ? TTG_RETRY : TTG_DONE;
+}
+
+TTG_PLUGIN(.name = "chaos", .run = run, .init = init, .done = done);
