@@ -23,30 +23,48 @@ for at = #records + 1, n, SLICE do
 end
 
 -- Verdicts: what is accepted, in order, and what is not.
-local answer, good, attempts, holders, first, seen = {0}, {}, {}, {}, ' 0 ' .. name, {}
+-- Attempts and holders are noted where they are not 0 and the caller.
+local answer, good, attempts, holders, numbers = {0}, {}, {}, {}, {}
+local first, newest, seen, done = ' 0 ' .. name, -1, nil, 0
+
+-- Whether the commit names the chunk twice; without cost as long as they come in order.
+local function repeated(number)
+    if not seen and number > newest then
+        newest = number
+        return false
+    elseif not seen then
+        seen = {}
+        for i = 1, done do
+            seen[numbers[i]] = true
+        end
+    end
+    local known = seen[number]
+    seen[number] = true
+    return known
+end
 for k = 1, n do
-    local epoch, record = ARGV[5 * k + 4], records[k]
+    local epoch, record, number = ARGV[5 * k + 4], records[k], tonumber(chunks[k])
     local verdict, at, attempt, holder
     if record == epoch .. first then -- nothing has happened since it was taken
-        at, attempt, holder = epoch, 0, name
+        at = epoch
     else
         at, attempt, holder = read_lease(record)
     end
     if job.state == 3 then
         verdict = 'refused'
-    elseif not at and tonumber(chunks[k]) >= job.chunks then
+    elseif not at and number >= job.chunks then
         verdict = 'invalid'
-    elseif at ~= epoch or seen[chunks[k]] then
+    elseif at ~= epoch or repeated(number) then
         verdict = 'stale'
     end
     if verdict then
         answer[#answer + 1], answer[#answer + 2] = chunks[k], verdict
     else
-        local i = #good + 1
-        good[i], attempts[i], holders[i], seen[chunks[k]] = k, attempt, holder, true
+        done = done + 1
+        good[done], numbers[done], attempts[done], holders[done] = k, number, attempt, holder
     end
 end
-local done, sign = #good, chunks[1] .. ' ' .. ARGV[9] .. ' ' .. n .. ':'
+local sign = chunks[1] .. ' ' .. ARGV[9] .. ' ' .. n .. ':'
 
 -- Nothing is accepted of a commit that came before: its answer got lost, and is given again.
 local function recall()
@@ -79,11 +97,11 @@ local function write_results()
     local id
     for i = 1, done do
         local arg = 5 * good[i] + 3
-        local chunk = tonumber(ARGV[arg])
+        local chunk = numbers[i]
         local from, to, count = range(chunk)
         id = call('XADD', RESULTS, '*', 'chunk_id', format('%05d', chunk), 'start_param', from,
                   'end_param', to, 'worker_id', name,
-                  'attempt', attempts[i] == 0 and '1' or int(attempts[i] + 1),
+                  'attempt', attempts[i] and int(attempts[i] + 1) or '1',
                   'status', 'complete', 'params_processed', count,
                   'duration_seconds', ARGV[arg + 2], 'completed_at', at,
                   ARGV[arg + 3], ARGV[arg + 4])
@@ -111,7 +129,7 @@ local function sweep(ids, accepted)
     call('XTRIM', TASKS, 'MINID', '~', id_of(bound))
     local late = {}
     for i = 1, done do
-        if tonumber(accepted[i]) > bound then
+        if numbers[i] > bound then
             late[#late + 1] = accepted[i]
         end
     end
@@ -131,10 +149,9 @@ end
 local function close_chunks()
     local ids, accepted, per_holder = {}, {}, {}
     for i = 1, done do
-        local text = chunks[good[i]]
+        local text, holder = chunks[good[i]], holders[i] or name
         accepted[i] = text
-        ids[i] = job.front .. format('%d', tonumber(text) + 1)
-        local holder = holders[i]
+        ids[i] = job.front .. format('%d', numbers[i] + 1)
         if holder == '' then -- it was given back, or its worker was thought lost
             call('LREM', READY, 1, text)
             call('ZREM', DELAY, text)
@@ -142,7 +159,7 @@ local function close_chunks()
         else
             per_holder[holder] = (per_holder[holder] or 0) + 1
         end
-        if attempts[i] > 0 then
+        if attempts[i] then
             call('HDEL', WHY, text)
         end
     end

@@ -31,13 +31,14 @@ local refusal = feed(SLICE)
 
 local runs, leases, taken = {0}, {}, 0
 local last_chunk, last_attempts, last_epoch
+local now_us = clock[1] * 1000000 + clock[2]
 local run = -1
 local tail = '%d %d ' .. string.gsub(name, '%%', '%%%%')
 local function grant(chunk, attempts)
     -- By the time, so that it also grows when the server lost its newest data.
     local epoch = job.epoch + 1
-    if epoch < now * 1000 then
-        epoch = now * 1000
+    if epoch < now_us then
+        epoch = now_us
     end
     job.epoch = epoch
     if chunk - 1 == last_chunk and attempts == last_attempts and epoch == last_epoch + 1 then
@@ -72,25 +73,41 @@ local function take_ready()
     end
 end
 
--- Fresh ones. What lies between them and what we knew, plain clients have read.
+-- Neighbours that nobody had, the usual case.
+local function grant_run(from, to)
+    if from > job.delivered then
+        deliver(from) -- what lies between, plain clients have read
+    end
+    job.delivered = to + 1
+    for chunk = from, to do
+        grant(chunk, 0)
+    end
+end
+
+local function take_fresh_one(id)
+    local chunk = chunk_of(id)
+    if not chunk then -- somebody else's entry
+        call('XACK', TASKS, GROUP, id)
+    elseif chunk >= job.delivered then
+        grant_run(chunk, chunk)
+    else -- the group was set back
+        local _, attempts, holder = read_lease(call('HGET', LEASE, int(chunk)))
+        if holder == FOREIGN then
+            grant(chunk, attempts)
+        end
+    end
+end
+
 local function take_fresh(count)
     local read = call('XREADGROUP', 'GROUP', GROUP, name, 'COUNT', count, 'STREAMS', TASKS, '>')
     local entries = read and read[1][2] or {}
-    for i = 1, #entries do
-        local chunk = chunk_of(entries[i][1])
-        if not chunk then -- somebody else's entry
-            call('XACK', TASKS, GROUP, entries[i][1])
-        elseif chunk >= job.delivered then
-            if chunk > job.delivered then
-                deliver(chunk)
-            end
-            job.delivered = chunk + 1
-            grant(chunk, 0)
-        else -- the group was set back
-            local _, attempts, holder = read_lease(call('HGET', LEASE, int(chunk)))
-            if holder == FOREIGN then
-                grant(chunk, attempts)
-            end
+    local from = #entries > 0 and chunk_of(entries[1][1])
+    local to = #entries > 0 and chunk_of(entries[#entries][1])
+    if from and to and from >= job.delivered and to - from == #entries - 1 then
+        grant_run(from, to)
+    else
+        for i = 1, #entries do
+            take_fresh_one(entries[i][1])
         end
     end
     if #entries < count and job.delivered < job.fed then
