@@ -128,11 +128,16 @@ def a_repeated_commit_is_again_and_no_stale_work():
     assert job.commit("a", leases) == {}
     assert job.commit("a", leases) == {l[0]: "again" for l in leases}
     more = job.take("a", count=2)
-    mixed = more + [leases[0]]
-    assert job.commit("a", mixed) == {leases[0][0]: "stale"}
-    assert job.commit("a", mixed) == {**{l[0]: "again" for l in more}, leases[0][0]: "stale"}
+    mixed = more + [(leases[0][0], 77, 1), leases[1]]
+    told = {leases[0][0]: "stale", leases[1][0]: "again"}
+    assert job.commit("a", mixed) == told
+    # Also in another order and company, and with a join before.
+    words = [w for l in leases[:2] + more for w in l[:2]]
+    assert [int(w) for w in job.join("a", slots=4, held=words)["held"]] == words
+    assert job.commit("a", more[::-1] + leases[:2]) == {l[0]: "again" for l in more + leases[:2]}
+    assert job.commit("b", leases[:1]) == {leases[0][0]: "stale"}
     s = job.status()
-    assert s["completed"] == 6 and s["stale_dropped"] == 1 and s["attempts"] == 6, s
+    assert s["completed"] == 6 and s["stale_dropped"] == 2 and s["attempts"] == 6, s
     assert job.commit("a", [(99, 1, 1)]) == {99: "invalid"}
     assert job.commit("a", [(9, 12345, 1)]) == {9: "stale"}
     job.run("a")

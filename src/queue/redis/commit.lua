@@ -1,9 +1,8 @@
--- uses: job decimal range lease worker result
+-- uses: job decimal range lease worker result recent
 -- job worker incarnation sum digest0 digest1 parts [chunk epoch seconds field value] ...
 -- `field` and `value` are the last field of the result; `parts` is what each result adds to the
 -- totals, "digest0 digest1 sum;" or, without a sum, "digest0 digest1 ;". It is needed only when not
 -- all are accepted, or when sum is ?.
-local REMEMBERED = 1024 -- commits, to know one that comes again
 local GARBAGE_MAX = 5000
 if not open() then
     return no_job()
@@ -24,7 +23,7 @@ end
 
 -- Verdicts: what is accepted, in order, and what is not.
 -- Attempts and holders are noted where they are not 0 and the caller.
-local answer, good, attempts, holders, numbers = {0}, {}, {}, {}, {}
+local answer, late, good, attempts, holders, numbers, epochs = {0}, {}, {}, {}, {}, {}, {}
 local first, newest, seen, done = ' 0 ' .. name, -1, nil, 0
 
 -- Whether the commit names the chunk twice; without cost as long as they come in order.
@@ -59,36 +58,24 @@ for k = 1, n do
     end
     if verdict then
         answer[#answer + 1], answer[#answer + 2] = chunks[k], verdict
+        late[chunks[k]] = epoch
     else
         done = done + 1
         good[done], numbers[done], attempts[done], holders[done] = k, number, attempt, holder
+        epochs[done] = tonumber(epoch)
     end
 end
-local sign = chunks[1] .. ' ' .. ARGV[9] .. ' ' .. n .. ':'
 
--- Nothing is accepted of a commit that came before: its answer got lost, and is given again.
-local function recall()
-    for _, text in ipairs(call('LRANGE', RECENT, 0, -1)) do
-        if string.sub(text, 1, #sign) == sign then
-            local others = {}
-            for chunk, verdict in string.gmatch(string.sub(text, #sign + 1), '(%d+) (%a+)') do
-                others[chunk] = verdict
-            end
-            answer = {0}
-            for k = 1, n do
-                answer[2 * k], answer[2 * k + 1] = chunks[k], others[chunks[k]] or 'again'
-            end
-            return true
-        end
-    end
-    return false
-end
-if done == 0 and recall() then
-    return answer
-end
+-- Was it this very commit whose answer got lost?
+local known
 for i = 3, #answer, 2 do
     if answer[i] == 'stale' then
-        job.stale_dropped = job.stale_dropped + 1
+        known = known or recall(name)
+        if known(tonumber(answer[i - 1]), late[answer[i - 1]]) then
+            answer[i] = 'again'
+        else
+            job.stale_dropped = job.stale_dropped + 1
+        end
     end
 end
 
@@ -189,9 +176,7 @@ if done > 0 then
     job.completed = job.completed + done
     job.attempts = job.attempts + done
     job.result_count = job.result_count + done
-    if call('LPUSH', RECENT, sign .. table.concat(answer, ' ', 2)) > REMEMBERED + 100 then
-        call('LTRIM', RECENT, 0, REMEMBERED - 1)
-    end
+    note_commit(name, numbers, epochs)
     local w = read_worker(name)
     if w and w.incarnation == ARGV[3] then
         w.completed = w.completed + done

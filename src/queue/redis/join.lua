@@ -1,4 +1,4 @@
--- uses: job lease worker
+-- uses: job lease worker recent
 -- job worker incarnation SLOTS n INFLIGHT n VERSION text [HELD chunk epoch ...]
 if not open() then
     return no_job()
@@ -21,10 +21,12 @@ if known and known.incarnation ~= incarnation then
     known = nil
 end
 
+local committed
 local function still_mine(chunk, epoch)
     local now_epoch, attempts, holder = read_lease(call('HGET', LEASE, chunk))
-    if now_epoch ~= epoch then
-        return false
+    if now_epoch ~= epoch then -- committed, and the answer got lost: repeating it will say so
+        committed = committed or recall(name)
+        return committed(tonumber(chunk), epoch)
     elseif holder == name then
         return true
     elseif holder ~= '' or call('LREM', READY, 1, chunk) == 0 then
