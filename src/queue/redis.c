@@ -191,6 +191,7 @@ static int fail_more(struct resp_engine *e, struct buf *b, size_t *count)
 /* The words differ from the node's in a few places. */
 static int adapt(struct resp_engine *e, struct queue_request *r, size_t *count)
 {
+    struct str name, sub;
     int rc;
     switch (r->verb) {
     case QUEUE_CREATE:
@@ -199,12 +200,10 @@ static int adapt(struct resp_engine *e, struct queue_request *r, size_t *count)
         return commit_words((const struct queue_commit *)r, &r->words, count);
     case QUEUE_FAIL:
         return fail_more(e, &r->words, count);
-    case QUEUE_CONTROL: {
-        struct str name, what;
-        resp_verb_name(r, &name, &what);
+    case QUEUE_CONTROL: /* on a node it is a part of the name */
+        resp_verb_name(r, &name, &sub);
         ++*count;
-        return resp_word(&r->words, what);
-    }
+        return resp_word(&r->words, sub);
     case QUEUE_TRIM:
         buf_clear(&r->words);
         *count = 2;
