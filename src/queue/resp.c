@@ -14,7 +14,8 @@ enum {
     CONNECT_MS = 5000, /* for one try, greeting included */
     ANSWER_MS = 15000, /* silence while an answer is due: the other end hangs */
     PAUSE_MS_MIN = 50,
-    PAUSE_MS_MIN_UNIX = 5, /* a node on this machine is back at once */
+    PAUSE_MS_MIN_UNIX = 5, /* a node on this machine is back at once, */
+    SOON_MS = 100,         /* mostly before this: then a look costs less than the wait */
     PAUSE_MS_MAX = 2000,
     EAGER_MS = 5000, /* a short outage ends before anybody takes us for lost */
     PAUSE_MS_EAGER = 300,
@@ -219,6 +220,8 @@ static uint64_t pause_ms(struct resp_engine *e)
     bool local = e->queue.config->url->scheme == URL_TTG_UNIX;
     uint64_t ms = local ? PAUSE_MS_MIN_UNIX : PAUSE_MS_MIN;
     uint64_t away_ms = loop_now_ms(e->queue.loop) - e->cut_ms;
+    if (local && away_ms < SOON_MS)
+        return 1 + prng_below(&e->prng, 2);
     uint64_t max = away_ms < EAGER_MS ? PAUSE_MS_EAGER : PAUSE_MS_MAX;
     for (uint64_t i = 1; i < e->tries && ms < max; i++)
         ms *= 2;
