@@ -11,6 +11,9 @@
 enum {
     SILENT_MS = 3000,   /* says nothing */
     AWAY_TCP_MS = 1000, /* its connection broke */
+    LOOK_MS = 500,      /* we look this often, to notice that we were away ourselves */
+    LATE_MS = 250,      /* so much later than that: stopped, suspended or without processor */
+    GRACE_MS = 1000,    /* then nobody is lost for so long: their beats wait in the sockets */
     REPLY_BYTES_MAX = 64 << 20,
 };
 
@@ -32,6 +35,7 @@ struct presences {
     struct map all;
     struct heap due;
     struct loop_timer timer;
+    uint64_t looked_ms, grace_until_ms;
 };
 
 struct presence_key {
@@ -63,10 +67,25 @@ static struct presence *find(struct presences *all, const struct presence_key *k
 static void timer_set(struct presences *all)
 {
     struct heap_node *first = heap_min(&all->due);
-    if (first)
-        loop_timer_at_ns(&all->timer, first->key * 1000000);
-    else
+    if (!first) {
         loop_timer_stop(&all->timer);
+        return;
+    }
+    if (!loop_timer_is_set(&all->timer))
+        all->looked_ms = loop_now_ms(all->node->loop);
+    uint64_t at_ms = all->looked_ms + LOOK_MS;
+    loop_timer_at_ns(&all->timer, (first->key < at_ms ? first->key : at_ms) * 1000000);
+}
+
+/* While the node itself is stopped it hears nothing, and that is nobody else's silence. */
+static void look(struct presences *all, uint64_t now_ms)
+{
+    uint64_t away_ms = now_ms - all->looked_ms;
+    all->looked_ms = now_ms;
+    if (away_ms <= LOOK_MS + LATE_MS)
+        return;
+    all->grace_until_ms = now_ms + GRACE_MS;
+    log_warn("node.was_away", kv_u64("ms", away_ms));
 }
 
 static void set_due(struct presence *p, uint64_t at_ms, const char *why)
@@ -127,6 +146,7 @@ static void on_timer(struct loop_timer *t)
     uint64_t now_ms = loop_now_ms(all->node->loop);
     struct heap_node *first;
     node_now_ms(all->node);
+    look(all, now_ms);
     while ((first = heap_min(&all->due)) && first->key <= now_ms) {
         struct presence *p = container_of(first, struct presence, due);
         /* Bytes of its connection count as a sign of life, also while it waits for a take. */
@@ -134,6 +154,8 @@ static void on_timer(struct loop_timer *t)
             p->seen_ms = p->client->active_ms;
         if (p->client && p->seen_ms + SILENT_MS > now_ms)
             heap_set(&all->due, &p->due, p->seen_ms + SILENT_MS);
+        else if (now_ms < all->grace_until_ms)
+            heap_set(&all->due, &p->due, all->grace_until_ms);
         else if (declare_lost(p, p->why))
             heap_set(&all->due, &p->due, now_ms + AGAIN_MS);
     }

@@ -210,6 +210,22 @@ def a_chunk_runs_on_while_the_node_restarts():
 
 
 @test
+def a_node_that_was_stopped_blames_nobody():
+    job = Job(Node(), 4)
+    workers = [job.worker(f"w{i}", "--slots", 2, "--simulate-ms", 5000) for i in range(2)]
+    job.wait("leased", 4)
+    job.node.process.stop()
+    at = time.monotonic()
+    wait_until(lambda: time.monotonic() > at + 4)  # longer than any worker may be silent
+    job.node.process.cont()
+    for worker in workers:
+        assert worker.wait() == 0
+    job.exact()
+    assert (job.status("attempts"), job.status("workers_lost")) == (4, 0)
+    assert "node.was_away" in job.node.process.err()
+
+
+@test
 def a_node_that_stays_away_ends_the_worker():
     job = Job(Node(), 5)
     worker = job.worker("w", "--queue-retry", "0.5", "--simulate-ms", 600000)
