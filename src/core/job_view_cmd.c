@@ -343,12 +343,13 @@ void job_events(struct core *c, struct core_call *call)
 static const char *explain_why(const struct ledger_status *s)
 {
     if (s->state == LEDGER_FINISHED)
-        return s->dead + s->dropped ? "finished, with dead letters: TTG.DEAD LIST shows them"
-                                    : "finished: every chunk has its result";
+        return s->dead + s->dropped
+                   ? "finished, with dead letters: `ttg dlq list` (TTG.DEAD LIST) shows them"
+                   : "finished: every chunk has its result";
     if (s->state == LEDGER_CANCELED)
         return "it was canceled";
     if (s->state == LEDGER_PAUSED)
-        return "it is paused: TTG.JOB RESUME goes on";
+        return "it is paused: `ttg resume` (TTG.JOB RESUME) goes on";
     if (s->workers == 0)
         return "no worker has joined";
     if (s->ready + s->fresh > 0)

@@ -18,6 +18,7 @@ enum {
     SOON_MS = 100,         /* mostly before this: then a look costs less than the wait */
     PAUSE_MS_MAX = 2000,
     EAGER_MS = 5000, /* a short outage ends before anybody takes us for lost */
+    TELL_MS = 1000,
     PAUSE_MS_EAGER = 300,
     POLL_MS_MIN = 10,
     POLL_MS_MAX = 100,
@@ -256,6 +257,12 @@ static void engine_retry(struct resp_engine *e, const struct err *why)
         return;
     }
     log_debug("queue.retry", kv_u64("tries", e->tries), kv_str("reason", why->text));
+    if (!e->again && !e->told && now_ms - e->cut_ms >= TELL_MS) { /* a wrong address, perhaps */
+        e->told = true;
+        url_show(config->url, where);
+        log_warn("queue.unreachable", kv_str("queue", where), kv_str("reason", why->text),
+                 kv_u64("giving_up_after_ms", config->retry_ms));
+    }
     if (loop_timer_after_ms(&e->timer, pause_ms(e))) {
         struct err err;
         err_set(&err, TTG_ENOMEM, "out of memory");

@@ -30,6 +30,7 @@ struct resp_engine {
     uint64_t heard_ms;  /* last bytes */
     struct buf scratch; /* arrays for a decoded answer */
     bool again;         /* has been up before */
+    bool told;          /* that nobody answers at the start */
     bool fit;           /* it has answered a request since it is up */
 };
 
