@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from harness import TTG, main, skip, temp_dir, test, wait_until, write_file
+from harness import TTG, have, main, skip, temp_dir, test, wait_until, write_file
 from noderig import Closed, Error, Node, Raw, error_of
 
 ROUNDS = 200 if os.environ.get("SOAK") else 15
@@ -195,6 +195,8 @@ def a_second_snapshot_survives_a_kill_while_writing_it():
 
 @test
 def a_full_disk_refuses_writes_and_recovers():
+    if not have("mount"):
+        skip("no mount(8)")
     mount = temp_dir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", mount],
                           capture_output=True, check=False)
