@@ -15,7 +15,7 @@ const char *const vw_fault_names[VW_FAULT_COUNT] = {
 static bool is_timed(enum vw_fault f)
 {
     return f != VW_DROP && f != VW_DELAY && f != VW_REORDER && f != VW_DUPLICATE && f != VW_TORN &&
-           f != VW_MEMBER && f != VW_TRANSFER && f != VW_SNAPCUT && f != VW_HUNT;
+           f != VW_MEMBER && f != VW_TRANSFER && f != VW_SNAPCUT && f != VW_HUNT && f != VW_MEMORY;
 }
 
 static void schedule(struct world *w, enum vw_fault f)

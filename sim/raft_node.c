@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One node: the state machine behind raft, the host that carries its effects out, its lives. */
 #include "base/ensure.h"
+#include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "sim/raft_inner.h"
@@ -204,15 +205,30 @@ static void effects(struct world *w, struct vw_node *n, uint32_t g)
         vw_disk_sync(w, n);
 }
 
+/* What may be refused when there is no memory. */
+static bool adds(const struct raft_event *ev)
+{
+    return ev->kind == RAFT_EV_MEMBER || (ev->kind == RAFT_EV_MESSAGE && ev->message->count > 0);
+}
+
 void vw_step(struct world *w, struct vw_node *n, uint32_t g, const struct raft_event *ev)
 {
     if (w->result->failed || !n->up)
         return;
+    bool starved = vw_has(w, VW_MEMORY) && prng_chance(&w->net, w->plan.rate[VW_MEMORY]);
+    if (starved)
+        mem_fail_at(1 + (size_t)prng_below(&w->net, 2));
     int rc = raft_step(n->raft[g], ev, vw_local(w, n));
-    if (rc)
+    if (starved) {
+        w->result->counts.allocations_failed += (uint64_t)mem_failed();
+        mem_fail_at(0);
+    }
+    /* Lost, or surely not done; nothing else may fail. */
+    if (rc == TTG_ENOMEM && starved && ev->kind == RAFT_EV_PROPOSE)
+        vw_end_op(w, (uint32_t)(ev->cookie - 1), VW_OP_NOT_DONE, 0);
+    else if (rc && !(rc == TTG_ENOMEM && starved && adds(ev)))
         vw_fail(w, "n%u refuses an event: %d", n->place, rc);
-    else
-        effects(w, n, g);
+    effects(w, n, g);
 }
 
 void vw_settle(struct world *w, struct vw_node *n)

@@ -145,6 +145,10 @@ void vw_plan_of_seed(uint64_t seed, struct vw_plan *plan)
     draw_options(&p, plan);
     draw_faults(&p, plan);
     draw_theme(&p, plan);
+    prng_init(&p, seed * 8 + 7);
+    plan->rate[VW_MEMORY] = pick_log(&p, 0.001, 0.2);
+    if (prng_chance(&p, 0.2))
+        plan->faults |= 1u << VW_MEMORY;
 }
 
 static bool fails(struct world *w, const struct vw_plan *plan, struct vw_result *ret_result)

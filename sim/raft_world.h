@@ -55,7 +55,8 @@ enum {
     X(MEMBER, "membership")                                                                        \
     X(TRANSFER, "transfer")                                                                        \
     X(SNAPCUT, "interrupted-snapshot")                                                             \
-    X(HUNT, "leader-hunt")
+    X(HUNT, "leader-hunt")                                                                         \
+    X(MEMORY, "no-memory")
 
 enum vw_fault {
 #define X(name, text) VW_##name,
@@ -105,6 +106,7 @@ struct vw_plan {
     X(snapshots_installed)                                                                         \
     X(fetches_resumed)                                                                             \
     X(snapshots_interrupted)                                                                       \
+    X(allocations_failed)                                                                          \
     X(leaders_hunted)                                                                              \
     X(member_changes)                                                                              \
     X(leaders_removed)                                                                             \

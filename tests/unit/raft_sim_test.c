@@ -49,7 +49,8 @@ static void fresh_seeds_are_clean_and_not_idle(void **state)
     vw_free(w);
     assert_true(sum.elections > 1000 && sum.crashes > 1000 && sum.partitions > 50);
     assert_true(sum.snapshots_installed > 50 && sum.member_changes > 500);
-    assert_true(sum.repaired_entries > 50 && sum.full_disks > 10 && sum.transfers > 50);
+    assert_true(sum.repaired_entries > 50 && sum.full_disks > 10 && sum.transfers > 50 &&
+                sum.allocations_failed > 50);
     assert_true(sum.writes_done > 3000 && sum.reads_done > 1000);
 }
 
