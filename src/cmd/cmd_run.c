@@ -204,6 +204,7 @@ static int configure(struct run_command *c, struct run_config *run)
     uint64_t workers = option_text(o, OPT_WORKERS) ? option_u64(o, OPT_WORKERS)
                        : processors > 0            ? (uint64_t)processors
                                                    : 1;
+    bool node_lives = c->embedded && c->dir.resumed && run_dir_node_lives(&c->dir);
     *run = (struct run_config){
         .queue = c->choice.config,
         .job = c->choice.job,
@@ -211,10 +212,12 @@ static int configure(struct run_command *c, struct run_config *run)
         .output = {.path = option_text(o, OPT_OUTPUT), .resume = option_bool(o, OPT_RESUME)},
         .ordered = option_bool(o, OPT_ORDERED),
         .crew = {.node = c->embedded ? c->node.list : NULL,
-                 .node_lives = c->embedded && c->dir.resumed && run_dir_node_lives(&c->dir),
+                 .node_lives = node_lives,
                  .worker = c->worker,
                  .workers = (uint32_t)workers,
                  .drain_ms = option_ms(o, OPT_DRAIN)},
+        /* A node that died does not know yet which of its workers did: ours take their places. */
+        .share_names = c->embedded && !node_lives,
         .status_ms = c->progress.on && c->progress.bar ? PROGRESS_BAR_MS : 1000,
         .ctx = c,
         .on_status = on_status,

@@ -245,6 +245,12 @@ int crew_start(struct crew **ret_crew, struct loop *loop, const struct crew_conf
     return 0;
 }
 
+void crew_name_workers(struct crew *c, uint32_t first)
+{
+    for (uint32_t i = 0; i < c->config.workers; i++)
+        snprintf(c->workers[i].name, sizeof c->workers[i].name, "worker-%u", first + i);
+}
+
 void crew_start_workers(struct crew *c)
 {
     for (uint32_t i = 0; i < c->config.workers; i++)

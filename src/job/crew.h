@@ -40,6 +40,8 @@ struct crew_config {
 
 int crew_start(struct crew **ret_crew, struct loop *loop, const struct crew_config *config,
                struct err *err);
+/* Other names for workers that have not been started: worker-FIRST .... */
+void crew_name_workers(struct crew *c, uint32_t first);
 /* Starts the workers: once the job is there. */
 void crew_start_workers(struct crew *c);
 /* Workers that end by themselves with code 0 are not started again from now on. */

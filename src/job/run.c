@@ -25,6 +25,7 @@ struct run {
     struct queue_create create;
     struct queue_status status;
     struct queue_events events;
+    struct queue_workers workers; /* that were there before ours */
     struct crew *crew;
     struct collect *collect;
     struct output *output;
@@ -309,6 +310,28 @@ static bool same_job(const struct run *r)
            str_eq(s->input, spec->input);
 }
 
+/* Workers that are there keep their names: ours would replace them. */
+static void on_workers(struct queue_request *q, int rc, const struct err *err)
+{
+    struct run *r = q->ctx;
+    uint64_t first = r->config.crew.first_worker, number;
+    if (r->phase != CREATING || rc == TTG_ECANCELED || rc == TTG_EUNREACH)
+        return;
+    if (rc) {
+        run_failed(r, err);
+        return;
+    }
+    for (size_t i = 0; i < r->workers.count; i++) {
+        struct str name = r->workers.workers[i].name, prefix = STR("worker-");
+        if (str_starts(name, prefix) &&
+            str_to_u64(str_make(name.ptr + prefix.len, name.len - prefix.len), &number) == 0 &&
+            number >= first && number < UINT32_MAX - r->config.crew.workers)
+            first = number + 1;
+    }
+    crew_name_workers(r->crew, (uint32_t)first);
+    begin(r);
+}
+
 /* A job that ended while nobody collected is collected all the same. */
 static void on_attached(struct queue_request *q, int rc, const struct err *err)
 {
@@ -331,7 +354,12 @@ static void on_attached(struct queue_request *q, int rc, const struct err *err)
     r->create.created_ms = r->status.status.created_ms;
     r->event_seq = r->status.status.event_seq;
     r->ended_before = r->status.status.state >= LEDGER_FINISHED;
-    begin(r);
+    if (r->config.share_names || !r->crew || r->config.crew.workers == 0) {
+        begin(r);
+        return;
+    }
+    r->workers.call.job = str_of(r->config.job);
+    queue_send(r->control, &r->workers.call.request);
 }
 
 static void create(struct run *r)
@@ -383,6 +411,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     queue_request_init(&r->create.call.request, QUEUE_CREATE, on_created, r);
     queue_request_init(&r->status.call.request, QUEUE_STATUS, on_attached, r);
     queue_request_init(&r->events.call.request, QUEUE_EVENTS, on_events, r);
+    queue_request_init(&r->workers.call.request, QUEUE_WORKERS, on_workers, r);
     loop_timer_init(&r->status_timer, loop, on_status_timer);
     loop_timer_init(&r->finish, loop, on_finish);
     int rc = 0;
@@ -417,5 +446,6 @@ void run_free(struct run *r)
     queue_request_done(&r->create.call.request);
     queue_request_done(&r->status.call.request);
     queue_request_done(&r->events.call.request);
+    queue_request_done(&r->workers.call.request);
     mem_free(r);
 }

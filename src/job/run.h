@@ -23,9 +23,9 @@ enum { RUN_REPORT_BYTES = 2048 };
 
 struct run_totals {
     struct queue_status status; /* the last one; `status.job` texts are not valid */
-    bool has_status, begun; /* begun: the job is there and was ours */
-    uint64_t lines;       /* in the output, from earlier runs too */
-    double seconds;       /* of this run */
+    bool has_status, begun;     /* begun: the job is there and was ours */
+    uint64_t lines;             /* in the output, from earlier runs too */
+    double seconds;             /* of this run */
     enum run_proof proof; /* the lines written are exactly the results that the ledger counted */
     char report[RUN_REPORT_BYTES]; /* what is wrong */
 };
@@ -39,6 +39,7 @@ struct run_config {
     struct output_spec output; /* its job and created_ms are filled in here */
     bool ordered;
     struct crew_config crew; /* its callbacks are not used; no workers: only collect */
+    bool share_names;        /* take the names of workers that the queue still thinks alive */
     uint64_t status_ms;      /* how often on_status comes; 0: not */
     void *ctx;
     void (*on_status)(void *ctx, const struct queue_status *status);

@@ -170,6 +170,21 @@ def run_alone_killed_and_resumed_at_once():
 
 
 @test
+def old_workers_end_their_chunks_beside_new_ones():
+    j = Jobs()
+    command, executions = counted(j, sleep="1")
+    words = ["--params", 6, "--chunk", 1, "-w", 2, "-o", j.output, "--", *command]
+    p = j.spawn("run", *words)
+    wait_until(lambda: len(executions()) >= 2, what="two chunks to start")
+    p.kill()
+    p.wait()
+    s = json.loads(j.run("run", "--resume", "--json", *words).out)
+    assert s["completed"] == 6 and s["verified"] is True and s["workers_lost"] == 0, s
+    assert sorted(executions()) == list(range(6)), executions()
+    assert {r["worker_id"] for r in j.lines()} >= {"worker-0", "worker-2"}, j.lines()
+
+
+@test
 def ctrl_c_drains_and_says_how_to_resume():
     j = Jobs()
     command, executions = counted(j, sleep="0.2")
