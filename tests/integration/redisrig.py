@@ -136,6 +136,22 @@ class Job:
         assert total == s["chunks"], s
         return s
 
+    def completed(self):
+        return int(self.r.hget(self.key("job"), "completed") or 0)
+
+    def state(self):
+        """0 running, 1 paused, 2 finished, 3 canceled"""
+        return int(self.r.hget(self.key("job"), "state"))
+
+    def finished(self, deadline_s=30):
+        """Waits for the end of the job; the server may be away meanwhile."""
+        def over():
+            try:
+                return self.state() >= 2
+            except redis.exceptions.RedisError:
+                return False
+        wait_until(over, deadline_s, "the end of the job")
+
     def results(self):
         """The results in order, as dicts."""
         self("look")
