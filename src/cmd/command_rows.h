@@ -122,7 +122,11 @@ COMMAND(WORKER, worker,
             "CMD once per chunk, `--coproc -- CMD...` keeps it running and sends it one JSON line "
             "per chunk, `--plugin LIB.so` calls a shared library.\n\n"
             "Standard output gets one JSON line with the result; a kernel with output of its own "
-            "adds one line per chunk before it.")
+            "adds one line per chunk before it.\n\n"
+            "With --queue it takes chunks of --job until the job has ended, and writes nothing on "
+            "standard output: results go to the queue. Start as many as you like, anywhere. After "
+            "SIGTERM what runs is finished within --drain and the rest given back, after a second "
+            "one all is given back (docs/workers.md).")
 
 COMMAND(NODE, node,
         .summary = "serve streams and jobs over the Redis protocol from a log on disk",
