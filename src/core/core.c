@@ -119,18 +119,30 @@ void core_exec(struct core *c, const struct core_command *command, struct core_c
     ensure(!call->blocked || (call->may_block && !call->changed));
 }
 
+/* The row of a subcommand, or NULL. */
+static const struct core_command *sub_row(struct str group, struct str sub)
+{
+    char name[NAME_BYTES_MAX];
+    if (group.len + 1 + sub.len > sizeof name)
+        return NULL;
+    memcpy(name, group.ptr, group.len);
+    name[group.len] = ' ';
+    if (sub.len > 0)
+        memcpy(name + group.len + 1, sub.ptr, sub.len);
+    return core_find(str_make(name, group.len + 1 + sub.len));
+}
+
+bool core_writes(const struct core_command *command, size_t argc, const struct str *argv)
+{
+    const struct core_command *row = argc > 1 ? sub_row(argv[0], argv[1]) : NULL;
+    return (row ? row : command)->flags & CORE_WRITE;
+}
+
 bool core_sub_find(struct core_call *call, const struct core_command **ret_row)
 {
     char name[NAME_BYTES_MAX];
     struct str group = call->argv[0], sub = call->argv[1];
-    const struct core_command *row = NULL;
-    if (group.len + 1 + sub.len <= sizeof name) {
-        memcpy(name, group.ptr, group.len);
-        name[group.len] = ' ';
-        if (sub.len > 0)
-            memcpy(name + group.len + 1, sub.ptr, sub.len);
-        row = core_find(str_make(name, group.len + 1 + sub.len));
-    }
+    const struct core_command *row = sub_row(group, sub);
     if (!row) {
         struct str shown = str_of(core_find(group)->name);
         reply_error(call->reply, "ERR unknown subcommand '%.*s'. Try %.*s HELP.",

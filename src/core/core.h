@@ -80,6 +80,9 @@ const struct core_command *core_find(struct str name);
 /* All of them, for listings. */
 const struct core_command *core_command_at(size_t i); /* NULL behind the last */
 
+/* Whether the call may change the state: of a container command that depends on the subcommand. */
+bool core_writes(const struct core_command *command, size_t argc, const struct str *argv);
+
 /* Runs one command. Arity has been checked by the caller against the row. */
 void core_exec(struct core *c, const struct core_command *command, struct core_call *call);
 

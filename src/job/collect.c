@@ -159,7 +159,11 @@ static void on_results(struct queue_request *r, int rc, const struct err *err)
     struct err why = {0};
     uint64_t now_ms = loop_now_ms(c->loop);
     if (c->ended || rc == TTG_ECANCELED || rc == TTG_EUNREACH)
-        return; /* the owner of the queue knows */
+        return;            /* the owner of the queue knows */
+    if (rc == TTG_EFULL) { /* a Redis without memory: its commits wait as well */
+        loop_timer_after_ms(&c->again, FULL_MS);
+        return;
+    }
     bool nothing = rc == TTG_EAGAIN;
     if (rc && !nothing) {
         if (rc == TTG_ERANGE)

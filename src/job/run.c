@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "job/run.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/loop.h"
 #include "job/collect.h"
@@ -8,7 +9,7 @@
 
 #include <stdio.h>
 
-enum { EVENTS_COUNT = 100 };
+enum { EVENTS_COUNT = 100, FULL_MS = 1000 /* between tries while the queue is full */ };
 
 enum phase {
     CREATING,
@@ -29,7 +30,8 @@ struct run {
     struct crew *crew;
     struct collect *collect;
     struct output *output;
-    struct loop_timer status_timer, finish;
+    struct loop_timer status_timer, finish, create_again;
+    struct log_limit full_limit;
     enum phase phase;
     enum run_end end;
     unsigned stops;
@@ -164,6 +166,10 @@ static void on_status(struct queue_request *q, int rc, const struct err *err)
     struct run *r = q->ctx;
     if (r->phase >= CLOSING)
         return;
+    if (rc == TTG_EFULL && r->config.status_ms > 0) {
+        loop_timer_after_ms(&r->status_timer, r->config.status_ms); /* the last one too */
+        return;
+    }
     if (rc) {
         if (rc != TTG_ECANCELED && rc != TTG_EUNREACH)
             run_failed(r, err);
@@ -281,6 +287,15 @@ static void begin(struct run *r)
         loop_timer_after_ms(&r->status_timer, r->config.status_ms);
 }
 
+/* A full disk of the queue becomes free again, or somebody stops us. */
+static void wait_for_room(struct run *r, const struct err *err)
+{
+    uint64_t left_out;
+    if (log_limit_pass(&r->full_limit, loop_now_ms(r->loop), &left_out))
+        log_warn("queue.full", kv_str("reason", err->text), kv_str("then", "waiting for room"));
+    loop_timer_after_ms(&r->create_again, FULL_MS);
+}
+
 static void on_created(struct queue_request *q, int rc, const struct err *err)
 {
     struct run *r = q->ctx;
@@ -288,6 +303,10 @@ static void on_created(struct queue_request *q, int rc, const struct err *err)
         return;
     if (rc == TTG_ECANCELED || rc == TTG_EUNREACH)
         return; /* on_lost tells */
+    if (rc == TTG_EFULL) {
+        wait_for_room(r, err);
+        return;
+    }
     if (rc == TTG_EDONE && r->config.output.resume) {
         r->refused = *err;
         ask_status(r);
@@ -342,6 +361,10 @@ static void on_attached(struct queue_request *q, int rc, const struct err *err)
     }
     if (rc == TTG_ECANCELED || rc == TTG_EUNREACH)
         return;
+    if (rc == TTG_EFULL) {
+        wait_for_room(r, err);
+        return;
+    }
     if (rc) {
         run_failed(r, err);
         return;
@@ -371,6 +394,13 @@ static void create(struct run *r)
     r->create.call.job = str_of(r->config.job);
     r->create.spec = r->config.spec;
     queue_send(r->control, &r->create.call.request);
+}
+
+static void on_create_again(struct loop_timer *t)
+{
+    struct run *r = container_of(t, struct run, create_again);
+    if (r->phase == CREATING)
+        create(r);
 }
 
 static void on_lost(void *ctx, const struct err *err)
@@ -414,6 +444,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     queue_request_init(&r->workers.call.request, QUEUE_WORKERS, on_workers, r);
     loop_timer_init(&r->status_timer, loop, on_status_timer);
     loop_timer_init(&r->finish, loop, on_finish);
+    loop_timer_init(&r->create_again, loop, on_create_again);
     int rc = 0;
     if (config->crew.node || config->crew.workers > 0)
         rc = crew_start(&r->crew, loop, &r->config.crew, err);
@@ -439,6 +470,7 @@ void run_free(struct run *r)
     queue_close(r->control);
     loop_timer_stop(&r->status_timer);
     loop_timer_stop(&r->finish);
+    loop_timer_stop(&r->create_again);
     collect_free(r->collect);
     output_close(r->output);
     tally_done(&r->tally);

@@ -153,7 +153,7 @@ static enum exec_result run_core(struct client *c, struct node_entry *e, size_t 
     struct node *n = c->node;
     struct buf resume;
     bool may_block = e->core->flags & CORE_BLOCKING;
-    if (e->core->flags & CORE_WRITE) {
+    if (core_writes(e->core, argc, argv)) {
         int rc = node_reserve(n, record_bytes(argc, argv));
         if (rc == TTG_EAGAIN)
             return EXEC_STALLED;

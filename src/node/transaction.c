@@ -53,7 +53,7 @@ void multi_queue(struct client *c, const struct node_entry *e, size_t argc, cons
         return;
     }
     c->multi->count++;
-    c->multi->writes |= e->core && e->core->flags & CORE_WRITE;
+    c->multi->writes |= e->core && core_writes(e->core, argc, argv);
     reply_status(r, "QUEUED");
 }
 

@@ -4,6 +4,7 @@
 A `Rig` runs one job of `ttg run` on one kind of queue (`Embedded`, `NodeQueue`, `RedisQueue`).
 Faults are chosen by a seed; the moment at which one hits a process is up to the machine. `check`
 compares all that is left with a run that nobody disturbed."""
+import errno
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import re
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -204,6 +206,39 @@ class Proxy:
             self.listener.close()
 
 
+class SmallDisk:
+    """A file system of its own that a test may fill up. Use with `with`."""
+
+    def __init__(self, mib):
+        self.dir, self.mib = temp_dir(), mib
+        self.ballast = self.dir + "/ballast"
+
+    def __enter__(self):
+        words = ["mount", "-t", "tmpfs", "-o", f"size={self.mib}m", "ttg-test", self.dir]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            skip(f"no tmpfs may be mounted here: {done.stdout.decode().strip()}")
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "-l", self.dir], check=True)
+
+    def fill(self):
+        """Takes all the room that is left, also while somebody else takes some."""
+        size, step = 0, 1 << 26
+        with open(self.ballast, "wb") as file:
+            while step >= 1 << 12:
+                try:
+                    os.posix_fallocate(file.fileno(), size, step)
+                    size += step
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC, error
+                    step //= 2
+
+    def free(self):
+        os.unlink(self.ballast)
+
+
 # ---- the kinds of queue
 
 class Embedded:
@@ -211,18 +246,21 @@ class Embedded:
     server_role = "node"
     proxy = None
 
-    def __init__(self, marked, through_proxy=False):
+    def __init__(self, marked, through_proxy=False, data=None):
         assert not through_proxy
         self.marked = marked
-        self.dir = os.path.join(temp_dir(), "j")
+        self.dir = os.path.join(data or temp_dir(), "j")
         self.url = f"embedded:{self.dir}"
 
     def kill_server(self):
         pids = self.marked.find("node")
         return bool(pids) and send(pids[0], signal.SIGKILL)
 
+    def connect(self):
+        return Raw(self.dir + "/node.sock")
+
     def status(self):
-        return node_status(Raw(self.dir + "/node.sock"))
+        return node_status(self.connect())
 
     def after(self):
         """The node has gone with the run; look at what it left."""
@@ -246,7 +284,7 @@ class NodeQueue:
     server_role = "server"
 
     def __init__(self, marked, through_proxy=False, data=None):
-        self.data = data or temp_dir() + "/data"
+        self.data = (data or temp_dir()) + "/data"
         self.port = free_port()
         self.node = None
         self.start()
@@ -261,8 +299,11 @@ class NodeQueue:
         self.start()
         return True
 
+    def connect(self):
+        return self.node.raw()
+
     def status(self):
-        return node_status(self.node.raw())
+        return node_status(self.connect())
 
     def after(self):
         return self.status()
@@ -358,6 +399,7 @@ class Rig:
         self.seed, self.chunks, self.per_chunk = seed, chunks, per_chunk
         self.digest = undisturbed_digest(chunks, per_chunk)
         self.marked = Marked()
+        self.env = {MARK: self.marked.mark}
         self.queue = queue(self.marked, through_proxy, **more)
         self.dir = temp_dir()
         self.output = output or self.dir + "/out"
@@ -376,7 +418,7 @@ class Rig:
                 "--resume", "--json", "--drain", 2, *self.options]
 
     def start(self):
-        self.process = spawn(self.command(), env={MARK: self.marked.mark})
+        self.process = spawn(self.command(), env=self.env)
 
     def lines(self):
         try:
@@ -443,15 +485,21 @@ class Rig:
         self.start()
         return True
 
-    def _pause(self):
-        """A worker stops; beyond 3 s it is lost, and wakes up late."""
+    def _stop(self, low_s, high_s):
         pids = [p for p in self.marked.find("worker") if p not in self.stopped]
         if not pids:
             return False
         pid = self.rng.choice(pids)
-        long = self.rng.random() < 0.25
-        self.stopped[pid] = time.monotonic() + self.rng.uniform(*((3.2, 4.5) if long else (.05, 1)))
+        self.stopped[pid] = time.monotonic() + self.rng.uniform(low_s, high_s)
+        self.faults[-1] = (time.monotonic(), self.faults[-1][1], pid)
         return send(pid, signal.SIGSTOP)
+
+    def _pause(self):
+        return self._stop(0.05, 1)
+
+    def _hang(self):
+        """Beyond 3 s a worker is lost; this one wakes up late."""
+        return self._stop(3.5, 5)
 
     def _cut(self):
         return self.queue.proxy.cut(self.rng, self.rng.choice((0, 0, 0.3, 1.0))) > 0
@@ -522,9 +570,8 @@ class Rig:
 
     def verify(self):
         """The independent judge: with the ledger, and of the file alone."""
-        env = {MARK: self.marked.mark}
-        run([TTG, "verify", "--queue", self.queue.url, "--output", self.output, JOB], env=env)
-        run([TTG, "verify", "--chunks", self.chunks, "--output", self.output], env=env)
+        run([TTG, "verify", "--queue", self.queue.url, "--output", self.output, JOB], env=self.env)
+        run([TTG, "verify", "--chunks", self.chunks, "--output", self.output], env=self.env)
 
     def left_over(self):
         return [(pid, _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ")[:200])
@@ -532,28 +579,26 @@ class Rig:
 
     # -- figures
 
-    def recoveries(self):
-        """Seconds from the kill of a worker to the start elsewhere, for each chunk that it was in
-        the middle of; only kills that no other fault followed before that start."""
-        starts, open_of = {}, {}
+    def recoveries(self, kind):
+        """Seconds from a fault of a worker to the start elsewhere, for each chunk that it was in
+        the middle of; without those that nobody had to start again."""
+        starts, of_pid = {}, {}
         with open(self.starts, encoding="ascii") as file:
             for line in file:
                 what, at, chunk, _, pid, _ = line.split()
                 at, chunk, pid = int(at) / 1e9, int(chunk), int(pid)
                 if what == "S":
                     starts.setdefault(chunk, []).append((at, pid))
-                    open_of.setdefault(pid, set()).add(chunk)
-                else:
-                    open_of.get(pid, set()).discard(chunk)
+                of_pid.setdefault(pid, []).append((at, what, chunk))
         found = []
-        for i, (when, kind, pid) in enumerate(self.faults):
-            if kind != "worker":
-                continue
-            following = self.faults[i + 1][0] if i + 1 < len(self.faults) else float("inf")
-            before = self.faults[i - 1][0] if i else 0.0
-            for chunk in open_of.get(pid, ()):
+        for when, its_kind, pid in self.faults:
+            going = set()
+            for at, what, chunk in of_pid.get(pid, ()) if its_kind == kind else ():
+                if at < when:
+                    (going.add if what == "S" else going.discard)(chunk)
+            for chunk in going:
                 later = [at for at, who in starts[chunk] if at > when and who != pid]
-                if later and min(later) < following and when - before > 0.2:
+                if later:
                     found.append(min(later) - when)
         return found
 
@@ -566,3 +611,35 @@ def percentile(values, share):
 def comment(text):
     print("#", text, flush=True)
     sys.stdout.flush()
+
+
+# ---- jobs in a storm
+
+SOAK = bool(os.environ.get("SOAK"))
+SEED = int(os.environ.get("SEED") or 1)
+FAULTS = int(os.environ.get("FAULTS") or (50 if SOAK else 3))  # of each kind
+CHUNKS = int(os.environ.get("CHUNKS") or (20000 if SOAK else 2000))
+CHUNK_MS = 40 if SOAK else 8
+KINDS = ("worker", "submitter", "collector", "server", "everything")
+NETWORK = ("cut", "freeze", "delay", "pause", "hang", "worker")
+
+
+def storm(queue, kinds, **options):
+    """Jobs, one after the other, until each kind of fault has come often enough."""
+    total, found, jobs = dict.fromkeys(kinds, 0), {"worker": [], "hang": []}, 0
+    while any(n < FAULTS for n in total.values()):
+        rig = Rig(queue, SEED + jobs, chunks=CHUNKS, ms=CHUNK_MS, **options)
+        jobs += 1
+        counts = rig.storm({k: FAULTS - n for k, n in total.items() if n < FAULTS})
+        rig.finish()
+        for kind, values in found.items():
+            values += rig.recoveries(kind)
+        for kind, n in counts.items():
+            total[kind] += n
+    comment(f"{queue.__name__}, seed {SEED}: {jobs} jobs of {CHUNKS} chunks; " +
+            ", ".join(f"{n} x {kind}" for kind, n in total.items()))
+    for kind, values in found.items():
+        if values:
+            comment(f"from {kind} to its chunks' start elsewhere: "
+                    f"p50 {percentile(values, .5) * 1e3:.0f} ms, "
+                    f"p99 {percentile(values, .99) * 1e3:.0f} ms ({len(values)} chunks)")

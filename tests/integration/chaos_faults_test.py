@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Networks that cut, freeze and delay, workers that stop, disks that are full, a second collector.
+
+See chaos_test.py, which kills; SOAK, SEED, FAULTS and CHUNKS mean the same here."""
+from chaosrig import NETWORK, SEED, Embedded, NodeQueue, RedisQueue, Rig, SmallDisk, storm
+from harness import main, run, test, wait_until
+from noderig import Error
+
+
+@test
+def cuts_and_pauses_between_workers_and_a_node():
+    storm(NodeQueue, NETWORK, through_proxy=True)
+
+
+@test
+def cuts_and_pauses_between_workers_and_redis():
+    storm(RedisQueue, NETWORK, through_proxy=True)
+
+
+@test
+def pauses_of_workers_of_an_embedded_node():
+    storm(Embedded, ("pause", "hang", "worker", "server"))
+
+
+@test
+def a_full_disk_under_the_output():
+    with SmallDisk(mib=2) as disk:
+        rig = Rig(NodeQueue, SEED, chunks=2000, output=disk.dir + "/out")
+        rig.wait_lines(100)
+        disk.fill()
+        rig.process.wait_for("output.full")
+        assert rig.fault("worker")
+        assert rig.fault("collector")
+        rig.process.wait_for("output.full")
+        disk.free()
+        rig.finish()
+
+
+def use_up(connection):
+    """Writes until the node refuses: it has set aside the room of the log it writes to."""
+    for _ in range(80):
+        try:
+            connection("SET", "probe", "x" * (1 << 20))
+        except Error as error:
+            assert "MISCONF" in str(error), error
+            return
+    raise AssertionError("a full disk took 80 MiB more")
+
+
+def full_under_data(queue, **options):
+    with SmallDisk(mib=300) as disk:
+        rig = Rig(queue, SEED, chunks=3000, data=disk.dir, ms=8, **options)
+        rig.wait_lines(100)
+        for _ in range(2):
+            disk.fill()
+            use_up(rig.queue.connect())
+            assert rig.fault("worker")
+            assert rig.fault("collector")
+            before = rig.lines()
+            disk.free()
+            wait_until(lambda: rig.lines() > before or rig.ended(), what="work goes on")
+        rig.finish()
+
+
+@test
+def a_full_disk_under_a_node():
+    full_under_data(NodeQueue)
+
+
+@test
+def a_full_disk_under_an_embedded_node():
+    full_under_data(Embedded)
+
+
+@test
+def a_second_collector_is_refused():
+    rig = Rig(NodeQueue, SEED, chunks=3000, ms=15)
+    rig.wait_lines(1)
+    for _ in range(2):
+        run(rig.command(), code=None, err="another process collects into", env=rig.env)
+    assert rig.process.code() is None, "the job was too short to show anything"
+    rig.finish()
+    rig = Rig(Embedded, SEED, chunks=3000, ms=8)
+    rig.wait_lines(1)
+    run(rig.command(), code=3, err="another ttg run works in", env=rig.env)
+    rig.finish()
+
+
+main()
