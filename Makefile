@@ -15,7 +15,7 @@ CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 B := build/$(PROFILE)
 VERSION := $(shell sed -n 's/.*TTG_VERSION "\(.*\)"/\1/p' include/ttg/version.h)
 
-PKGS := openssl libzstd libxxhash zlib
+PKGS := librabbitmq openssl libzstd libxxhash zlib
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 

@@ -207,6 +207,8 @@ static void ask(struct collect *c)
     c->results.call.job = str_of(c->config.job);
     c->results.cursor = c->seq;
     c->results.count = RESULTS_COUNT;
+    c->results.collected_path = c->order ? NULL : c->config.output_path;
+    c->results.collected_bytes = c->config.cursor.bytes;
     c->results.block_ms = c->config.follow ? RESULTS_BLOCK_MS : 0;
     queue_send(c->config.queue, &c->results.call.request);
 }

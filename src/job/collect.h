@@ -13,6 +13,7 @@ struct collect_config {
     struct queue *queue; /* of the collector alone: it waits on it */
     const char *job;
     struct output *output;
+    const char *output_path;     /* its file, if it is one */
     struct output_cursor cursor; /* from output_open */
     bool ordered, follow;        /* follow: wait for results until the job has ended */
     bool keep;                   /* the queue does not forget what is safe in the output */

@@ -241,6 +241,7 @@ static int collect(struct run *r, struct err *err)
     struct collect_config config = {.queue = r->results,
                                     .job = r->config.job,
                                     .output = r->output,
+                                    .output_path = r->config.output.path,
                                     .cursor = cursor,
                                     .ordered = r->config.ordered,
                                     .follow = true,
@@ -451,7 +452,9 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     if (!rc)
         rc = queue_open(&r->control, loop, &r->config.queue, err);
     if (!rc)
-        rc = queue_open(&r->results, loop, &r->results_config, err);
+        rc = queue_is_one(&r->config.queue)
+                 ? (r->results = r->control, 0)
+                 : queue_open(&r->results, loop, &r->results_config, err);
     if (rc) {
         run_free(r);
         return rc;
@@ -466,7 +469,8 @@ void run_free(struct run *r)
     if (!r)
         return;
     r->phase = ENDED;
-    queue_close(r->results);
+    if (r->results != r->control)
+        queue_close(r->results);
     queue_close(r->control);
     loop_timer_stop(&r->status_timer);
     loop_timer_stop(&r->finish);

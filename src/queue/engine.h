@@ -28,5 +28,7 @@ void queue_lose(struct queue *q, const struct err *err);
 /* The engines. */
 struct queue *resp_engine_new(struct loop *loop, const struct queue_config *config,
                               struct err *err);
+struct queue *amqp_engine_new(struct loop *loop, const struct queue_config *config,
+                              struct err *err);
 
 #endif

@@ -22,11 +22,13 @@ int queue_open(struct queue **ret_queue, struct loop *loop, const struct queue_c
     case URL_EMBEDDED:
         err_set(&why, TTG_EUSAGE, "an embedded queue is reached through the node that serves it");
         break;
+    case URL_AMQP:
+        q = amqp_engine_new(loop, config, &why);
+        break;
     case URL_REDIS_SENTINEL:
     case URL_REDIS_CLUSTER:
-    case URL_AMQP:
         err_set(&why, TTG_EUNSUPPORTED,
-                "this version speaks to ttg nodes and single Redis servers only");
+                "this version speaks to ttg nodes, single Redis servers and RabbitMQ only");
         break;
     }
     if (!q) {
@@ -36,6 +38,11 @@ int queue_open(struct queue **ret_queue, struct loop *loop, const struct queue_c
     }
     *ret_queue = q;
     return 0;
+}
+
+bool queue_is_one(const struct queue_config *config)
+{
+    return !config->engine && config->url->scheme == URL_AMQP;
 }
 
 void queue_close(struct queue *q)

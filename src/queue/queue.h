@@ -47,6 +47,10 @@ struct queue_config {
 /* Starts connecting. TTG_EUSAGE, TTG_EUNSUPPORTED, TTG_EINVAL (certificates) with a text. */
 int queue_open(struct queue **ret_queue, struct loop *loop, const struct queue_config *config,
                struct err *err);
+/* The engine keeps state with its connection (deliveries to acknowledge, the collector's ledger),
+ * no request holds up another, and the connection itself says who lives: one queue for everything,
+ * and no beats. */
+bool queue_is_one(const struct queue_config *config);
 /* Requests under way end with TTG_ECANCELED. Not from a callback of this queue. NULL is fine. */
 void queue_close(struct queue *q);
 bool queue_is_up(const struct queue *q);
@@ -258,6 +262,9 @@ struct queue_results {
     struct queue_call call;
     uint64_t cursor; /* 0: from the start */
     uint64_t count, block_ms;
+    /* What is collected already, up to the cursor: the memory of an engine that has none itself. */
+    const char *collected_path; /* NULL: not kept */
+    uint64_t collected_bytes;
     /* out */
     uint64_t last;  /* the new cursor */
     uint64_t first; /* of these lines; above cursor + 1: older ones are gone */

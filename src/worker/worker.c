@@ -268,8 +268,9 @@ void worker_free(struct worker *w)
     w->phase = WORKER_ENDED;
     pulse_stop(w->pulse);
     kernel_close(w->kernel);
+    if (w->commits != w->takes)
+        queue_close(w->commits);
     queue_close(w->takes);
-    queue_close(w->commits);
     loop_timer_stop(&w->tick);
     loop_timer_stop(&w->resume);
     loop_timer_stop(&w->drain);

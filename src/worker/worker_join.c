@@ -177,7 +177,7 @@ static int prepare(struct worker *w, struct err *err)
     rc = kernel_open(&w->kernel, w->loop, &kernel, err);
     if (!rc)
         rc = worker_open_outbox(w);
-    if (!rc)
+    if (!rc && !queue_is_one(&w->config.queue))
         rc = pulse_start(&w->pulse, &w->config.queue, worker_job(w), &self, on_beat, w, err);
     return rc;
 }
@@ -305,7 +305,11 @@ int worker_connect(struct worker *w, struct err *err)
     w->commit_config.on_up = NULL;
     w->commit_config.on_down = NULL;
     int rc = queue_open(&w->takes, w->loop, &w->config.queue, err);
-    return rc ? rc : queue_open(&w->commits, w->loop, &w->commit_config, err);
+    if (!rc && queue_is_one(&w->config.queue))
+        w->commits = w->takes;
+    else if (!rc)
+        rc = queue_open(&w->commits, w->loop, &w->commit_config, err);
+    return rc;
 }
 
 void worker_join_init(struct worker *w)

@@ -253,6 +253,12 @@ def wait_until(condition, deadline_s=DEADLINE_S, what=None):
         pause = min(pause * 1.5, 0.05)
 
 
+def keep(*things):
+    """Processes and directories that the tests of a file share: they last until its end."""
+    for thing in things:
+        (_dirs if isinstance(thing, str) else _processes).remove(thing)
+
+
 def temp_dir():
     """A new empty directory, removed after the test. Short enough for a Unix socket's path."""
     _start_guard()

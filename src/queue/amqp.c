@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/amqp.h"
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/realclock.h"
+
+enum {
+    PAUSE_MS_MIN = 50,
+    PAUSE_MS_MAX = 2000,
+    TICK_MS = 100,
+    TEXT_BYTES = 256 << 20,
+};
+
+static struct amqp_engine *engine_of(struct queue *q)
+{
+    return container_of(q, struct amqp_engine, queue);
+}
+
+uint64_t amqp_wall_ms(void)
+{
+    struct clock *c = realclock();
+    return c->wall_ms(c);
+}
+
+/* --- calls and their answers --- */
+
+void amqp_post(struct amqp_engine *e, struct amqp_call *call,
+               void (*fn)(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event),
+               void *ctx)
+{
+    struct amqp_wait *wait = fn ? mem_zalloc(sizeof *wait) : NULL;
+    call->gen = e->gen;
+    call->id = wait ? ++e->next_id : 0;
+    if (wait) {
+        wait->id = call->id;
+        wait->fn = fn;
+        wait->ctx = ctx;
+        list_push_back(&e->waits, &wait->link);
+    }
+    int rc = amqp_wire_post(e->wire, call);
+    ensure(rc == 0 && (wait || !fn)); /* without memory nothing can be promised any more */
+}
+
+static void answer(struct amqp_engine *e, const struct amqp_event *event)
+{
+    list_each(it, &e->waits)
+    {
+        struct amqp_wait *wait = container_of(it, struct amqp_wait, link);
+        if (wait->id != event->id)
+            continue;
+        list_remove(it);
+        wait->fn(e, wait->ctx, event->rc, event);
+        mem_free(wait);
+        return;
+    }
+}
+
+/* --- requests --- */
+
+static bool repeatable(const struct queue_request *r)
+{
+    switch (r->verb) {
+    case QUEUE_JOIN:
+    case QUEUE_TAKE:
+    case QUEUE_COMMIT:
+    case QUEUE_FAIL:
+    case QUEUE_BEAT:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void dispatch(struct amqp_engine *e, struct queue_request *r)
+{
+    struct queue_call *call = container_of(r, struct queue_call, request);
+    struct err err;
+    if (!e->named) {
+        amqp_names_of(&e->names, call->job);
+        e->named = true;
+    }
+    r->sent = true;
+    if (amqp_worker_send(e, r) || amqp_collect_send(e, r))
+        return;
+    err_set(&err, TTG_EUNSUPPORTED, "a RabbitMQ broker cannot do this from here");
+    queue_finish(r, err.code, &err);
+}
+
+static void engine_send(struct queue *q, struct queue_request *r)
+{
+    struct amqp_engine *e = engine_of(q);
+    if (q->lost)
+        queue_finish(r, TTG_EUNREACH, &q->why_lost);
+    else if (q->up)
+        loop_async_send(&e->news); /* answers come from the loop, never from inside a send */
+}
+
+static void dispatch_waiting(struct amqp_engine *e)
+{
+    struct list waiting;
+    list_init(&waiting);
+    list_each(it, &e->queue.requests)
+    {
+        if (container_of(it, struct queue_request, link)->sent)
+            continue;
+        list_remove(it);
+        list_push_back(&waiting, it);
+    }
+    for (struct list *it; (it = list_first(&waiting));) {
+        list_remove(it);
+        list_push_back(&e->queue.requests, it);
+        if (e->queue.up)
+            dispatch(e, container_of(it, struct queue_request, link));
+    }
+}
+
+/* --- the connection --- */
+
+static bool hopeless(int code)
+{
+    return code == TTG_EAUTH || code == TTG_EUSAGE || code == TTG_EUNSUPPORTED ||
+           code == TTG_EINVAL;
+}
+
+static void engine_connect(struct amqp_engine *e)
+{
+    struct amqp_call call = {.op = AMQP_CONNECT, .number = e->host};
+    e->gen++;
+    amqp_post(e, &call, NULL, NULL);
+}
+
+static void engine_retry(struct amqp_engine *e, const struct err *why)
+{
+    uint64_t now_ms = loop_now_ms(e->queue.loop), pause_ms = PAUSE_MS_MIN;
+    char where[URL_TEXT_BYTES_MAX];
+    struct err err;
+    e->tries++;
+    e->host++;
+    if (hopeless(why->code) || now_ms - e->cut_ms >= e->queue.config->retry_ms) {
+        url_show(e->queue.config->url, where);
+        if (hopeless(why->code))
+            err_set(&err, why->code, "%s: %s", where, why->text);
+        else
+            err_set(&err, TTG_EUNREACH, "no connection to %s for %.1f s: %s", where,
+                    (double)(now_ms - e->cut_ms) / 1000, why->text);
+        queue_lose(&e->queue, &err);
+        return;
+    }
+    for (uint64_t i = 1; i < e->tries && pause_ms < PAUSE_MS_MAX; i++)
+        pause_ms *= 2;
+    log_debug("queue.retry", kv_u64("tries", e->tries), kv_str("reason", why->text));
+    loop_timer_after_ms(&e->timer, pause_ms / 2 + prng_below(&e->prng, pause_ms + 1));
+}
+
+/* All that was under way is over: whoever waits is told, requests that may be repeated wait. */
+void amqp_cut(struct amqp_engine *e, const struct err *why)
+{
+    struct queue *q = &e->queue;
+    struct err err = *why;
+    bool was_up = q->up;
+    struct list waits, ended;
+    if (q->lost)
+        return;
+    q->up = false;
+    e->gen++; /* late events of the old connection do not count */
+    loop_timer_stop(&e->tick);
+    if (was_up) {
+        e->cut_ms = loop_now_ms(q->loop);
+        e->tries = 0;
+    }
+    list_init(&waits);
+    for (struct list *it; (it = list_first(&e->waits));) {
+        list_remove(it);
+        list_push_back(&waits, it);
+    }
+    for (struct list *it; (it = list_first(&waits));) {
+        struct amqp_wait *wait = container_of(it, struct amqp_wait, link);
+        list_remove(it);
+        wait->fn(e, wait->ctx, TTG_ECLOSED, NULL);
+        mem_free(wait);
+    }
+    amqp_worker_down(e);
+    amqp_collect_down(e);
+    list_init(&ended);
+    list_each(it, &q->requests)
+    {
+        struct queue_request *r = container_of(it, struct queue_request, link);
+        if (r->sent && !repeatable(r)) {
+            list_remove(it);
+            list_push_back(&ended, it);
+        }
+        r->sent = false;
+    }
+    engine_retry(e, &err);
+    for (struct list *it; (it = list_first(&ended));)
+        queue_finish(container_of(it, struct queue_request, link), TTG_ECLOSED, &err);
+    if (was_up && !q->lost && q->config->on_down)
+        q->config->on_down(q->config->ctx, &err);
+}
+
+static void engine_up(struct amqp_engine *e)
+{
+    e->queue.up = true;
+    loop_timer_after_ms(&e->tick, TICK_MS);
+    log_debug("queue.up", kv_bool("again", e->again));
+    e->again = true;
+    amqp_collect_up(e);
+    if (e->queue.config->on_up)
+        e->queue.config->on_up(e->queue.config->ctx);
+}
+
+static void on_event(struct amqp_engine *e, const struct amqp_event *event)
+{
+    struct err err;
+    switch (event->kind) {
+    case AMQP_UP:
+        engine_up(e);
+        break;
+    case AMQP_DOWN:
+        err_set(&err, event->rc, "%.*s", STR_ARG(event->body));
+        amqp_cut(e, &err);
+        break;
+    case AMQP_DONE:
+        answer(e, event);
+        break;
+    case AMQP_DELIVERY:
+    case AMQP_HEARD:
+        amqp_worker_event(e, event);
+        amqp_collect_event(e, event);
+        break;
+    case AMQP_BLOCKED:
+        log_warn("queue.blocked", kv_s("reason", event->body),
+                 kv_str("then", "the broker takes nothing for now; waiting, nothing is lost"));
+        break;
+    case AMQP_UNBLOCKED:
+        log_info("queue.unblocked", kv_u64("waiting", e->queue.request_count));
+        break;
+    }
+}
+
+static void on_news(struct loop_async *a)
+{
+    struct amqp_engine *e = container_of(a, struct amqp_engine, news);
+    struct list events;
+    list_init(&events);
+    amqp_wire_events(e->wire, &events);
+    for (struct list *it; (it = list_first(&events));) {
+        struct amqp_event *event = container_of(it, struct amqp_event, link);
+        list_remove(it);
+        if (event->gen == e->gen && !e->queue.lost)
+            on_event(e, event);
+        amqp_event_free(event);
+    }
+    if (e->queue.up)
+        dispatch_waiting(e);
+}
+
+static void on_timer(struct loop_timer *t)
+{
+    engine_connect(container_of(t, struct amqp_engine, timer));
+}
+
+static void on_tick(struct loop_timer *t)
+{
+    struct amqp_engine *e = container_of(t, struct amqp_engine, tick);
+    loop_timer_after_ms(&e->tick, TICK_MS);
+    amqp_worker_tick(e);
+    if (e->queue.up)
+        amqp_collect_tick(e);
+}
+
+/* --- life --- */
+
+static void engine_close(struct queue *q)
+{
+    struct amqp_engine *e = engine_of(q);
+    loop_timer_stop(&e->timer);
+    loop_timer_stop(&e->tick);
+    amqp_wire_close(e->wire);
+    loop_async_stop(&e->news);
+    for (struct list *it; (it = list_first(&e->waits));) {
+        struct amqp_wait *wait = container_of(it, struct amqp_wait, link);
+        list_remove(it);
+        wait->fn(e, wait->ctx, TTG_ECANCELED, NULL);
+        mem_free(wait);
+    }
+    amqp_worker_free(e);
+    amqp_collect_free(e);
+    buf_done(&e->marker.texts);
+    buf_done(&e->text);
+    mem_free(e);
+}
+
+static const struct queue_engine amqp_engine = {.close = engine_close, .send = engine_send};
+
+struct queue *amqp_engine_new(struct loop *loop, const struct queue_config *config, struct err *err)
+{
+    struct amqp_engine *e = mem_zalloc(sizeof *e);
+    if (!e) {
+        err_set(err, TTG_ENOMEM, "out of memory");
+        return NULL;
+    }
+    e->queue = (struct queue){.engine = &amqp_engine, .config = config, .loop = loop};
+    list_init(&e->queue.requests);
+    list_init(&e->waits);
+    e->cut_ms = loop_now_ms(loop);
+    prng_init(&e->prng, config->seed);
+    buf_init(&e->text, TEXT_BYTES);
+    buf_init(&e->marker.texts, TEXT_BYTES);
+    loop_timer_init(&e->timer, loop, on_timer);
+    loop_timer_init(&e->tick, loop, on_tick);
+    loop_async_start(&e->news, loop, on_news);
+    if (amqp_wire_open(&e->wire, config, &e->news, err)) {
+        loop_async_stop(&e->news);
+        mem_free(e);
+        return NULL;
+    }
+    loop_timer_after_ms(&e->timer, 0);
+    return &e->queue;
+}

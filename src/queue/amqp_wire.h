@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* amqp_wire - one AMQP connection in a thread of its own.
+ *
+ * librabbitmq waits inside its calls: for answers, for room in the socket, for ever while a broker
+ * with a full disk does not read. So a thread runs it, and only messages pass: calls go in, events
+ * come out, each a block of memory that changes its owner. Calls run in the order they were posted.
+ * Heartbeats leave from the thread, whatever the rest of the program is busy with.
+ *
+ * Channel 1 publishes (with confirms) and consumes; channel 2 asks and declares, so that what the
+ * broker refuses there (404, 405, 406 close a channel) disturbs no delivery. */
+#ifndef TTG_QUEUE_AMQP_WIRE_H
+#define TTG_QUEUE_AMQP_WIRE_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/str.h"
+
+struct loop_async;
+struct queue_config;
+struct amqp_wire;
+
+enum { AMQP_NAME_BYTES = 128, AMQP_HEARTBEAT_S = 2 };
+
+enum amqp_op {
+    AMQP_CONNECT, /* number: which host; answered by AMQP_UP or AMQP_DOWN */
+    AMQP_DECLARE, /* number: message TTL in ms, 0 none; dead_to: where expired or refused ones go */
+    AMQP_DELETE,
+    AMQP_PURGE,
+    AMQP_GET,      /* one message, to be settled with AMQP_ON_GET; event.found */
+    AMQP_LISTEN,   /* a private queue that hears what is announced under the key `queue` */
+    AMQP_CONSUME,  /* number: prefetch, 0 unlimited; tag: the consumer's number */
+    AMQP_CANCEL,   /* tag: the consumer's number */
+    AMQP_PUBLISH,  /* to a queue; answered when the broker has it on disk */
+    AMQP_ANNOUNCE, /* to whoever listens to the key `queue` */
+    AMQP_ACK,      /* tag */
+    AMQP_NACK,     /* tag; back to the queue */
+};
+
+enum { AMQP_EXCLUSIVE = 1, AMQP_MULTIPLE = 2, AMQP_ON_GET = 4 };
+
+struct amqp_call {
+    enum amqp_op op;
+    uint64_t gen; /* the connection that is meant: on another one the call is dropped silently */
+    uint64_t id;  /* comes back in AMQP_DONE; 0: no answer */
+    uint64_t tag;
+    uint32_t number;
+    unsigned flags;
+    struct str queue, dead_to;
+    uint64_t attempt;  /* header x-ttg-attempt, 0: none */
+    struct str reason; /* header x-ttg-reason */
+    struct str body;
+};
+
+enum amqp_event_kind {
+    AMQP_UP,
+    AMQP_DOWN, /* body: why */
+    AMQP_DONE, /* answer to a call; body: why not, or what AMQP_GET found */
+    AMQP_DELIVERY,
+    AMQP_HEARD,   /* an announcement */
+    AMQP_BLOCKED, /* the broker takes no messages: disk or memory is full; body: its words */
+    AMQP_UNBLOCKED,
+};
+
+struct amqp_event {
+    struct list link;
+    enum amqp_event_kind kind;
+    int rc;
+    uint64_t gen, id, tag, attempt;
+    uint64_t count; /* AMQP_GET: messages left; AMQP_DECLARE: messages in the queue */
+    bool found, redelivered;
+    struct str reason, body; /* in `bytes` */
+    char bytes[];
+};
+
+/* The thread starts, without a connection. `news` is sent when events wait. */
+int amqp_wire_open(struct amqp_wire **ret_wire, const struct queue_config *config,
+                   struct loop_async *news, struct err *err);
+/* What was posted is done first, as far as the broker lets us. NULL is fine. */
+void amqp_wire_close(struct amqp_wire *w);
+/* Copies the call. TTG_ENOMEM. */
+int amqp_wire_post(struct amqp_wire *w, const struct amqp_call *call);
+/* Moves waiting events to `to`; each is freed with amqp_event_free. */
+void amqp_wire_events(struct amqp_wire *w, struct list *to);
+void amqp_event_free(struct amqp_event *e);
+
+#endif
