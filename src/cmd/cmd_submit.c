@@ -26,6 +26,7 @@ static int submit(struct submit *s, struct command_run *r, struct err *err)
         return rc;
     ask_init(&s->ask, &s->create.call, QUEUE_CREATE);
     s->create.spec = s->spec.spec;
+    s->create.unattended = true;
     return ask_once(&s->ask, &s->create.call, NULL, NULL, err);
 }
 

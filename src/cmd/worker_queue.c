@@ -2,6 +2,7 @@
 #include "cmd/worker_queue.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "cmd/kernel_options.h"
 #include "cmd/queue_choice.h"
 #include "io/loop.h"
@@ -25,6 +26,14 @@ struct worker_command {
     struct worker_totals totals;
     struct err err;
     int signal; /* the first one */
+
+    /* The worker that creates the job: number 0 of those that the older variables started. */
+    struct worker_config config;
+    struct queue *creator;
+    struct queue_config creator_config;
+    struct queue_create create;
+    struct loop_timer created;
+    struct buf kernel;
 };
 
 static void on_end(void *ctx, enum worker_end end, const struct worker_totals *totals,
@@ -43,7 +52,10 @@ static void on_signal(struct loop_signal *s)
                                                    : container_of(s, struct worker_command, sigint);
     if (!w->signal)
         w->signal = s->signo;
-    worker_stop(w->worker);
+    if (w->worker)
+        worker_stop(w->worker);
+    else
+        loop_stop(w->loop);
 }
 
 /* Of two workers with one name the newer replaces the older. So a worker that was not given a name
@@ -90,20 +102,100 @@ static int configure(struct worker_command *w, struct worker_config *c)
     c->prefetch_max = (uint32_t)option_u64(o, OPT_PREFETCH);
     c->drain_ms = option_ms(o, OPT_DRAIN);
     c->idle_ms = option_ms(o, OPT_IDLE_TIMEOUT);
+    c->idle_ends = !option_text(o, OPT_QUEUE) && queue_is_one(&c->queue);
     c->ctx = w;
     c->on_end = on_end;
     return 0;
 }
 
-static int run(struct worker_command *w, const struct worker_config *c)
+/* --- QUEUE_MODE=true: worker 0 creates the chunks, the others wait for them --- */
+
+static bool creates(const struct worker_command *w)
+{
+    const struct options *o = w->command->options;
+    return !option_text(o, OPT_QUEUE) && !option_text(o, OPT_NAME) &&
+           option_u64(o, OPT_WORKER_ID) == 0;
+}
+
+/* Whoever has created it, and however far it is: from here on it is a job like any other. */
+static void on_create(struct queue_request *r, int rc, const struct err *err)
+{
+    struct worker_command *w = r->ctx;
+    if (rc == TTG_ECANCELED)
+        return;
+    if (!rc)
+        log_info(w->create.created ? "job.created" : "job.exists",
+                 kv_u64("params", w->create.spec.params));
+    else if (rc == TTG_EEXIST)
+        log_warn("job.differs", kv_str("reason", err->text));
+    else if (rc != TTG_EDONE && rc != TTG_EBUSY)
+        w->err = *err;
+    loop_timer_after_ms(&w->created, 0);
+}
+
+static void on_creator_lost(void *ctx, const struct err *err)
+{
+    struct worker_command *w = ctx;
+    w->err = *err;
+    loop_timer_after_ms(&w->created, 0);
+}
+
+static void on_created(struct loop_timer *t)
+{
+    struct worker_command *w = container_of(t, struct worker_command, created);
+    queue_close(w->creator);
+    w->creator = NULL;
+    if (w->err.code || worker_start(&w->worker, w->loop, &w->config, &w->err))
+        loop_stop(w->loop);
+}
+
+static int create_job(struct worker_command *w)
+{
+    const struct options *o = w->command->options;
+    loop_timer_init(&w->created, w->loop, on_created);
+    queue_request_init(&w->create.call.request, QUEUE_CREATE, on_create, w);
+    buf_init(&w->kernel, LEDGER_TEXT_BYTES_MAX);
+    if (kernel_describe(&w->config.kernel, &w->kernel))
+        return err_set(&w->err, TTG_EUSAGE, "the command is too long");
+    w->create.call.job = str_of(w->config.job);
+    w->create.unattended = true;
+    w->create.spec = (struct ledger_spec){.params = option_u64(o, OPT_PARAMS),
+                                          .chunk_params = option_u64(o, OPT_CHUNK),
+                                          .window = LEDGER_WINDOW,
+                                          .max_attempts = (uint32_t)option_u64(o, OPT_MAX_ATTEMPTS),
+                                          .retry_min_ms = LEDGER_RETRY_MIN_MS,
+                                          .retry_max_ms = LEDGER_RETRY_MAX_MS,
+                                          .retry_jitter = LEDGER_RETRY_JITTER,
+                                          .stale_ms = LEDGER_STALE_MS,
+                                          .kernel = buf_str(&w->kernel),
+                                          .input = STR("")};
+    w->creator_config = w->config.queue;
+    w->creator_config.ctx = w;
+    w->creator_config.on_lost = on_creator_lost;
+    int rc = queue_open(&w->creator, w->loop, &w->creator_config, &w->err);
+    if (!rc)
+        queue_send(w->creator, &w->create.call.request);
+    return rc;
+}
+
+static int run(struct worker_command *w)
 {
     int rc = loop_signal_start(&w->sigterm, w->loop, SIGTERM, on_signal);
     if (!rc)
         rc = loop_signal_start(&w->sigint, w->loop, SIGINT, on_signal);
     if (rc)
         return err_set(&w->err, rc, "cannot listen to signals: %s", err_text(rc));
-    rc = worker_start(&w->worker, w->loop, c, &w->err);
-    return rc ? rc : loop_run(w->loop);
+    rc = creates(w) ? create_job(w) : worker_start(&w->worker, w->loop, &w->config, &w->err);
+    if (!rc)
+        rc = loop_run(w->loop);
+    if (!rc && !w->worker && !w->signal)
+        rc = w->err.code; /* the job could not be created */
+    queue_close(w->creator);
+    queue_request_done(&w->create.call.request);
+    buf_done(&w->kernel);
+    if (creates(w))
+        loop_timer_stop(&w->created);
+    return rc;
 }
 
 static void log_end(const struct worker_command *w)
@@ -143,14 +235,13 @@ static int exit_code(struct worker_command *w)
 int worker_queue(struct command_run *r)
 {
     struct worker_command w = {.command = r};
-    struct worker_config c;
-    int rc = configure(&w, &c);
+    int rc = configure(&w, &w.config);
     if (!rc)
         rc = loop_open(&w.loop, &w.err);
     if (!rc) {
         log_context("worker", w.name);
         log_context("job", w.choice.job);
-        rc = run(&w, &c);
+        rc = run(&w);
     }
     bool ended = !rc;
     if (ended)

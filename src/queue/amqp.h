@@ -33,6 +33,7 @@ enum { AMQP_RETRY_MS = 5000 /* the playbook's retry queue */ };
 struct amqp_marker {
     enum ledger_state state;
     uint64_t created_ms, dead;
+    uint64_t unattended; /* 1: all chunks are there, and no collector may ever come */
     struct ledger_spec spec; /* its texts are in `texts` */
     struct buf texts;
 };

@@ -23,9 +23,20 @@ enum {
     LINES_BYTES_MAX = 1 << 30,
     READ_BYTES = 1 << 20,
     EVENTS_MAX = 100,
+    DRAIN_MS = 1000, /* a result that somebody else took away is not waited for */
 };
 
-enum stage { ASIDE, CREATING, CREATED, BROWSING, RUNNING, ENDING, ENDED };
+enum stage {
+    ASIDE,
+    CREATING,
+    FEEDING, /* an unattended job gets all its chunks */
+    CREATED,
+    BROWSING, /* the dead letters */
+    DRAINING, /* results that came while nobody collected, before chunks are fed */
+    RUNNING,
+    ENDING,
+    ENDED,
+};
 
 struct settled {
     uint64_t seq, tag, gen;
@@ -44,7 +55,7 @@ struct amqp_collector {
     uint64_t given_first, given_last, seq;
     struct settled *settled; /* in order of seq: deliveries to acknowledge when saved */
     size_t settled_count, settled_cap;
-    uint64_t browsed_tag;
+    uint64_t browsed_tag, drain, drain_until_ms;
     uint64_t attempts_more, redelivered; /* beyond what the ledger sees: workers count them */
     bool created, looking;
     struct queue_event *events;
@@ -160,6 +171,7 @@ static void create_done(struct amqp_engine *e)
 }
 
 static void look(struct amqp_engine *e);
+static void feed_all(struct amqp_engine *e);
 
 static void on_marked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
@@ -197,7 +209,10 @@ static void on_looked(struct amqp_engine *e, void *ctx, int rc, const struct amq
             return;
         }
         e->marker.created_ms = amqp_wall_ms();
-        put_marker(e, on_marked);
+        if (c->create->unattended)
+            feed_all(e);
+        else
+            put_marker(e, on_marked);
         return;
     }
     struct amqp_call call = {
@@ -288,14 +303,19 @@ static void publish_task(struct amqp_engine *e, uint64_t chunk)
 static void feed(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;
-    if (c->stage != RUNNING)
+    if (c->stage == FEEDING && c->next == c->chunks && c->unconfirmed == 0 && !c->again_count) {
+        c->stage = CREATING;
+        put_marker(e, on_marked);
+        return;
+    }
+    if (c->stage != RUNNING && c->stage != FEEDING)
         return;
     while (c->again_count > 0 && c->unconfirmed < UNCONFIRMED_MAX) {
         uint64_t chunk = c->again[--c->again_count];
         if (is_open(c, chunk))
             publish_task(e, chunk);
     }
-    while (c->next < c->chunks && c->open < e->marker.spec.window &&
+    while (c->next < c->chunks && (c->open < e->marker.spec.window || c->stage == FEEDING) &&
            c->unconfirmed < UNCONFIRMED_MAX) {
         uint64_t chunk = c->next++;
         if (!is_open(c, chunk))
@@ -305,9 +325,28 @@ static void feed(struct amqp_engine *e)
     }
 }
 
+/* All chunks at once, and only then the marker: a creator that dies in between is simply replaced,
+ * since nobody takes a chunk of a job without marker. */
+static void feed_all(struct amqp_engine *e)
+{
+    struct amqp_collector *c = e->collector;
+    struct ledger_spec spec = e->marker.spec;
+    e->marker.unattended = 1;
+    spec.window = LEDGER_WINDOW_MAX;
+    if (ledger_new(c->create->call.job, &spec, 1, e->marker.created_ms, NULL, &c->ledger)) {
+        start_failed(e, TTG_ENOMEM, "out of memory");
+        return;
+    }
+    c->chunks = amqp_marker_chunks(&e->marker);
+    c->next = 0;
+    c->stage = FEEDING;
+    feed(e);
+}
+
 /* --- the end --- */
 
 static void results_try(struct amqp_engine *e, bool over);
+static void drained(struct amqp_engine *e);
 
 static void on_old_marker(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
@@ -484,6 +523,13 @@ static void on_result(struct amqp_engine *e, const struct amqp_event *event)
         note_settled(e, event->tag);
     else
         acknowledge(e, event->tag, 0);
+    if (c->stage == DRAINING) {
+        c->drain_until_ms = loop_now_ms(e->queue.loop) + DRAIN_MS;
+        if (c->drain <= 1)
+            drained(e);
+        else
+            c->drain--;
+    }
     feed(e);
     check_end(e);
     results_try(e, false);
@@ -494,7 +540,7 @@ static void results_try(struct amqp_engine *e, bool over)
     struct amqp_collector *c = e->collector;
     struct queue_results *r = c->results;
     struct err err;
-    if (!r || c->stage < RUNNING)
+    if (!r || c->stage < DRAINING)
         return;
     bool ended = c->stage == ENDED;
     if (r->cursor >= c->given_last) {
@@ -578,6 +624,28 @@ static void consume(struct amqp_engine *e)
     amqp_post(e, &call, NULL, NULL);
 }
 
+static void drained(struct amqp_engine *e)
+{
+    e->collector->stage = RUNNING;
+    feed(e);
+    check_end(e);
+}
+
+static void on_waiting_results(struct amqp_engine *e, void *ctx, int rc,
+                               const struct amqp_event *event)
+{
+    struct amqp_collector *c = e->collector;
+    (void)ctx;
+    if (rc || !event)
+        return;
+    c->stage = DRAINING;
+    c->drain = event->count;
+    c->drain_until_ms = loop_now_ms(e->queue.loop) + DRAIN_MS;
+    consume(e);
+    if (c->drain == 0)
+        drained(e);
+}
+
 static void browse(struct amqp_engine *e);
 
 static void on_dead_letter(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
@@ -606,10 +674,8 @@ static void on_dead_letter(struct amqp_engine *e, void *ctx, int rc, const struc
         amqp_post(e, &call, NULL, NULL);
     }
     c->browsed_tag = 0;
-    c->stage = RUNNING;
-    consume(e);
-    feed(e);
-    check_end(e);
+    struct amqp_call call = {.op = AMQP_DECLARE, .queue = str_of(e->names.results)};
+    amqp_post(e, &call, on_waiting_results, NULL);
 }
 
 static void browse(struct amqp_engine *e)
@@ -635,6 +701,13 @@ static void results(struct amqp_engine *e, struct queue_results *r)
     struct amqp_collector *c = e->collector;
     struct err err = {0};
     int rc = 0;
+    if (c->stage < CREATED) {
+        err_set(&err, TTG_EUNSUPPORTED,
+                "results on RabbitMQ are collected by `ttg run` alone (with --resume for a job "
+                "that exists)");
+        queue_finish(&r->call.request, err.code, &err);
+        return;
+    }
     if (c->stage == CREATED) {
         if (r->collected_path && r->collected_bytes > 0)
             rc = recall(c, r->collected_path, r->collected_bytes, &err);
@@ -676,8 +749,9 @@ static void status(struct amqp_engine *e, struct queue_status *s)
     const struct ledger_spec *spec = &e->marker.spec;
     struct err err;
     if (!c->ledger) {
-        err_set(&err, TTG_ENOENT, "only the collector of this job knows its state");
-        queue_finish(&s->call.request, TTG_ENOENT, &err);
+        err_set(&err, TTG_EUNSUPPORTED,
+                "on RabbitMQ only the `ttg run` of a job knows its state; see its queues");
+        queue_finish(&s->call.request, TTG_EUNSUPPORTED, &err);
         return;
     }
     ledger_status(c->ledger, &s->status);
@@ -776,7 +850,7 @@ void amqp_collect_up(struct amqp_engine *e)
     if (!c || c->stage < CREATED)
         return;
     topology(e);
-    if (c->stage == BROWSING)
+    if (c->stage == BROWSING || c->stage == DRAINING)
         begin(e);
     if (c->stage == RUNNING || c->stage == ENDING)
         consume(e);
@@ -791,16 +865,21 @@ void amqp_collect_down(struct amqp_engine *e)
     struct amqp_collector *c = e->collector;
     if (!c)
         return;
-    c->results = NULL; /* sent again */
-    if (c->stage == CREATING) {
+    c->results = NULL;                                 /* sent again */
+    if (c->stage == CREATING || c->stage == FEEDING) { /* from the start, when connected again */
         c->stage = ASIDE;
         c->create = NULL;
+        c->again_count = 0;
+        ledger_free(c->ledger);
+        c->ledger = NULL;
     }
 }
 
 void amqp_collect_tick(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;
+    if (c && c->stage == DRAINING && loop_now_ms(e->queue.loop) >= c->drain_until_ms)
+        drained(e);
     if (c && c->results && loop_now_ms(e->queue.loop) >= c->results_until_ms)
         results_try(e, true);
 }

@@ -46,13 +46,14 @@ int amqp_marker_add(struct buf *out, const struct amqp_marker *m)
     const struct ledger_spec *s = &m->spec;
     int rc = buf_printf(
         out,
-        "{\"state\":%d,\"created_ms\":%llu,\"dead\":%llu,\"first\":%lld,"
+        "{\"state\":%d,\"created_ms\":%llu,\"dead\":%llu,\"unattended\":%llu,\"first\":%lld,"
         "\"params\":%llu,\"chunk_params\":%llu,\"window\":%u,\"max_attempts\":%u,"
         "\"retry_min_ms\":%u,\"retry_max_ms\":%u,\"retry_jitter\":%u,"
         "\"stale_ms\":%u,\"kernel\":",
         (int)m->state, (unsigned long long)m->created_ms, (unsigned long long)m->dead,
-        (long long)s->first, (unsigned long long)s->params, (unsigned long long)s->chunk_params,
-        s->window, s->max_attempts, s->retry_min_ms, s->retry_max_ms, s->retry_jitter, s->stale_ms);
+        (unsigned long long)m->unattended, (long long)s->first, (unsigned long long)s->params,
+        (unsigned long long)s->chunk_params, s->window, s->max_attempts, s->retry_min_ms,
+        s->retry_max_ms, s->retry_jitter, s->stale_ms);
     rc = rc ? rc : buf_add_json(out, s->kernel);
     rc = rc ? rc : buf_add_str(out, STR(",\"input\":"));
     rc = rc ? rc : buf_add_json(out, s->input);
@@ -73,6 +74,7 @@ static int read_member(struct amqp_marker *m, struct numbers *n, struct json nam
         {"state", &n->state},
         {"created_ms", &m->created_ms},
         {"dead", &m->dead},
+        {"unattended", &m->unattended},
         {"params", &n->params},
         {"chunk_params", &n->chunk_params},
         {"window", &n->window},

@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "io/loop.h"
+#include "io/realclock.h"
 #include "queue/queue.h"
 
 #include <amqp.h>
@@ -23,6 +24,7 @@ enum {
     CH_MAIN = 1,
     CH_ASK = 2,
     FRAME_BYTES = 131072,
+    BODY_BYTES_MAX = 512 << 20, /* what a broker takes at most */
     CONNECT_S = 5,
     ANSWER_S = 10,
     CLOSE_S = 3,       /* then a thread that hangs in a write is cut off */
@@ -411,6 +413,7 @@ static void get(struct amqp_wire *w, const struct amqp_call *c)
 static void listen_to(struct amqp_wire *w, const struct amqp_call *c)
 {
     char name[AMQP_NAME_BYTES * 2];
+    struct err err = {0};
     amqp_queue_declare_ok_t *q =
         amqp_queue_declare(w->conn, CH_ASK, amqp_empty_bytes, 0, 0, 1, 1, amqp_empty_table);
     if (q)
@@ -423,7 +426,9 @@ static void listen_to(struct amqp_wire *w, const struct amqp_call *c)
         return;
     amqp_basic_consume(w->conn, CH_MAIN, amqp_cstring_bytes(name), amqp_cstring_bytes("ttg-heard"),
                        0, 1, 1, amqp_empty_table);
-    if (asked(w, c) == 0 && c->id)
+    if (explain(amqp_get_rpc_reply(w->conn), &err))
+        cut(w, &err);
+    else if (c->id)
         tell(w, AMQP_DONE, c->id, 0, NULL);
 }
 
@@ -661,6 +666,10 @@ static void on_frame(struct amqp_wire *w, const amqp_frame_t *f)
         on_method(w, &f->payload.method);
     } else if (f->frame_type == AMQP_FRAME_HEADER && w->in.method) {
         uint64_t attempt;
+        if (f->payload.properties.body_size > BODY_BYTES_MAX) {
+            cut_status(w, AMQP_STATUS_BAD_AMQP_DATA);
+            return;
+        }
         struct str reason = header_text(f->payload.properties.decoded, &attempt);
         w->in.want = (size_t)f->payload.properties.body_size;
         w->in.have = 0;
@@ -846,14 +855,14 @@ static void free_events(struct list *events)
 void amqp_wire_close(struct amqp_wire *w)
 {
     struct timespec limit;
+    struct clock *clock = realclock();
     if (!w)
         return;
     pthread_mutex_lock(&w->lock);
     w->stop = true;
     pthread_mutex_unlock(&w->lock);
     poke(w);
-    clock_gettime(CLOCK_REALTIME, &limit);
-    limit.tv_sec += CLOSE_S;
+    limit = (struct timespec){.tv_sec = (time_t)(clock->wall_ms(clock) / 1000) + CLOSE_S};
     if (pthread_timedjoin_np(w->thread, NULL, &limit) != 0) {
         pthread_mutex_lock(&w->lock);
         if (w->fd >= 0)

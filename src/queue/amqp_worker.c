@@ -19,6 +19,7 @@
 enum {
     PREFETCH_MAX = 1024,
     PREFETCH_STEP = 4,
+    COUNTS_MS = 500,
     LOOKS_MAX = 200, /* for a marker that others are just looking at */
 };
 
@@ -39,7 +40,8 @@ struct amqp_worker {
     uint64_t next_epoch, consumer, looks;
     uint32_t slots, prefetch;
     uint64_t came; /* deliveries since the last tick */
-    bool consuming, ended, dry;
+    bool listening, consuming, ended, dry;
+    uint64_t counts_ms; /* an unattended job: when its end is looked for again */
     struct queue_join *join;
     struct queue_take *take;
     uint64_t take_until_ms;
@@ -187,9 +189,10 @@ static void join(struct amqp_engine *e, struct queue_join *j)
     struct amqp_worker *w = e->worker;
     w->join = j;
     w->looks = 0;
-    if (!w->consuming) { /* first the ear, then the eye: the end is not missed */
+    if (!w->listening) { /* first the ear, then the eye: the end is not missed */
         struct amqp_call call = {.op = AMQP_LISTEN, .queue = str_of(e->names.job)};
         amqp_post(e, &call, NULL, NULL);
+        w->listening = true;
     }
     look(e);
 }
@@ -645,12 +648,30 @@ void amqp_worker_down(struct amqp_engine *e)
     struct amqp_worker *w = e->worker;
     if (!w)
         return;
-    w->consuming = false;
+    w->listening = w->consuming = false;
     w->join = NULL;
     w->take = NULL;
     /* What nobody has begun comes again by itself. */
     give_back_all(e, false);
     w->old_count = w->deliveries.count;
+}
+
+/* A job without a collector has ended when there is a result for each chunk, be it a failed one. */
+static void on_counted(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
+{
+    struct amqp_worker *w = e->worker;
+    (void)ctx;
+    if (rc || !event || event->count < amqp_marker_chunks(&e->marker))
+        return;
+    w->ended = true;
+    take_try(e, false);
+}
+
+static void look_for_end(struct amqp_engine *e)
+{
+    struct amqp_call call = {.op = AMQP_DECLARE, .queue = str_of(e->names.results)};
+    e->worker->counts_ms = loop_now_ms(e->queue.loop) + COUNTS_MS;
+    amqp_post(e, &call, on_counted, NULL);
 }
 
 /* Short chunks want more of them ahead, long ones none: others could run them. */
@@ -663,6 +684,8 @@ void amqp_worker_tick(struct amqp_engine *e)
         take_try(e, true);
     if (!w->consuming)
         return;
+    if (e->marker.unattended && w->take && loop_now_ms(e->queue.loop) >= w->counts_ms)
+        look_for_end(e);
     uint64_t came = w->came, most = w->prefetch;
     w->came = 0;
     if (w->dry && came > 2 * most && most < PREFETCH_MAX) {

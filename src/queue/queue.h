@@ -125,6 +125,7 @@ struct queue_worker {
 struct queue_create {
     struct queue_call call;
     struct ledger_spec spec;
+    bool unattended;     /* no results will be asked for: hand over all chunks before answering */
     bool created;        /* false: it existed */
     uint64_t created_ms; /* out, and so the rest of such structs: below "out" */
 };

@@ -212,9 +212,11 @@ static void on_tick(struct loop_timer *t)
     check_refused(w);
     if (!loop_timer_is_set(&w->resume))
         worker_go_on(w); /* whatever had no memory for a timer of its own */
+    if (w->busy > 0 || w->backlog.chunks > 0)
+        w->idle_since_ms = now_ms;
     /* A job that has not ended keeps us here, even when others hold all that is left: they may die.
-     * So only the wait for the job itself is idle. */
-    if (w->phase == WORKER_BEGINNING && w->config.idle_ms > 0 && queue_is_up(w->takes) &&
+     * So only the wait for the job itself is idle, unless nobody would ever tell us of its end. */
+    if ((w->phase == WORKER_BEGINNING || (w->phase == WORKER_RUNNING && w->config.idle_ends)) && w->config.idle_ms > 0 && queue_is_up(w->takes) &&
         now_ms - w->idle_since_ms >= w->config.idle_ms)
         worker_begin_end(w, WORKER_IDLE);
 }

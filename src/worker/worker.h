@@ -44,7 +44,8 @@ struct worker_config {
     struct kernel_config kernel; /* its worker, on_done and ctx are filled in here */
     uint32_t prefetch_max;       /* 0: take only what can start at once */
     uint64_t drain_ms;
-    uint64_t idle_ms; /* waiting for the job to appear, or for work; 0: for ever */
+    uint64_t idle_ms; /* waiting for the job to appear; 0: for ever */
+    bool idle_ends;   /* waiting for work counts as well */
     void *ctx;
     /* Comes once, from the loop; then worker_free may be called. */
     void (*on_end)(void *ctx, enum worker_end end, const struct worker_totals *totals,

@@ -193,6 +193,48 @@ def refusals_of_the_broker_are_named():
 
 
 @test
+def the_environment_of_the_playbook_alone_is_enough():
+    """Worker 0 creates the chunks, the others wait for them; results stay in ttg.results."""
+    def worker(number):
+        return spawn([TTG, "worker"], env={
+            "QUEUE_MODE": "true", "QUEUE_BACKEND": "rabbitmq", "RABBITMQ_HOST": "127.0.0.1",
+            "RABBITMQ_PORT": broker().port, "WORKER_ID": number, "TOTAL_WORKERS": 3,
+            "TOTAL_PARAMETERS": 3000, "CHUNK_SIZE": 10, "SIMULATE_WORK_MS": 0.3})
+    if "ttg.job" in broker().queues():
+        broker().api("DELETE", "queues/%2F/ttg.job")
+    others = [worker(1), worker(2)]
+    first = worker(0)
+    first.wait_for("job.created")
+    others[0].wait_for("worker.joined")
+    first.kill()
+    first.wait()
+    again = worker(0)
+    assert [w.wait() for w in (*others, again)] == [0, 0, 0], again.err()
+    assert "job.exists" in again.err() and "job.created" not in again.err(), again.err()
+    found = {r["chunk_id"]: r for r, _ in broker().get("ttg.results")}
+    assert len(found) == 300, len(found)
+    total = sum(r["result_summary"]["sum"] for r in found.values())
+    assert total == 3000 * 2999 // 2, total
+    assert worker(0).wait() == 0
+
+
+@test
+def a_submitted_job_is_collected_later():
+    out = os.path.join(temp_dir(), "out")
+    what = ["--params", 1000, "--chunk", 10, "--simulate-ms", 0]
+    run([TTG, "submit", "late", "--queue", broker().url, *what])
+    workers = [spawn([TTG, "worker", "--queue", broker().url, "--job", "late", "--simulate-ms", 0],
+                     env={"WORKER_ID": i}) for i in range(2)]
+    assert [w.wait() for w in workers] == [0, 0]
+    p = spawn([TTG, "run", "--queue", broker().url, "--job", "late", *what, "--workers", 0,
+               "--output", out, "--json"])
+    assert p.wait() == 0, p.err()
+    check(out, 1000, 10)
+    done = run([TTG, "results", "late", "--queue", broker().url], code=None)
+    assert "ttg run" in done.err, done
+
+
+@test
 def the_next_host_of_a_list_is_tried():
     out = os.path.join(temp_dir(), "out")
     url = f"amqp://guest:guest@127.0.0.1:1,127.0.0.1:{broker().port}/"

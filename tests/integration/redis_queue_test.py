@@ -219,6 +219,22 @@ def a_user_with_the_rights_that_the_manual_names():
 
 
 @test
+def the_environment_of_the_playbook_alone_is_enough():
+    """Worker 0 creates the chunks, the others wait for them; a worker 0 that comes again does not."""
+    server = Redis()
+    env = {"QUEUE_MODE": "true", "QUEUE_BACKEND": "redis", "REDIS_HOST": "127.0.0.1",
+           "REDIS_PORT": server.port, "TOTAL_WORKERS": 3, "TOTAL_PARAMETERS": 1000,
+           "CHUNK_SIZE": 10, "SIMULATE_WORK_MS": 0.1}
+    workers = [spawn([TTG, "worker"], env={**env, "WORKER_ID": i}) for i in (1, 2, 0)]
+    assert [w.wait() for w in workers] == [0, 0, 0], workers[2].err()
+    job = Job(server, "default")
+    assert job.status()["sum"] == 499500, job.status()
+    assert server.client.xlen("ttg:results") == 100
+    assert spawn([TTG, "worker"], env={**env, "WORKER_ID": 0}).wait() == 0
+    assert server.client.xlen("ttg:results") == 100
+
+
+@test
 def a_job_is_worked_on_to_its_end_whatever_dies():
     """Workers and the server die in turn; the results are those of an undisturbed run."""
     want = hashlib.sha256()
