@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* amqp - the engine that makes a RabbitMQ broker a queue.
  *
- *     amqp.c          the connection that comes back, requests, answers, the job's marker
- *     amqp_marker.c   names, and the marker's text
- *     amqp_worker.c   the verbs of a worker: deliveries, results, failures
- *     amqp_collect.c  the verbs of the job's one collector, which owns the ledger
- *     amqp_wire.c     librabbitmq, in a thread
+ *     amqp.c          the connection that comes back, requests, answers
+ *     amqp_marker.c   names, and the text of the job's marker
+ *     amqp_worker.c   a worker: deliveries; amqp_outcome.c: results and failures
+ *     amqp_create.c   the one collector: the job comes, is fed, ends; amqp_collect.c: its results
+ *     amqp_wire.c     messages to and from a thread; amqp_link.c: librabbitmq, in that thread
  *
  * A broker keeps messages and knows nothing of jobs. So the ledger lives in the one collector that
  * holds the lock queue; what it has collected is in the output, and from that the ledger is made
@@ -33,7 +33,7 @@ enum { AMQP_RETRY_MS = 5000 /* the playbook's retry queue */ };
 struct amqp_marker {
     enum ledger_state state;
     uint64_t created_ms, dead;
-    uint64_t unattended; /* 1: all chunks are there, and no collector may ever come */
+    uint64_t unattended;     /* 1: all chunks are there, and no collector may ever come */
     struct ledger_spec spec; /* its texts are in `texts` */
     struct buf texts;
 };

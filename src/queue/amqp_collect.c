@@ -1,396 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The job's one collector on a RabbitMQ broker: creates the job, feeds it, owns its ledger.
+/* The job's one collector on a RabbitMQ broker: owns its ledger, gathers its results.
  *
- * Who holds the exclusive queue ttg.job.lock is the collector. The message in ttg.job says that the
- * job exists: nobody creates its chunks again. The ledger is made anew from the output that has
- * been saved (each line is a commit) and from the dead letters; then what waits in the task queues
- * is thrown away and every chunk that is not done is published, a window of them at a time. What
- * workers still run comes in as well, and what comes twice is dropped.
+ * The ledger is made anew from the output that has been saved (each line is a commit), from the
+ * results that wait and from the dead letters; then what waits in the task queues is thrown away
+ * and every chunk that is not done is published, a window of them at a time. What workers still run
+ * comes in as well, and what comes twice is dropped.
  *
  * Results are acknowledged once the output and its cursor are on disk. */
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "queue/amqp.h"
+#include "queue/amqp_collector.h"
 #include "wire/message.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 enum {
-    UNCONFIRMED_MAX = 1000, /* tasks published and not on the broker's disk */
     LINES_BYTES_MAX = 1 << 30,
     READ_BYTES = 1 << 20,
     EVENTS_MAX = 100,
     DRAIN_MS = 1000, /* a result that somebody else took away is not waited for */
 };
 
-enum stage {
-    ASIDE,
-    CREATING,
-    FEEDING, /* an unattended job gets all its chunks */
-    CREATED,
-    BROWSING, /* the dead letters */
-    DRAINING, /* results that came while nobody collected, before chunks are fed */
-    RUNNING,
-    ENDING,
-    ENDED,
-};
-
-struct settled {
-    uint64_t seq, tag, gen;
-};
-
-struct amqp_collector {
-    enum stage stage;
-    struct queue_create *create;
-    struct queue_results *results;
-    uint64_t results_until_ms;
-    struct ledger *ledger;
-    uint64_t chunks, next, open, unconfirmed; /* next: the lowest chunk never published */
-    uint64_t *again; /* chunks to be published once more: their confirm was lost */
-    size_t again_count, again_cap;
-    struct buf fresh, given; /* result lines */
-    uint64_t given_first, given_last, seq;
-    struct settled *settled; /* in order of seq: deliveries to acknowledge when saved */
-    size_t settled_count, settled_cap;
-    uint64_t browsed_tag, drain, drain_until_ms;
-    uint64_t attempts_more, redelivered; /* beyond what the ledger sees: workers count them */
-    bool created, looking;
-    struct queue_event *events;
-    struct err failed;
-};
-
-static void start_failed(struct amqp_engine *e, int rc, const char *text)
-{
-    struct amqp_collector *c = e->collector;
-    struct queue_create *create = c->create;
-    struct err err;
-    err_set(&err, rc, "%s", text);
-    c->stage = ASIDE;
-    c->create = NULL;
-    if (create)
-        queue_finish(&create->call.request, rc, &err);
-    else
-        queue_lose(&e->queue, &err);
-}
-
-/* --- topology, lock, marker --- */
-
-static void on_step(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    const char *what = ctx;
-    char text[ERR_TEXT_BYTES_MAX];
-    if (!rc || !event || e->collector->stage == ASIDE)
-        return;
-    if (rc == TTG_EBUSY)
-        snprintf(text, sizeof text, "another process collects this job's results (%.*s)",
-                 (int)(event->body.len > 300 ? 300 : event->body.len), event->body.ptr);
-    else
-        snprintf(text, sizeof text, "%s: %.*s", what,
-                 (int)(event->body.len > 300 ? 300 : event->body.len), event->body.ptr);
-    start_failed(e, rc, text);
-}
-
-static void declare(struct amqp_engine *e, const char *queue, uint32_t ttl_ms, const char *dead_to,
-                    unsigned flags)
-{
-    struct amqp_call call = {.op = AMQP_DECLARE,
-                             .queue = str_of(queue),
-                             .number = ttl_ms,
-                             .dead_to = str_of(dead_to),
-                             .flags = flags};
-    amqp_post(e, &call, on_step, (void *)(uintptr_t)queue);
-}
-
-static void topology(struct amqp_engine *e)
-{
-    const struct amqp_names *n = &e->names;
-    declare(e, n->lock, 0, NULL, AMQP_EXCLUSIVE);
-    declare(e, n->tasks, 0, n->retry, 0);
-    declare(e, n->results, 0, NULL, 0);
-    declare(e, n->retry, AMQP_RETRY_MS, n->tasks, 0);
-    declare(e, n->dlq, 0, NULL, 0);
-    declare(e, n->job, 0, NULL, 0);
-}
-
-static void purge(struct amqp_engine *e, const char *queue)
-{
-    struct amqp_call call = {.op = AMQP_PURGE, .queue = str_of(queue)};
-    amqp_post(e, &call, on_step, (void *)(uintptr_t)queue);
-}
-
-static int keep_spec(struct amqp_marker *m, const struct ledger_spec *spec)
-{
-    buf_done(&m->texts);
-    *m = (struct amqp_marker){.spec = *spec};
-    buf_init(&m->texts, 4 * LEDGER_TEXT_BYTES_MAX);
-    int rc = buf_add_str(&m->texts, spec->kernel);
-    rc = rc ? rc : buf_add_str(&m->texts, spec->input);
-    m->spec.kernel.ptr = buf_str(&m->texts).ptr;
-    m->spec.input.ptr = buf_str(&m->texts).ptr + spec->kernel.len;
-    return rc;
-}
-
-static void put_marker(struct amqp_engine *e, void (*fn)(struct amqp_engine *e, void *ctx, int rc,
-                                                         const struct amqp_event *event))
-{
-    buf_clear(&e->text);
-    int rc = amqp_marker_add(&e->text, &e->marker);
-    ensure(rc == 0);
-    struct amqp_call call = {
-        .op = AMQP_PUBLISH, .queue = str_of(e->names.job), .body = buf_str(&e->text)};
-    amqp_post(e, &call, fn, NULL);
-}
-
-static void create_done(struct amqp_engine *e)
-{
-    struct amqp_collector *c = e->collector;
-    struct queue_create *create = c->create;
-    struct ledger_spec spec = e->marker.spec;
-    struct err err;
-    spec.window = LEDGER_WINDOW_MAX; /* the window is ours to keep; fresh chunks cost nothing */
-    if (!c->ledger &&
-        ledger_new(create->call.job, &spec, 1, e->marker.created_ms, NULL, &c->ledger)) {
-        start_failed(e, TTG_ENOMEM, "out of memory");
-        return;
-    }
-    if (ledger_same(c->ledger, &create->spec, &err) == TTG_EEXIST) {
-        ledger_free(c->ledger);
-        c->ledger = NULL;
-        start_failed(e, TTG_EEXIST, err.text);
-        return;
-    }
-    c->stage = CREATED;
-    c->chunks = amqp_marker_chunks(&e->marker);
-    c->create = NULL;
-    create->created = c->created;
-    create->created_ms = e->marker.created_ms;
-    queue_finish(&create->call.request, 0, NULL);
-}
-
-static void look(struct amqp_engine *e);
-static void feed_all(struct amqp_engine *e);
-
-static void on_marked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    (void)ctx;
-    (void)event;
-    if (rc == TTG_ECLOSED || rc == TTG_ECANCELED)
-        return;
-    if (rc)
-        start_failed(e, rc, "the broker could not keep the job");
-    else if (e->collector->created)
-        create_done(e);
-    else
-        look(e);
-}
-
-static void on_looked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    struct amqp_collector *c = e->collector;
-    struct err err;
-    (void)ctx;
-    if (!event || c->stage != CREATING)
-        return;
-    if (rc) {
-        on_step(e, e->names.job, rc, event);
-        return;
-    }
-    if (!event->found) { /* a new job: what lies around is not its */
-        c->created = true;
-        purge(e, e->names.tasks);
-        purge(e, e->names.retry);
-        purge(e, e->names.results);
-        purge(e, e->names.dlq);
-        if (keep_spec(&e->marker, &c->create->spec)) {
-            start_failed(e, TTG_ENOMEM, "out of memory");
-            return;
-        }
-        e->marker.created_ms = amqp_wall_ms();
-        if (c->create->unattended)
-            feed_all(e);
-        else
-            put_marker(e, on_marked);
-        return;
-    }
-    struct amqp_call call = {
-        .op = event->count > 0 ? AMQP_ACK : AMQP_NACK, .tag = event->tag, .flags = AMQP_ON_GET};
-    amqp_post(e, &call, NULL, NULL);
-    if (event->count > 0) { /* an older one: a crash came between the new one and its removal */
-        look(e);
-        return;
-    }
-    rc = amqp_marker_read(&e->marker, event->body, &err);
-    if (rc)
-        start_failed(e, rc, err.text);
-    else if (e->marker.state >= LEDGER_FINISHED && e->marker.dead == 0)
-        start_failed(e, TTG_EDONE, "a job of this name has ended; choose another --job");
-    else if (e->marker.state >= LEDGER_FINISHED) { /* its dead letters may have been redriven */
-        e->marker.state = LEDGER_RUNNING;
-        e->marker.dead = 0;
-        put_marker(e, on_marked);
-    } else {
-        create_done(e);
-    }
-}
-
-static void look(struct amqp_engine *e)
-{
-    struct amqp_call call = {.op = AMQP_GET, .queue = str_of(e->names.job)};
-    amqp_post(e, &call, on_looked, NULL);
-}
-
-static void create(struct amqp_engine *e, struct queue_create *create)
-{
-    struct amqp_collector *c = e->collector;
-    c->create = create;
-    c->stage = CREATING;
-    topology(e);
-    look(e);
-}
-
-/* --- feeding --- */
-
-static void feed(struct amqp_engine *e);
-
-static void on_fed(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    struct amqp_collector *c = e->collector;
-    uint64_t chunk = (uint64_t)(uintptr_t)ctx;
-    (void)event;
-    c->unconfirmed--;
-    if (rc && c->again_count == c->again_cap) {
-        size_t cap = c->again_cap ? c->again_cap * 2 : 64;
-        uint64_t *more = mem_realloc(c->again, cap * sizeof *more);
-        ensure(more != NULL);
-        c->again = more;
-        c->again_cap = cap;
-    }
-    if (rc)
-        c->again[c->again_count++] = chunk;
-    else if (e->queue.up)
-        feed(e);
-}
-
-static bool is_open(const struct amqp_collector *c, uint64_t chunk)
-{
-    struct ledger_chunk_info info;
-    ledger_chunk_info(c->ledger, chunk, &info);
-    return info.place != LEDGER_AT_DONE && info.place != LEDGER_AT_DEAD &&
-           info.place != LEDGER_AT_DROPPED;
-}
-
-static void publish_task(struct amqp_engine *e, uint64_t chunk)
-{
-    struct amqp_collector *c = e->collector;
-    char id[MESSAGE_CHUNK_ID_BYTES], created[CLOCK_TEXT_BYTES];
-    struct message_task t = {.chunk_id = str_make(id, message_chunk_id(id, chunk)),
-                             .total_in_chunk = ledger_range_count(c->ledger, chunk),
-                             .created_at = str_of(created)};
-    clock_text(created, e->marker.created_ms);
-    ledger_range(c->ledger, chunk, &t.start_param, &t.end_param);
-    buf_clear(&e->text);
-    int rc = message_add_task(&e->text, &t);
-    ensure(rc == 0);
-    struct amqp_call call = {
-        .op = AMQP_PUBLISH, .queue = str_of(e->names.tasks), .body = buf_str(&e->text)};
-    c->unconfirmed++;
-    amqp_post(e, &call, on_fed, (void *)(uintptr_t)chunk);
-}
-
-static void feed(struct amqp_engine *e)
-{
-    struct amqp_collector *c = e->collector;
-    if (c->stage == FEEDING && c->next == c->chunks && c->unconfirmed == 0 && !c->again_count) {
-        c->stage = CREATING;
-        put_marker(e, on_marked);
-        return;
-    }
-    if (c->stage != RUNNING && c->stage != FEEDING)
-        return;
-    while (c->again_count > 0 && c->unconfirmed < UNCONFIRMED_MAX) {
-        uint64_t chunk = c->again[--c->again_count];
-        if (is_open(c, chunk))
-            publish_task(e, chunk);
-    }
-    while (c->next < c->chunks && (c->open < e->marker.spec.window || c->stage == FEEDING) &&
-           c->unconfirmed < UNCONFIRMED_MAX) {
-        uint64_t chunk = c->next++;
-        if (!is_open(c, chunk))
-            continue;
-        c->open++;
-        publish_task(e, chunk);
-    }
-}
-
-/* All chunks at once, and only then the marker: a creator that dies in between is simply replaced,
- * since nobody takes a chunk of a job without marker. */
-static void feed_all(struct amqp_engine *e)
-{
-    struct amqp_collector *c = e->collector;
-    struct ledger_spec spec = e->marker.spec;
-    e->marker.unattended = 1;
-    spec.window = LEDGER_WINDOW_MAX;
-    if (ledger_new(c->create->call.job, &spec, 1, e->marker.created_ms, NULL, &c->ledger)) {
-        start_failed(e, TTG_ENOMEM, "out of memory");
-        return;
-    }
-    c->chunks = amqp_marker_chunks(&e->marker);
-    c->next = 0;
-    c->stage = FEEDING;
-    feed(e);
-}
-
-/* --- the end --- */
-
-static void results_try(struct amqp_engine *e, bool over);
-static void drained(struct amqp_engine *e);
-
-static void on_old_marker(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    struct amqp_collector *c = e->collector;
-    (void)ctx;
-    if (!event)
-        return;
-    if (!rc && event->found) {
-        struct amqp_call call = {
-            .op = event->count > 0 ? AMQP_ACK : AMQP_NACK, .tag = event->tag, .flags = AMQP_ON_GET};
-        amqp_post(e, &call, NULL, NULL);
-    }
-    c->stage = ENDED;
-    results_try(e, false);
-}
-
-static void on_end_marked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    (void)event;
-    (void)ctx;
-    if (rc)
-        return; /* cut: it comes again with the connection */
-    struct amqp_call call = {.op = AMQP_ANNOUNCE, .queue = str_of(e->names.job)};
-    amqp_post(e, &call, NULL, NULL);
-    call = (struct amqp_call){.op = AMQP_GET, .queue = str_of(e->names.job)};
-    amqp_post(e, &call, on_old_marker, NULL);
-}
-
-static void check_end(struct amqp_engine *e)
-{
-    struct amqp_collector *c = e->collector;
-    struct ledger_status s;
-    if (c->stage != RUNNING)
-        return;
-    ledger_status(c->ledger, &s);
-    if (s.state < LEDGER_FINISHED)
-        return;
-    c->stage = ENDING;
-    e->marker.state = s.state;
-    e->marker.dead = s.dead;
-    put_marker(e, on_end_marked);
-}
-
 /* --- results --- */
+
+static void drained(struct amqp_engine *e);
 
 /* The bytes of an output_base64. */
 static int decode_base64(struct str s, struct buf *out)
@@ -467,7 +102,7 @@ static void chunk_died(struct amqp_collector *c, uint64_t chunk, struct str work
     struct ledger_chunk_info info;
     enum ledger_fate fate;
     uint64_t retry_ms;
-    if (chunk >= c->chunks || !is_open(c, chunk))
+    if (chunk >= c->chunks || !collector_is_open(c, chunk))
         return;
     if (ledger_join_foreign(c->ledger, worker.len > 0 ? worker : STR("?"), now_ms, &w) ||
         ledger_claim(c->ledger, w, chunk, now_ms))
@@ -530,12 +165,12 @@ static void on_result(struct amqp_engine *e, const struct amqp_event *event)
         else
             c->drain--;
     }
-    feed(e);
-    check_end(e);
-    results_try(e, false);
+    collector_feed(e);
+    collector_check_end(e);
+    collector_answer(e, false);
 }
 
-static void results_try(struct amqp_engine *e, bool over)
+void collector_answer(struct amqp_engine *e, bool over)
 {
     struct amqp_collector *c = e->collector;
     struct queue_results *r = c->results;
@@ -627,8 +262,8 @@ static void consume(struct amqp_engine *e)
 static void drained(struct amqp_engine *e)
 {
     e->collector->stage = RUNNING;
-    feed(e);
-    check_end(e);
+    collector_feed(e);
+    collector_check_end(e);
 }
 
 static void on_waiting_results(struct amqp_engine *e, void *ctx, int rc,
@@ -690,8 +325,8 @@ static void begin(struct amqp_engine *e)
     c->stage = BROWSING;
     c->browsed_tag = 0;
     if (!c->created) {
-        purge(e, e->names.tasks);
-        purge(e, e->names.retry);
+        collector_purge(e, e->names.tasks);
+        collector_purge(e, e->names.retry);
     }
     browse(e);
 }
@@ -723,7 +358,7 @@ static void results(struct amqp_engine *e, struct queue_results *r)
     }
     c->results = r;
     c->results_until_ms = loop_now_ms(e->queue.loop) + r->block_ms;
-    results_try(e, false);
+    collector_answer(e, false);
 }
 
 static void trim(struct amqp_engine *e, struct queue_trim *t)
@@ -818,7 +453,7 @@ bool amqp_collect_send(struct amqp_engine *e, struct queue_request *r)
         return false;
     switch (r->verb) {
     case QUEUE_CREATE:
-        create(e, (struct queue_create *)r);
+        collector_create(e, (struct queue_create *)r);
         return true;
     case QUEUE_STATUS:
         status(e, (struct queue_status *)r);
@@ -849,15 +484,15 @@ void amqp_collect_up(struct amqp_engine *e)
     struct amqp_collector *c = e->collector;
     if (!c || c->stage < CREATED)
         return;
-    topology(e);
+    collector_topology(e);
     if (c->stage == BROWSING || c->stage == DRAINING)
         begin(e);
     if (c->stage == RUNNING || c->stage == ENDING)
         consume(e);
     if (c->stage == RUNNING)
-        feed(e);
+        collector_feed(e);
     if (c->stage == ENDING)
-        put_marker(e, on_end_marked);
+        collector_mark_end(e);
 }
 
 void amqp_collect_down(struct amqp_engine *e)
@@ -881,7 +516,7 @@ void amqp_collect_tick(struct amqp_engine *e)
     if (c && c->stage == DRAINING && loop_now_ms(e->queue.loop) >= c->drain_until_ms)
         drained(e);
     if (c && c->results && loop_now_ms(e->queue.loop) >= c->results_until_ms)
-        results_try(e, true);
+        collector_answer(e, true);
 }
 
 void amqp_collect_free(struct amqp_engine *e)

@@ -5,9 +5,7 @@
  * with a full disk does not read. So a thread runs it, and only messages pass: calls go in, events
  * come out, each a block of memory that changes its owner. Calls run in the order they were posted.
  * Heartbeats leave from the thread, whatever the rest of the program is busy with.
- *
- * Channel 1 publishes (with confirms) and consumes; channel 2 asks and declares, so that what the
- * broker refuses there (404, 405, 406 close a channel) disturbs no delivery. */
+ */
 #ifndef TTG_QUEUE_AMQP_WIRE_H
 #define TTG_QUEUE_AMQP_WIRE_H
 
