@@ -11,6 +11,7 @@ struct results {
     struct output *output;
     struct output_cursor cursor;
     struct collect *collect;
+    struct tally tally; /* ordered: of what is in the output */
     bool ended;
     int rc;
     struct err err;
@@ -35,7 +36,8 @@ static int open_output(struct results *s, const struct options *o, struct err *e
         return rc;
     spec.job = s->ask.job;
     spec.job_created_ms = s->status.status.created_ms;
-    return output_open(&s->output, &spec, &s->cursor, err);
+    rc = output_open(&s->output, &spec, &s->cursor, err);
+    return rc || s->cursor.bytes == 0 ? rc : tally_file(&s->tally, spec.path, err);
 }
 
 static int collect(struct results *s, const struct options *o, struct err *err)
@@ -50,6 +52,7 @@ static int collect(struct results *s, const struct options *o, struct err *err)
                                     .output = s->output,
                                     .cursor = s->cursor,
                                     .ordered = option_bool(o, OPT_ORDERED),
+                                    .there = &s->tally,
                                     .follow = option_bool(o, OPT_FOLLOW),
                                     .keep = !option_bool(o, OPT_TRIM),
                                     .ctx = s,
@@ -80,6 +83,7 @@ int cmd_results(struct command_run *r)
     const struct options *o = r->options;
     struct err err = {0};
     int rc = 0;
+    tally_init(&s.tally);
     if (!option_text(o, OPT_OUTPUT) &&
         (option_bool(o, OPT_TRIM) || option_bool(o, OPT_RESULTS_RESUME)))
         rc = err_set(&err, TTG_EUSAGE, "--trim and --resume need --output FILE");
@@ -94,5 +98,6 @@ int cmd_results(struct command_run *r)
         output_close(s.output);
         ask_close(&s.ask);
     }
+    tally_done(&s.tally);
     return rc ? command_fail(r, &err) : EXIT_DONE;
 }

@@ -26,7 +26,6 @@ struct collect {
     struct order *order;
     struct buf lines; /* in order, to be written */
     uint64_t seq, saved_seq, saved_ms, unsaved_lines;
-    uint64_t skip; /* ordered and resumed: chunks below are out already */
     bool full, ended;
     struct log_limit full_limit;
 };
@@ -95,10 +94,12 @@ static int put_in_order(struct collect *c, struct str lines, struct err *err)
         if (rc)
             return err_set(err, TTG_EPROTO, "a result line without a chunk_id at its front");
         line.len++;
+        lines = rest;
+        if (tally_has(c->config.there, chunk))
+            continue;
         rc = order_add(c->order, chunk, line, &c->lines, err);
         if (rc)
             return rc;
-        lines = rest;
     }
     return 0;
 }
@@ -243,9 +244,10 @@ int collect_start(struct collect **ret_collect, struct loop *loop,
     queue_request_init(&c->results.call.request, QUEUE_RESULTS, on_results, c);
     queue_request_init(&c->trim.call.request, QUEUE_TRIM, on_trimmed, c);
     loop_timer_init(&c->again, loop, on_again);
-    /* Lines in order are chunks 0, 1, 2, ...: as many as are out (dead letters leave gaps only at
-     * the end of the job, and then nothing follows). */
-    int rc = config->ordered ? order_new(&c->order, NULL, config->cursor.lines, err) : 0;
+    /* In the order of chunks the cursor tells nothing of the queue's results: all come again, and
+     * those that are out are dropped. A dead letter that was tried again comes late, at the end. */
+    int rc =
+        config->ordered ? order_new(&c->order, NULL, tally_first_missing(config->there), err) : 0;
     if (rc) {
         collect_free(c);
         return rc;

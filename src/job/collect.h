@@ -7,6 +7,7 @@
 #define TTG_JOB_COLLECT_H
 
 #include "job/output.h"
+#include "job/tally.h"
 #include "queue/queue.h"
 
 struct collect_config {
@@ -16,6 +17,7 @@ struct collect_config {
     const char *output_path;     /* its file, if it is one */
     struct output_cursor cursor; /* from output_open */
     bool ordered, follow;        /* follow: wait for results until the job has ended */
+    const struct tally *there;   /* ordered: of the lines in the output; may grow in on_lines */
     bool keep;                   /* the queue does not forget what is safe in the output */
     void *ctx;
     /* Lines are in the output; may be NULL. An error ends the collecting. */

@@ -244,6 +244,7 @@ static int collect(struct run *r, struct err *err)
                                     .output_path = r->config.output.path,
                                     .cursor = cursor,
                                     .ordered = r->config.ordered,
+                                    .there = &r->tally,
                                     .follow = true,
                                     .ctx = r,
                                     .on_lines = on_lines,

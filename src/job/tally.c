@@ -74,6 +74,17 @@ static int see(struct tally *t, uint64_t chunk)
     return 1;
 }
 
+bool tally_has(const struct tally *t, uint64_t chunk)
+{
+    size_t i = place_of(t, chunk);
+    return i < t->count && chunk >= t->seen[i].from && chunk < t->seen[i].to;
+}
+
+uint64_t tally_first_missing(const struct tally *t)
+{
+    return t->count > 0 && t->seen[0].from == 0 ? t->seen[0].to : 0;
+}
+
 static int base64_value(char c)
 {
     return c >= 'A' && c <= 'Z'   ? c - 'A'

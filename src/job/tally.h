@@ -43,6 +43,10 @@ void tally_done(struct tally *t);
 /* Whole lines. TTG_ENOMEM. A line that is no result counts as garbled. */
 int tally_add(struct tally *t, struct str lines);
 
+/* Whether a line of that chunk was there, and the lowest chunk of which none was. */
+bool tally_has(const struct tally *t, uint64_t chunk);
+uint64_t tally_first_missing(const struct tally *t);
+
 /* Reads a whole output file, or "-". */
 int tally_file(struct tally *t, const char *path, struct err *err);
 

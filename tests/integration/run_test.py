@@ -285,6 +285,23 @@ def dead_letters_keep_the_job():
 
 
 @test
+def ordered_results_of_stopped_jobs():
+    j = Jobs()
+    flag = j.path("flag")
+    command = ["sh", "-c", f"[ $TTG_CHUNK != 3 ] || [ -e {flag} ] || exit 100; sleep 0.02; cat"]
+    words = ["--ordered", "--params", 30, "--chunk", 1, "-w", 3, "-o", j.output, "--", *command]
+    p = j.spawn("run", *words)
+    wait_until(lambda: len(j.lines()) >= 3, what="three results")
+    kill_all(p)
+    j.run("run", "--resume", *words, code=1, err="29 of 30 chunks, verified")
+    assert j.chunks() == [n for n in range(30) if n != 3], j.chunks()
+    write_file(flag)
+    j.run("dlq", "redrive", "--all")
+    j.run("run", "--resume", *words, err="30 of 30 chunks, verified")
+    assert j.chunks() == [n for n in range(30) if n != 3] + [3], "what came late is at the end"
+
+
+@test
 def a_changed_input_is_refused():
     j = Jobs()
     source = write_file(j.path("in"), "".join(f"{n}\n" for n in range(40)))
