@@ -59,7 +59,7 @@ void outbox_free(struct outbox *o);
 /* Copies. There is always room for `running_max` of them after outbox_full was false. TTG_ENOMEM,
  * TTG_EFULL. */
 int outbox_add(struct outbox *o, const struct queue_result *r);
-int outbox_fail(struct outbox *o, const struct outbox_failure *f);
+int outbox_fail(struct outbox *o, const struct outbox_failure *what);
 bool outbox_full(const struct outbox *o);
 
 /* Sends what has gathered, what a cut left over, and what was refused for a while. Nothing while

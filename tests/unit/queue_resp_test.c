@@ -74,7 +74,7 @@ static void server_command(struct str command)
 {
     struct resp_cursor c = resp_cursor_of(command);
     size_t words;
-    struct str name;
+    struct str name = {0};
     assert_true(resp_next_array(&c, &words) && resp_next_str(&c, &name));
     size_t len = strlen(rig.commands);
     snprintf(rig.commands + len, sizeof rig.commands - len, "%s%.*s", len ? " " : "",
