@@ -36,7 +36,7 @@ PY
 
 run_ttg() {
     rm -f "$dir/out"
-    build/ttg run --queue redis://127.0.0.1:$port --params $chunks --chunk 1 --simulate-ms 0 \
+    build/ttg run --queue redis://127.0.0.1:$port --params "$chunks" --chunk 1 --simulate-ms 0 \
         --workers 3 --output "$dir/out" --json 2>/dev/null
 }
 
@@ -48,10 +48,10 @@ for sync in everysec always; do
     until redis-cli -p $port ping >/dev/null 2>&1; do sleep 0.05; done
     for _ in $(seq "$rounds"); do
         measure $sync "bare, 3 processes" build/release/bench/redis_bare --port $port \
-            --chunks $chunks --processes 3
+            --chunks "$chunks" --processes 3
         measure $sync "ttg run, 3 workers" run_ttg
         measure $sync "bare, 1 process" build/release/bench/redis_bare --port $port \
-            --chunks $chunks --processes 1
+            --chunks "$chunks" --processes 1
     done
     kill $pid
     wait $pid || :

@@ -18,7 +18,8 @@ trap 'kill $run 2>/dev/null || :; rm -rf "$dir"' EXIT
 
 # The process of a worker, from its command line.
 worker() {
-    for child in $(cat /proc/$run/task/*/children 2>/dev/null); do
+    children=$(cat /proc/$run/task/*/children 2>/dev/null) || :
+    for child in $children; do
         tr '\0' ' ' <"/proc/$child/cmdline" 2>/dev/null | grep -q -- "--name $1 " && echo "$child"
     done
     :

@@ -89,8 +89,8 @@ static void job_people(struct view *v)
     buf_printf(&v->out,
                "chunks     %llu: %llu done, %llu at work, %llu waiting, %llu delayed, %llu dead\n",
                (number)s->chunks, (number)s->completed, (number)s->leased,
-               (number)(s->ready + s->fresh + s->unfed), (number)s->delayed,
-               (number)(s->dead + s->dropped));
+               (number)s->ready + s->fresh + s->unfed, (number)s->delayed,
+               (number)s->dead + s->dropped);
     buf_printf(
         &v->out, "attempts   %llu: %llu failed, %llu taken over, %llu late results dropped\n",
         (number)s->attempts, (number)s->failures, (number)s->reclaimed, (number)s->stale_dropped);

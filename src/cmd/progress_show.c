@@ -27,7 +27,7 @@ static void add_trouble(const struct ledger_status *s, struct buf *out)
     if (s->workers_lost > 0)
         buf_printf(out, "  %llu lost", (number)s->workers_lost);
     if (s->dead + s->dropped > 0)
-        buf_printf(out, "  %llu given up", (number)(s->dead + s->dropped));
+        buf_printf(out, "  %llu given up", (number)s->dead + s->dropped);
     if (s->state == LEDGER_PAUSED)
         buf_add_str(out, STR("  paused"));
 }

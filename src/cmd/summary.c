@@ -39,7 +39,7 @@ int summary_json(struct buf *out, const struct summary *summary)
                "\"params_per_second\":%.0f,",
                summary_state(s->state), (number)s->chunks, (number)s->completed,
                (number)s->attempts, (number)s->reclaimed, (number)s->stale_dropped,
-               (number)(s->dead + s->dropped), (number)s->workers_lost, (number)s->failures,
+               (number)s->dead + s->dropped, (number)s->workers_lost, (number)s->failures,
                (number)s->params, summary->seconds, rate(summary));
     if (summary->has_lines)
         buf_printf(out, "\"lines\":%llu,", (number)summary->lines);
@@ -70,7 +70,7 @@ void summary_people(struct buf *out, const struct summary *summary)
                    (number)s->reclaimed, (number)s->stale_dropped);
     if (s->dead + s->dropped > 0)
         buf_printf(out, "ttg: %llu dead letters: `ttg dlq list` says why\n",
-                   (number)(s->dead + s->dropped));
+                   (number)s->dead + s->dropped);
 }
 
 void summary_print(const struct command_run *r, const struct summary *s)

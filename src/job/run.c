@@ -264,8 +264,6 @@ static bool collected_already(struct run *r)
     return r->totals.proof == RUN_PROVEN;
 }
 
-static void on_collected(void *ctx, int rc, const struct err *err);
-
 static void begin(struct run *r)
 {
     struct err err = {0};
