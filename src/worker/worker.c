@@ -216,7 +216,8 @@ static void on_tick(struct loop_timer *t)
         w->idle_since_ms = now_ms;
     /* A job that has not ended keeps us here, even when others hold all that is left: they may die.
      * So only the wait for the job itself is idle, unless nobody would ever tell us of its end. */
-    if ((w->phase == WORKER_BEGINNING || (w->phase == WORKER_RUNNING && w->config.idle_ends)) && w->config.idle_ms > 0 && queue_is_up(w->takes) &&
+    if ((w->phase == WORKER_BEGINNING || (w->phase == WORKER_RUNNING && w->config.idle_ends)) &&
+        w->config.idle_ms > 0 && queue_is_up(w->takes) &&
         now_ms - w->idle_since_ms >= w->config.idle_ms)
         worker_begin_end(w, WORKER_IDLE);
 }
