@@ -38,7 +38,7 @@ struct amqp_marker {
     struct buf texts;
 };
 int amqp_marker_add(struct buf *out, const struct amqp_marker *m);
-int amqp_marker_read(struct amqp_marker *m, struct str json, struct err *err);
+int amqp_marker_read(struct amqp_marker *m, struct str text, struct err *err);
 uint64_t amqp_marker_chunks(const struct amqp_marker *m);
 
 /* How long a chunk waits after its `attempt` failed, and the queue it waits in. */
