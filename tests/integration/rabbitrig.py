@@ -9,7 +9,7 @@ import socket
 import urllib.error
 import urllib.request
 
-from harness import DEADLINE_S, free_port, keep, skip, spawn, temp_dir, wait_until, write_file
+from harness import DEADLINE_S, free_port, keep, run, skip, spawn, temp_dir, wait_until, write_file
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
@@ -72,6 +72,11 @@ class Rabbit:
     def kill(self):
         """SIGKILL to the broker and what it has started."""
         self.process.close()
+
+    def ctl(self, *words):
+        run(["setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups",
+             "/usr/lib/rabbitmq/bin/rabbitmqctl", "-n", self.env["RABBITMQ_NODENAME"], *words],
+            env=self.env, cwd=self.dir)
 
     def api(self, method, path, body=None):
         request = urllib.request.Request(
