@@ -383,6 +383,11 @@ static void status(struct amqp_engine *e, struct queue_status *s)
     struct amqp_collector *c = e->collector;
     const struct ledger_spec *spec = &e->marker.spec;
     struct err err;
+    if (!c->ledger && e->marker.created_ms > 0 && e->marker.state >= LEDGER_FINISHED) {
+        err_set(&err, TTG_EDONE, "the job has ended, and its results have been collected");
+        queue_finish(&s->call.request, TTG_EDONE, &err);
+        return;
+    }
     if (!c->ledger) {
         err_set(&err, TTG_EUNSUPPORTED,
                 "on RabbitMQ only the `ttg run` of a job knows its state; see its queues");
@@ -458,6 +463,13 @@ bool amqp_collect_send(struct amqp_engine *e, struct queue_request *r)
     case QUEUE_STATUS:
         status(e, (struct queue_status *)r);
         return true;
+    case QUEUE_WORKERS: { /* they do not tell us of themselves, and any name will do for more */
+        struct queue_workers *w = (struct queue_workers *)r;
+        w->workers = NULL;
+        w->count = 0;
+        queue_finish(r, 0, NULL);
+        return true;
+    }
     case QUEUE_RESULTS:
         results(e, (struct queue_results *)r);
         return true;
