@@ -15,7 +15,7 @@
 enum {
     STABLE_MS = 5000, /* who ran so long failed for a new reason */
     PAUSE_MS_MAX = 1000,
-    FAILURES_MAX = 8, /* in a row */
+    FAILURES_MAX = 10, /* in a row without progress: 2 s, longer than between two looks at it */
     NODE_GRACE_MS = 10000,
     NODE_LOOK_MS = 200, /* between looks at a node that is not ours */
     KILL_GRACE_MS = 2000,
@@ -260,6 +260,13 @@ void crew_start_workers(struct crew *c)
 void crew_job_ended(struct crew *c)
 {
     c->job_ended = true;
+}
+
+void crew_progress(struct crew *c)
+{
+    c->node.failures = 0;
+    for (uint32_t i = 0; i < c->config.workers; i++)
+        c->workers[i].failures = 0;
 }
 
 void crew_stop(struct crew *c)

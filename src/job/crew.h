@@ -3,8 +3,9 @@
  *
  * They are this very program, executed again as `ttg node` and `ttg worker`: running locally is the
  * same code as running on many machines. Who dies is started again at once; who dies again and
- * again gets growing pauses. When we die, workers are told to stop (parent-death signal) and finish
- * their chunk; the node goes once nobody is connected to it any more. */
+ * again gets growing pauses, and the crew is given up unless the job gets on. When we
+ * die, workers are told to stop (parent-death signal) and finish their chunk; the node goes once
+ * nobody is connected to it any more. */
 #ifndef TTG_JOB_CREW_H
 #define TTG_JOB_CREW_H
 
@@ -46,6 +47,8 @@ void crew_name_workers(struct crew *c, uint32_t first);
 void crew_start_workers(struct crew *c);
 /* Workers that end by themselves with code 0 are not started again from now on. */
 void crew_job_ended(struct crew *c);
+/* The node serves, or chunks end one way or the other: who died before is not hopeless. */
+void crew_progress(struct crew *c);
 /* TERM to the workers; when they have ended, TERM to the node; then on_stopped. The second time:
  * at once. */
 void crew_stop(struct crew *c);

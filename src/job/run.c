@@ -38,7 +38,7 @@ struct run {
     struct tally tally; /* of the lines in the output */
     bool crew_stopped, final_status;
     bool ended_before; /* the job had ended when we came: only collect */
-    uint64_t started_ns, event_seq;
+    uint64_t started_ns, event_seq, ends_seen;
     struct run_totals totals;
     struct err err, refused; /* refused: why the job could not be created */
 };
@@ -131,8 +131,19 @@ void run_stop(struct run *r)
 
 /* --- status and events --- */
 
+/* A chunk that kills its workers is no reason to give up: it becomes a dead letter. */
+static void look_for_progress(struct run *r)
+{
+    const struct ledger_status *s = &r->status.status;
+    uint64_t ends = s->completed + s->dead + s->attempts + s->failures + s->reclaimed;
+    if (r->crew && ends != r->ends_seen)
+        crew_progress(r->crew);
+    r->ends_seen = ends;
+}
+
 static void keep_status(struct run *r)
 {
+    look_for_progress(r);
     r->totals.status = r->status;
     r->totals.status.status.name = r->totals.status.kernel = r->totals.status.input = STR("");
     r->totals.has_status = true;
@@ -403,6 +414,13 @@ static void on_create_again(struct loop_timer *t)
         create(r);
 }
 
+static void on_up(void *ctx)
+{
+    struct run *r = ctx;
+    if (r->crew)
+        crew_progress(r->crew);
+}
+
 static void on_lost(void *ctx, const struct err *err)
 {
     run_failed(ctx, err);
@@ -430,7 +448,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     r->loop = loop;
     r->started_ns = loop_now_ns(loop);
     r->config.queue.ctx = r;
-    r->config.queue.on_up = NULL;
+    r->config.queue.on_up = on_up;
     r->config.queue.on_down = NULL;
     r->config.queue.on_lost = on_lost;
     r->results_config = r->config.queue;

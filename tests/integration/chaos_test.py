@@ -4,6 +4,10 @@
 
 SOAK=1 runs the full counts: each kind of kill at least 50 times over jobs of 20,000 chunks. SEED
 repeats the choice of faults."""
+import json
+import os
+import signal
+
 from chaosrig import KINDS, NETWORK, SEED, SOAK, Embedded, NodeQueue, RedisQueue, Rig, storm
 from harness import TTG, main, run, skip, temp_dir, test, wait_until, write_file
 
@@ -34,6 +38,28 @@ def workers_alone():
         skip("it gives figures: make soak")
     for queue in (Embedded, NodeQueue, RedisQueue):
         storm(queue, ("worker", "hang"))
+
+
+@test
+def a_node_that_dies_again_and_again():
+    rig = Rig(Embedded, SEED, chunks=2000, ms=15)
+    rig.wait_lines(1)
+    for _ in range(14):
+        pids = wait_until(lambda: rig.marked.find("node"))
+        wait_until(lambda: rig.queue.up(), what="the node is back")
+        os.kill(pids[0], signal.SIGKILL)
+        wait_until(lambda: rig.marked.find("node") != pids)
+    rig.finish()
+
+
+@test
+def chunks_that_kill_their_worker_again_and_again():
+    where = temp_dir()
+    said = run([TTG, "run", "--queue", f"embedded:{where}/j", "--params", 20, "--chunk", 1, "--json",
+                "--workers", 1, "--max-attempts", 3, "--output", where + "/out", "--",
+                "sh", "-c", "test {chunk} -ge 8 || kill -9 $PPID"], code=1)
+    summary = json.loads((said.out or said.err).splitlines()[-1])
+    assert summary["dead_letters"] == 8 and summary["completed"] == 12, summary
 
 
 @test

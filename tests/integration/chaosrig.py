@@ -19,7 +19,7 @@ import time
 import uuid
 
 from harness import DEADLINE_S, TTG, alive, free_port, run, skip, spawn, temp_dir, wait_until
-from noderig import Node, Raw
+from noderig import Closed, Node, Raw
 from redisrig import Job, Redis
 
 JOB = "chaos"
@@ -251,6 +251,12 @@ class Embedded:
         self.marked = marked
         self.dir = os.path.join(data or temp_dir(), "j")
         self.url = f"embedded:{self.dir}"
+
+    def up(self):
+        try:
+            return self.connect()("PING")
+        except (OSError, Closed):
+            return False
 
     def kill_server(self):
         pids = self.marked.find("node")
