@@ -49,7 +49,7 @@ enum {
 
 struct ttg_call;
 
-/* The worker's side; call through the functions below. */
+/* The worker's side; call through the functions below. Their brackets keep macros of yours away. */
 struct ttg_host {
     size_t size;
     void (*sum)(struct ttg_call *call, int64_t value);
@@ -91,27 +91,27 @@ struct ttg_plugin {
 /* Adds to the chunk's sum, which is exact (128 bits). A chunk has a sum or output, not both. */
 static inline void ttg_sum(struct ttg_call *call, int64_t value)
 {
-    call->host->sum(call, value);
+    (call->host->sum)(call, value);
 }
 
 /* Adds bytes to the chunk's output. Not 0: over the limit or out of memory; the chunk fails
  * whatever run then returns. */
 static inline int ttg_write(struct ttg_call *call, const void *bytes, size_t len)
 {
-    return call->host->write(call, bytes, len);
+    return (call->host->write)(call, bytes, len);
 }
 
 /* Says why run is going to return TTG_RETRY or TTG_PERMANENT; the text is copied. */
 static inline void ttg_fail(struct ttg_call *call, const char *reason)
 {
-    call->host->fail(call, reason);
+    (call->host->fail)(call, reason);
 }
 
 /* Not 0: the chunk is over its time limit or the worker is being stopped; the result will not
  * count, return soon. Cheap, but not free: once in some thousand steps is often enough. */
 static inline int ttg_stopped(struct ttg_call *call)
 {
-    return call->host->stopped(call);
+    return (call->host->stopped)(call);
 }
 
 #ifdef __cplusplus

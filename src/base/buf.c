@@ -192,6 +192,42 @@ int buf_add_base64(struct buf *b, struct str s)
     return 0;
 }
 
+static int base64_value(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+int buf_add_unbase64(struct buf *b, struct str s)
+{
+    char *out;
+    size_t len = 0;
+    if (s.len % 4)
+        return TTG_EPROTO;
+    int rc = buf_reserve(b, s.len / 4 * 3, &out);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < s.len; i += 4) {
+        unsigned v = 0, pad = 0;
+        for (size_t k = 0; k < 4; k++) {
+            char c = s.ptr[i + k];
+            int d = c == '=' && i + 4 == s.len && k >= 2 ? 0 : base64_value(c);
+            if (d < 0 || (pad > 0 && c != '='))
+                return TTG_EPROTO;
+            pad += c == '=';
+            v = v << 6 | (unsigned)d;
+        }
+        for (unsigned k = 0; k < 3 - pad; k++)
+            out[len++] = (char)(v >> (16 - 8 * k));
+    }
+    buf_grew(b, len);
+    return 0;
+}
+
 void buf_consume(struct buf *b, size_t len)
 {
     ensure(len <= buf_len(b));

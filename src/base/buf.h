@@ -55,6 +55,8 @@ int buf_vprintf(struct buf *b, const char *format, va_list args)
 /* A JSON string with its quotes; bytes that are not UTF-8 become U+FFFD each. */
 int buf_add_json(struct buf *b, struct str s);
 int buf_add_base64(struct buf *b, struct str s);
+/* And back, strictly: TTG_EPROTO (and unchanged) when it is no base64. */
+int buf_add_unbase64(struct buf *b, struct str s);
 
 /* Drops bytes at the front. */
 void buf_consume(struct buf *b, size_t len);

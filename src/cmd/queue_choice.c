@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/queue_choice.h"
 
-#include "base/hash.h"
 #include "cmd/queue_options.h"
-#include "io/realclock.h"
-
-#include <sys/random.h>
-#include <unistd.h>
+#include "io/random.h"
 
 uint64_t queue_random(void)
 {
-    uint64_t value;
-    if (getrandom(&value, sizeof value, 0) != (ssize_t)sizeof value) {
-        struct clock *c = realclock();
-        value = hash_u64(c->wall_ms(c) ^ hash_u64(c->mono_ns(c) ^ (uint64_t)getpid()));
-    }
-    return value >> 1;
+    return random_u64() >> 1;
 }
 
 int queue_choose(struct queue_choice *ret_choice, const struct command_run *r, struct err *err)

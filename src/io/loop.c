@@ -13,7 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 128, SIGNALS_MAX = 65 };
+enum { EVENTS_MAX = 128, SIGNALS_MAX = 65, TIMERS_RESERVED = 63 };
 
 struct loop {
     int epoll_fd, wake_fd;
@@ -61,6 +61,12 @@ int loop_open(struct loop **ret_loop, struct err *err)
         int rc = err_set_errno(err, errno, "event loop");
         loop_close(l);
         return rc;
+    }
+    /* So that a queue or a worker, which has a handful, never waits for a timer that was not set.
+     */
+    if (heap_reserve(&l->timers, TIMERS_RESERVED)) {
+        loop_close(l);
+        return err_set(err, TTG_ENOMEM, "event loop: out of memory");
     }
     loop_now_update(l);
     *ret_loop = l;

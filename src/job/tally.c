@@ -85,39 +85,6 @@ uint64_t tally_first_missing(const struct tally *t)
     return t->count > 0 && t->seen[0].from == 0 ? t->seen[0].to : 0;
 }
 
-static int base64_value(char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
-static int decode_base64(struct str in, struct buf *out)
-{
-    buf_clear(out);
-    if (in.len % 4)
-        return TTG_EPROTO;
-    for (size_t i = 0; i < in.len; i += 4) {
-        unsigned v = 0, pad = 0;
-        for (size_t k = 0; k < 4; k++) {
-            char c = in.ptr[i + k];
-            int d = c == '=' && i + 4 == in.len && k >= 2 ? 0 : base64_value(c);
-            if (d < 0 || (pad > 0 && c != '='))
-                return TTG_EPROTO;
-            pad += c == '=';
-            v = v << 6 | (unsigned)d;
-        }
-        char bytes[3] = {(char)(v >> 16), (char)(v >> 8), (char)v};
-        int rc = buf_add(out, bytes, 3 - pad);
-        if (rc)
-            return rc;
-    }
-    return 0;
-}
-
 static int add_digest(struct tally *t, uint64_t chunk, const struct message_result *m)
 {
     char summary[96];
@@ -132,7 +99,8 @@ static int add_digest(struct tally *t, uint64_t chunk, const struct message_resu
     } else if (m->value == MESSAGE_SUMMARY) {
         kind = 's';
     } else if (m->value == MESSAGE_OUTPUT_BASE64) {
-        int rc = decode_base64(m->text, &t->output);
+        buf_clear(&t->output);
+        int rc = buf_add_unbase64(&t->output, m->text);
         if (rc)
             return rc;
         text = buf_str(&t->output);

@@ -271,6 +271,7 @@ struct queue_results {
     uint64_t first; /* of these lines; above cursor + 1: older ones are gone */
     bool ended;     /* nothing follows */
     struct str lines;
+    const uint64_t *cursors; /* behind each line; NULL: they count up from `first` */
 };
 
 /* Results up to `seq` are safe outside. */

@@ -191,8 +191,8 @@ static int fail_more(struct resp_engine *e, struct buf *b, size_t *count)
 /* The words differ from the node's in a few places. */
 static int adapt(struct resp_engine *e, struct queue_request *r, size_t *count)
 {
-    struct str name, sub;
     int rc;
+    struct str name, sub;
     switch (r->verb) {
     case QUEUE_CREATE:
         return create_more((struct queue_create *)r, &r->words, count);
@@ -358,7 +358,7 @@ static struct str refusal_of(struct str text)
     return text;
 }
 
-static int decode_results(struct queue_results *r, struct resp_cursor *c, struct buf *lines,
+static int decode_results(struct resp_engine *e, struct queue_results *r, struct resp_cursor *c,
                           struct err *err)
 {
     size_t parts, entries;
@@ -366,6 +366,7 @@ static int decode_results(struct queue_results *r, struct resp_cursor *c, struct
     struct str newest, trimmed;
     uint64_t newest_cursor, trimmed_cursor;
     struct resp_value v;
+    struct buf *lines = &e->scratch;
     struct resp_cursor look = *c;
     if (!resp_next_array(&look, &parts) || parts != 2)
         return err_set(err, TTG_EPROTO, "an unexpected answer to EXEC");
@@ -382,15 +383,20 @@ static int decode_results(struct queue_results *r, struct resp_cursor *c, struct
         return err_set(err, TTG_ERANGE, "CURSOR %llu", (unsigned long long)newest_cursor);
     }
     buf_clear(lines);
+    buf_clear(&e->cursors);
     r->last = r->cursor;
     r->first = 1 + (r->cursor < trimmed_cursor ? trimmed_cursor : r->cursor);
     for (size_t i = 0; i < entries; i++) {
+        size_t before = buf_len(lines);
         int rc = add_line(c, lines, &r->last);
+        if (!rc && buf_len(lines) > before)
+            rc = buf_add(&e->cursors, &r->last, sizeof r->last);
         if (rc)
             return err_set(err, rc, "a result that cannot be read: %s", err_text(rc));
     }
     r->ended = ended != 0 && r->last >= newest_cursor;
     r->lines = buf_str(lines);
+    r->cursors = (const uint64_t *)(const void *)buf_str(&e->cursors).ptr;
     return entries == 0 && !r->ended ? err_set(err, TTG_EAGAIN, "no result yet") : 0;
 }
 
@@ -408,7 +414,7 @@ static int redis_decode(struct resp_engine *e, struct queue_request *r, struct s
         return resp_decode_error(refusal_of(v.s), err);
     if (r->verb == QUEUE_RESULTS && v.type == RESP_ARRAY) {
         c = resp_cursor_of(reply);
-        return decode_results((struct queue_results *)r, &c, &e->scratch, err);
+        return decode_results(e, (struct queue_results *)r, &c, err);
     }
     return resp_decode(r, reply, &e->scratch, err);
 }

@@ -485,6 +485,7 @@ static void engine_close(struct queue *q)
     conn_close(&e->conn);
     tls_free(e->tls);
     buf_done(&e->scratch);
+    buf_done(&e->cursors);
     mem_free(e);
 }
 
@@ -504,6 +505,7 @@ struct queue *resp_engine_new(struct loop *loop, const struct queue_config *conf
     e->cut_ms = loop_now_ms(loop);
     prng_init(&e->prng, config->seed);
     buf_init(&e->scratch, SIZE_MAX);
+    buf_init(&e->cursors, SIZE_MAX);
     loop_timer_init(&e->timer, loop, on_timer);
     loop_timer_init(&e->watch, loop, on_watch);
     struct tls_options tls = {.cert_file = config->tls_cert,

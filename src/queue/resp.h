@@ -29,6 +29,7 @@ struct resp_engine {
     uint64_t tries;     /* since then */
     uint64_t heard_ms;  /* last bytes */
     struct buf scratch; /* arrays for a decoded answer */
+    struct buf cursors; /* of result lines */
     bool again;         /* has been up before */
     bool told;          /* that nobody answers at the start */
     bool fit;           /* it has answered a request since it is up */

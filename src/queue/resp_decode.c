@@ -407,6 +407,7 @@ static bool decode_results(struct queue_results *r, struct resp_cursor *c)
         !resp_next_int(c, &ended) || !next_u64(c, &r->first) || !resp_next_str(c, &r->lines))
         return false;
     r->ended = ended != 0;
+    r->cursors = NULL;
     return true;
 }
 

@@ -11,12 +11,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <ttg/plugin.h>
 
 static const struct kernel_ops *const all_ops[] = {
-    [KERNEL_SIMULATE] = &simulate_ops,
-    [KERNEL_EXEC] = &exec_ops,
-    [KERNEL_COPROC] = &coproc_ops,
-    [KERNEL_PLUGIN] = &plugin_ops,
+    [KERNEL_SIMULATE] = &simulate_ops, [KERNEL_EXEC] = &exec_ops,
+    [KERNEL_COPROC] = &coproc_ops,     [KERNEL_PLUGIN] = &plugin_ops,
+    [KERNEL_FUNCTION] = &function_ops,
 };
 
 void kernel_config_init(struct kernel_config *c)
@@ -41,6 +41,8 @@ int kernel_describe(const struct kernel_config *c, struct buf *out)
             rc = buf_printf(out, " %s", c->plugin_arg);
         return rc;
     }
+    if (c->type == KERNEL_FUNCTION)
+        return rc || !c->function->name ? rc : buf_printf(out, " %s", c->function->name);
     for (char *const *arg = c->argv; arg && *arg && !rc; arg++)
         rc = buf_printf(out, " %s", *arg);
     return rc;

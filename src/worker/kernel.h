@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel - runs chunks: one interface for simulate, exec, coproc and plugin.
+/* kernel - runs chunks: one interface for simulate, exec, coproc, plugin and function.
  *
  * A kernel has a fixed number of slots; each runs one chunk at a time. The caller (the queue
  * worker, static mode, a bench) decides which chunk goes where and what becomes of the result; the
@@ -28,12 +28,14 @@
 
 struct kernel;
 struct loop;
+struct ttg_plugin;
 
 enum kernel_type {
     KERNEL_SIMULATE, /* sleeps and sums */
     KERNEL_EXEC,     /* a command per chunk */
     KERNEL_COPROC,   /* a command that stays: one JSON line in, one out */
     KERNEL_PLUGIN,   /* a shared library, include/ttg/plugin.h */
+    KERNEL_FUNCTION, /* the same, but already in this process */
 };
 
 enum {
@@ -121,6 +123,8 @@ struct kernel_config {
     const char *dir;         /* where commands run; NULL: here */
     const char *plugin;      /* KERNEL_PLUGIN: path of the library */
     const char *plugin_arg;  /* handed to it; NULL: "" */
+    const struct ttg_plugin *function; /* KERNEL_FUNCTION */
+    void *function_state;              /* of all slots, unless its init sets another */
     kernel_on_done *on_done;
     void *ctx;
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_impl - what the four kernels share; only src/worker/kernel*.c and the kernels see it.
+/* kernel_impl - what the kernels share; only src/worker/kernel*.c and the kernels see it.
  *
  * A kernel type is a table of functions. kernel.c keeps what is the same for all: which slots are
  * busy, time limits, cancel, drain, simulated faults, durations. */
@@ -58,7 +58,7 @@ struct kernel {
     char *slots; /* config.slots times ops->slot_bytes */
 };
 
-extern const struct kernel_ops simulate_ops, exec_ops, coproc_ops, plugin_ops;
+extern const struct kernel_ops simulate_ops, exec_ops, coproc_ops, plugin_ops, function_ops;
 
 static inline struct kernel_slot *kernel_slot(const struct kernel *k, uint32_t index)
 {

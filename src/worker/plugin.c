@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* plugin - chunks computed by a shared library inside this process (include/ttg/plugin.h).
+/* plugin - chunks computed by a shared library inside this process (include/ttg/plugin.h), or by a
+ * function of the program that links ttg.
  *
  * A chunk that may take long runs in its slot's thread, so that the loop goes on. A hand-over to a
  * thread and back costs ten microseconds or more; a plugin whose chunks have proved to be quick is
@@ -151,11 +152,11 @@ static void take_result(struct plugin_slot *ps)
         kernel_failed(s, KERNEL_FAILED, "%s", err_text(r->write_error));
     else if (r->answer == TTG_RETRY || r->answer == TTG_PERMANENT)
         kernel_failed(s, r->answer == TTG_RETRY ? KERNEL_FAILED : KERNEL_PERMANENT, "%s",
-                      r->reason[0] ? r->reason : "the plugin gave no reason");
+                      r->reason[0] ? r->reason : "no reason was given");
     else if (r->answer != TTG_DONE)
-        kernel_failed(s, KERNEL_FAILED, "the plugin returned %d, which means nothing", r->answer);
+        kernel_failed(s, KERNEL_FAILED, "run returned %d, which means nothing", r->answer);
     else if (r->has_sum && r->has_output)
-        kernel_failed(s, KERNEL_PERMANENT, "the plugin gave a sum and output; it must choose one");
+        kernel_failed(s, KERNEL_PERMANENT, "run gave a sum and output; it must choose one");
     else if (r->has_sum) {
         s->result.has_sum = true;
         s->result.sum = r->sum;
@@ -306,6 +307,12 @@ static int load_plugin(struct kernel *k, const struct ttg_plugin **ret_plugin, s
     return check_plugin(p, path, err);
 }
 
+static const char *plugin_name(const struct kernel *k)
+{
+    const struct ttg_plugin *p = k->config.function;
+    return k->config.plugin ? k->config.plugin : p && p->name ? p->name : "";
+}
+
 static int open_slot(struct plugin_slot *ps, const struct ttg_plugin *plugin, struct err *err)
 {
     struct kernel *k = ps->base.k;
@@ -314,6 +321,7 @@ static int open_slot(struct plugin_slot *ps, const struct ttg_plugin *plugin, st
         return err_set(err, TTG_ENOMEM, "plugin: out of memory");
     r->plugin = plugin;
     r->slot = ps;
+    r->state = k->config.function_state;
     r->call.size = sizeof r->call;
     r->call.slot = ps->base.index;
     r->call.worker = k->config.worker ? k->config.worker : "";
@@ -330,19 +338,30 @@ static int open_slot(struct plugin_slot *ps, const struct ttg_plugin *plugin, st
     int rc = plugin->init ? plugin->init(ps->base.index, arg, &r->state, reason) : 0;
     reason[REASON_BYTES - 1] = '\0';
     if (rc)
-        return err_set(err, TTG_EUSAGE, "plugin %s refused to start: %s", k->config.plugin,
+        return err_set(err, TTG_EUSAGE, "%s %s refused to start: %s", k->ops->name, plugin_name(k),
                        reason[0] ? reason : "it gave no reason");
     ps->initialised = true;
     return 0;
+}
+
+static int open_slots(struct kernel *k, const struct ttg_plugin *plugin, struct err *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < k->config.slots && !rc; i++)
+        rc = open_slot(plugin_slot(kernel_slot(k, i)), plugin, err);
+    return rc;
 }
 
 static int plugin_open(struct kernel *k, struct err *err)
 {
     const struct ttg_plugin *plugin = NULL;
     int rc = load_plugin(k, &plugin, err);
-    for (uint32_t i = 0; i < k->config.slots && !rc; i++)
-        rc = open_slot(plugin_slot(kernel_slot(k, i)), plugin, err);
-    return rc;
+    return rc ? rc : open_slots(k, plugin, err);
+}
+
+static int function_open(struct kernel *k, struct err *err)
+{
+    return open_slots(k, k->config.function, err);
 }
 
 /* ---- close ---- */
@@ -403,6 +422,15 @@ const struct kernel_ops plugin_ops = {
     .name = "plugin",
     .slot_bytes = sizeof(struct plugin_slot),
     .open = plugin_open,
+    .start = plugin_start,
+    .stop = plugin_stop,
+    .close = plugin_close,
+};
+
+const struct kernel_ops function_ops = {
+    .name = "function",
+    .slot_bytes = sizeof(struct plugin_slot),
+    .open = function_open,
     .start = plugin_start,
     .stop = plugin_stop,
     .close = plugin_close,

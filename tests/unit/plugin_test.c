@@ -89,10 +89,10 @@ static void reports_failures(void **state)
     } cases[] = {
         {2, KERNEL_FAILED, "try again"},
         {3, KERNEL_PERMANENT, "never"},
-        {4, KERNEL_FAILED, "the plugin gave no reason"},
-        {5, KERNEL_FAILED, "the plugin returned 77, which means nothing"},
+        {4, KERNEL_FAILED, "no reason was given"},
+        {5, KERNEL_FAILED, "run returned 77, which means nothing"},
         {6, KERNEL_FAILED, "output over the limit of 1000 bytes"},
-        {7, KERNEL_PERMANENT, "the plugin gave a sum and output; it must choose one"},
+        {7, KERNEL_PERMANENT, "run gave a sum and output; it must choose one"},
     };
     rig.config.output_bytes_max = 1000;
     open_good("");

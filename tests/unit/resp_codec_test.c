@@ -463,6 +463,7 @@ int main(void)
 {
     prng_init(&engine.prng, 1);
     buf_init(&engine.scratch, SIZE_MAX);
+    buf_init(&engine.cursors, SIZE_MAX);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_become_commands),
         cmocka_unit_test(a_commit_carries_what_scripts_cannot_compute),
@@ -474,5 +475,6 @@ int main(void)
     };
     int rc = tap_run(tests);
     buf_done(&engine.scratch);
+    buf_done(&engine.cursors);
     return rc;
 }
