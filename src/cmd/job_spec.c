@@ -99,7 +99,10 @@ static int spec_input(struct job_spec *s, const struct command_run *r,
         return err_set(err, TTG_ENOENT, "cannot find %s", index);
     s->spec.first = 0;
     s->spec.params = info.lines;
-    return buf_printf(&s->input, "lines:%s", real) ? TTG_ENOMEM : 0;
+    /* The digest makes another content another job. */
+    return buf_printf(&s->input, "lines:%016llx:%s", (unsigned long long)info.digest, real)
+               ? TTG_ENOMEM
+               : 0;
 }
 
 static int spec_params(struct job_spec *s, const struct command_run *r,

@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "worker/worker_state.h"
 
+#include <stdio.h>
+
 #include <ttg/version.h>
 
 enum { PROTOCOL = 1 /* the one of docs/protocol.md that this worker speaks */ };
@@ -151,8 +153,19 @@ static int open_input(struct worker *w, struct err *err)
         return err_set(err, TTG_EVERSION,
                        "the job's input '%.*s' is of a kind this version does not know",
                        STR_ARG(input));
-    w->job_input = mem_dup(input.ptr + prefix.len, input.len - prefix.len);
-    return w->job_input ? lines_open(&w->lines, w->job_input, err) : TTG_ENOMEM;
+    struct str path,
+        digest = str_cut(str_make(input.ptr + prefix.len, input.len - prefix.len), ':', &path);
+    w->job_input = mem_dup(path.ptr, path.len);
+    int rc = w->job_input ? lines_open(&w->lines, w->job_input, err) : TTG_ENOMEM;
+    if (rc)
+        return rc;
+    char hex[24];
+    snprintf(hex, sizeof hex, "%016llx", (unsigned long long)lines_info(w->lines)->digest);
+    if (!str_eq(digest, str_of(hex)))
+        return err_set(err, TTG_ESTALE,
+                       "%s is the index of another input than this job's; run a new job",
+                       w->job_input);
+    return 0;
 }
 
 /* In the pulse's thread. */

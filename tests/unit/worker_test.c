@@ -636,7 +636,7 @@ static void an_input_that_is_not_there(void **state)
     (void)state;
     rig_job(1);
     ledger_free(q_rig.ledger);
-    q_rig.spec.input = STR("lines:/nowhere/at/all");
+    q_rig.spec.input = STR("lines:0123456789abcdef:/nowhere/at/all");
     assert_int_equal(ledger_new(STR("job"), &q_rig.spec, 1, 1, &rig_ops, &q_rig.ledger), 0);
     start();
     PLAY_UNTIL(rig.ended);
