@@ -36,8 +36,9 @@ struct run {
     enum run_end end;
     unsigned stops;
     struct tally tally; /* of the lines in the output */
-    bool crew_stopped, final_status;
-    bool ended_before; /* the job had ended when we came: only collect */
+    bool crew_stopped;
+    bool final_status, final_asked, final_known; /* of the status behind the last result */
+    bool ended_before;                           /* the job had ended when we came: only collect */
     uint64_t started_ns, event_seq, ends_seen;
     struct run_totals totals;
     struct err err, refused; /* refused: why the job could not be created */
@@ -158,7 +159,7 @@ static void on_events(struct queue_request *q, int rc, const struct err *err)
             r->event_seq = r->events.events[i].seq;
             r->config.on_event(r->config.ctx, &r->events.events[i]);
         }
-    if (r->final_status && r->phase == RUNNING)
+    if (r->final_known && r->phase == RUNNING)
         close_all(r);
 }
 
@@ -170,6 +171,14 @@ static void ask_events(struct run *r)
     r->events.after = r->event_seq;
     r->events.count = EVENTS_COUNT;
     queue_send(r->control, &r->events.call.request);
+}
+
+static void ask_status(struct run *r)
+{
+    if (queue_request_busy(&r->status.call.request))
+        return;
+    r->status.call.job = str_of(r->config.job);
+    queue_send(r->control, &r->status.call.request);
 }
 
 static void on_status(struct queue_request *q, int rc, const struct err *err)
@@ -187,20 +196,18 @@ static void on_status(struct queue_request *q, int rc, const struct err *err)
         return;
     }
     keep_status(r);
+    if (r->final_status && !r->final_asked) { /* it was on its way, maybe for long */
+        r->final_asked = true;
+        ask_status(r);
+        return;
+    }
+    r->final_known = r->final_status;
     if (r->config.on_status)
         r->config.on_status(r->config.ctx, &r->status);
     if (r->config.on_event)
         ask_events(r);
-    else if (r->final_status)
+    else if (r->final_known)
         close_all(r);
-}
-
-static void ask_status(struct run *r)
-{
-    if (queue_request_busy(&r->status.call.request))
-        return;
-    r->status.call.job = str_of(r->config.job);
-    queue_send(r->control, &r->status.call.request);
 }
 
 static void on_status_timer(struct loop_timer *t)
@@ -226,7 +233,8 @@ static void on_collected(void *ctx, int rc, const struct err *err)
     r->final_status = true;
     loop_timer_stop(&r->status_timer);
     if (queue_request_busy(&r->status.call.request))
-        return; /* asked after the end of the results, or close to it: on_status goes on */
+        return; /* asked before, so it may tell of a job that runs: on_status asks again */
+    r->final_asked = true;
     ask_status(r);
 }
 

@@ -19,6 +19,14 @@ def cuts_and_pauses_between_workers_and_redis():
 
 
 @test
+def a_status_that_was_long_on_its_way():
+    rig = Rig(NodeQueue, SEED, chunks=2500, ms=8, through_proxy=True)
+    rig.wait_lines(100)
+    rig.queue.proxy.freeze_first(4)  # it was asked while the job ran, and comes after its end
+    rig.finish()
+
+
+@test
 def pauses_of_workers_of_an_embedded_node():
     storm(Embedded, ("pause", "hang", "worker", "server"))
 

@@ -116,6 +116,11 @@ class Proxy:
                         far.frozen_until = until
         return way
 
+    def freeze_first(self, seconds):
+        """Of the first connection the answers: with it `ttg run` asks for the job's status."""
+        with self.lock:
+            self.links[0][1].frozen_until = time.monotonic() + seconds
+
     def delay(self, by_s, seconds):
         with self.lock:
             self.delay_s, self.delay_until = by_s, time.monotonic() + seconds
