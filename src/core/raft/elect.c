@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* elect - who leads: pre-vote (9.6), vote (3.4), and the votes of a node whose disk is damaged. */
-#include "base/ensure.h"
 #include "core/raft/state.h"
 
 /* Randomized, so that rarely two nodes ask at once (3.4, 9.2). */
@@ -73,13 +72,9 @@ static bool drop_damage(struct raft *r, uint32_t lacking)
 {
     if (lacking < member_quorum(r) && !bent(DAMAGE_LEAD))
         return false;
-    uint64_t hole = r->log.hole;
-    if (hole <= r->commit)
+    if (r->log.hole <= r->commit)
         return false;
-    raft_write(r, RAFT_WRITE_CUT)->index = hole;
-    rlog_cut(&r->log, hole);
-    if (r->config_index >= hole)
-        member_find(r);
+    follow_cut(r, r->log.hole);
     return true;
 }
 

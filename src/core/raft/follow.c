@@ -1,28 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* follow - the follower's side of replication (3.5). */
-#include "base/ensure.h"
 #include "base/err.h"
 #include "core/raft/state.h"
 
 enum { ENTRIES_SPARE = 1024 }; /* past the limit for proposals: no-ops of many leaders fit */
 
 /* Bytes from a peer: refused before anything changes when no member would send them. */
-int follow_check(const struct raft *r, const struct raft_message *m)
+int follow_check(const struct raft_message *m)
 {
-    uint64_t term = m->kind == RAFT_APPEND ? m->log_term : 0;
-    struct raft_config c;
-    (void)r;
-    for (uint32_t i = 0; i < m->count; i++) {
-        const struct raft_entry *e = &m->entries[i];
-        if (e->damaged || e->term < term || (m->kind == RAFT_APPEND && e->term > m->term) ||
-            e->kind > RAFT_CONFIG)
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->entries[i].damaged)
             return TTG_EPROTO;
-        if (e->kind == RAFT_CONFIG &&
-            (!e->data || !raft_config_parse(str_make(e->data->bytes, e->data->len), &c)))
-            return TTG_EPROTO;
-        term = e->term;
-    }
-    return 0;
+    bool append = m->kind == RAFT_APPEND;
+    return member_check(m->entries, m->count, append ? m->log_term : 0,
+                        append ? m->term : UINT64_MAX)
+               ? 0
+               : TTG_EPROTO;
 }
 
 /* Where the leader should look next: our last entry that is not newer than its own at this place,
@@ -36,7 +29,7 @@ static void reject(struct raft *r, const struct raft_message *m)
     a->hint_term = rlog_term(&r->log, a->hint);
 }
 
-static void cut(struct raft *r, uint64_t index)
+void follow_cut(struct raft *r, uint64_t index)
 {
     raft_write(r, RAFT_WRITE_CUT)->index = index;
     rlog_cut(&r->log, index);
@@ -44,7 +37,7 @@ static void cut(struct raft *r, uint64_t index)
         member_find(r);
 }
 
-static void repair(struct raft *r, uint64_t index, const struct raft_entry *e)
+void follow_repair(struct raft *r, uint64_t index, const struct raft_entry *e)
 {
     struct raft_write *w = raft_write(r, RAFT_WRITE_REPAIR);
     rlog_fill(&r->log, index, e->data, r->seq);
@@ -63,18 +56,18 @@ static uint64_t add(struct raft *r, uint64_t index, const struct raft_entry *ent
     for (; i < count && index + 1 + i <= rlog_last(&r->log); i++) {
         struct raft_entry *own = rlog_at(&r->log, index + 1 + i);
         if (own->term != entries[i].term) {
-            cut(r, index + 1 + i);
+            follow_cut(r, index + 1 + i);
             break;
         }
         if (own->damaged) {
             if (r->fx.write_count + 4 > RAFT_WRITES_MAX)
                 return index + i;
-            repair(r, index + 1 + i, &entries[i]);
+            follow_repair(r, index + 1 + i, &entries[i]);
         }
     }
     if (bent(CUT_ALWAYS) && i == count && index + count < rlog_last(&r->log) &&
         index + count + 1 > r->commit)
-        cut(r, index + count + 1);
+        follow_cut(r, index + count + 1);
     size_t most = (size_t)r->o.entries_max + ENTRIES_SPARE;
     uint32_t room = most > r->log.count ? (uint32_t)(most - r->log.count) : 0;
     uint32_t left = count - i < room ? count - i : room;
@@ -84,15 +77,20 @@ static uint64_t add(struct raft *r, uint64_t index, const struct raft_entry *ent
     w->index = index + 1 + i;
     w->count = left;
     for (uint32_t end = i + left; i < end; i++) {
-        struct raft_entry e = entries[i];
-        e.cookie = 0;
-        rlog_append(&r->log, &e, r->seq);
-        struct raft_config c;
-        if (e.kind == RAFT_CONFIG && raft_config_parse(str_make(e.data->bytes, e.data->len), &c))
-            member_apply(r, &c, rlog_last(&r->log)); /* in force once appended (4.1) */
+        rlog_append(&r->log, &entries[i], r->seq);
+        member_appended(r);
     }
     w->entries = rlog_at(&r->log, w->index);
     return index + i;
+}
+
+/* The leader's commit index counts here as far as our log is known to match its log (3.5). */
+static void believe_commit(struct raft *r, uint64_t commit, uint64_t match)
+{
+    uint64_t last = rlog_last(&r->log), to = commit;
+    if (to > match && !bent(COMMIT_UNVERIFIED))
+        to = match;
+    raft_commit_to(r, to < last ? to : last);
 }
 
 void follow_on_append(struct raft *r, const struct raft_message *m)
@@ -111,10 +109,8 @@ void follow_on_append(struct raft *r, const struct raft_message *m)
         count -= (uint32_t)skip;
     }
     if (index >= r->log.base) {
-        bool prev = index == m->index ? rlog_has(&r->log, index, m->log_term) : true;
-        if (bent(NO_PREV_CHECK) && index <= rlog_last(&r->log))
-            prev = true;
-        if (!prev) {
+        bool skipped = index != m->index || (bent(NO_PREV_CHECK) && index <= rlog_last(&r->log));
+        if (!skipped && !rlog_has(&r->log, index, m->log_term)) {
             reject(r, m);
             return;
         }
@@ -128,22 +124,14 @@ void follow_on_append(struct raft *r, const struct raft_message *m)
     if (index > r->verified)
         r->verified = index;
     r->ack_due = true;
-    uint64_t to = m->commit < index || bent(COMMIT_UNVERIFIED) ? m->commit : index;
-    if (to > rlog_last(&r->log))
-        to = rlog_last(&r->log);
-    if (to > r->commit)
-        raft_commit_to(r, to);
+    believe_commit(r, m->commit, index);
 }
 
 void follow_on_beat(struct raft *r, const struct raft_message *m)
 {
     if (r->role == RAFT_LEADER)
         return;
-    uint64_t to = m->commit < r->verified || bent(COMMIT_UNVERIFIED) ? m->commit : r->verified;
-    if (to > rlog_last(&r->log))
-        to = rlog_last(&r->log);
-    if (to > r->commit)
-        raft_commit_to(r, to);
+    believe_commit(r, m->commit, r->verified);
     struct raft_message *a = raft_send(r, RAFT_BEAT_REPLY, m->from);
     a->round = m->round;
     a->echo_us = m->echo_us;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lead - the leader's side: replication (3.5), commit (3.6.2), heartbeats and check-quorum (6.2),
  * transfer (3.10). */
-#include "base/ensure.h"
 #include "core/raft/state.h"
 
 #include <stddef.h>
@@ -51,6 +50,19 @@ static void set_beat_due(struct raft *r)
     r->beat_due_us = (r->now / r->o.beat_us + 1) * r->o.beat_us;
 }
 
+static void append(struct raft *r, struct raft_entry *e, uint64_t cookie)
+{
+    struct raft_write *w = raft_write(r, RAFT_WRITE_APPEND);
+    e->term = r->term;
+    rlog_append(&r->log, e, r->seq);
+    w->index = rlog_last(&r->log);
+    w->count = 1;
+    w->entries = rlog_at(&r->log, w->index);
+    rlog_at(&r->log, w->index)->cookie = cookie;
+    r->waiting += cookie != 0;
+    member_appended(r);
+}
+
 void lead_start(struct raft *r)
 {
     r->role = RAFT_LEADER;
@@ -76,7 +88,7 @@ void lead_start(struct raft *r)
     r->noop = rlog_last(&r->log) + 1;
     if (!bent(NO_NOOP)) {
         struct raft_entry noop = {.kind = RAFT_NOOP};
-        lead_append(r, &noop);
+        append(r, &noop, 0);
     }
 }
 
@@ -96,17 +108,6 @@ void lead_stop(struct raft *r)
     r->transfer_to = r->transfer_cookie = 0;
 }
 
-void lead_append(struct raft *r, const struct raft_entry *e)
-{
-    struct raft_entry copy = *e;
-    copy.term = r->term;
-    struct raft_write *w = raft_write(r, RAFT_WRITE_APPEND);
-    rlog_append(&r->log, &copy, r->seq);
-    w->index = rlog_last(&r->log);
-    w->count = 1;
-    w->entries = rlog_at(&r->log, w->index);
-}
-
 void lead_propose(struct raft *r, struct raft_entry *e, uint64_t cookie)
 {
     if (r->role != RAFT_LEADER) {
@@ -118,12 +119,7 @@ void lead_propose(struct raft *r, struct raft_entry *e, uint64_t cookie)
         raft_reply(r, cookie, RAFT_BUSY, 0);
         return;
     }
-    e->cookie = cookie;
-    r->waiting += cookie != 0;
-    lead_append(r, e);
-    struct raft_config c;
-    if (e->kind == RAFT_CONFIG && raft_config_parse(str_make(e->data->bytes, e->data->len), &c))
-        member_apply(r, &c, rlog_last(&r->log)); /* in force once appended (4.1) */
+    append(r, e, cookie);
 }
 
 /* How many entries behind p->next fit into a message and into the window. */

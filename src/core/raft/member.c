@@ -5,7 +5,6 @@
  * The form in the dissertation had a hole (raft-dev, July 2015): a leader must first commit an
  * entry of its own term, or two changes of different leaders can be in force at once, whose
  * majorities do not meet. */
-#include "base/ensure.h"
 #include "core/raft/state.h"
 
 enum { LEARNER_PATIENCE = 4 };
@@ -44,13 +43,12 @@ uint32_t member_patience(const struct raft *r)
     return member_of(&r->config, r->o.id) ? LEARNER_PATIENCE : 0;
 }
 
-void member_apply(struct raft *r, const struct raft_config *c, uint64_t index)
+static void apply(struct raft *r, const struct raft_config *c, uint64_t index)
 {
     struct raft_peer old[RAFT_MEMBERS_MAX];
     uint32_t old_count = r->peer_count;
     memcpy(old, r->peers, sizeof old);
-    if (c != &r->config)
-        r->config = *c;
+    r->config = *c;
     r->config_index = index;
     r->peer_count = c->count;
     r->voter = false;
@@ -70,12 +68,24 @@ void member_apply(struct raft *r, const struct raft_config *c, uint64_t index)
 
 static bool config_of(const struct raft_entry *e, struct raft_config *ret_config)
 {
-    return e->kind == RAFT_CONFIG && e->data &&
+    return e->kind == RAFT_CONFIG && e->data && !e->damaged &&
            raft_config_parse(str_make(e->data->bytes, e->data->len), ret_config);
 }
 
-/* The configuration up to `index`; returns where it stands. */
-static uint64_t find(const struct raft *r, uint64_t index, struct raft_config *ret_config)
+bool member_check(const struct raft_entry *entries, size_t count, uint64_t term, uint64_t term_max)
+{
+    struct raft_config c;
+    for (size_t i = 0; i < count; i++) {
+        const struct raft_entry *e = &entries[i];
+        if (e->term < term || e->term > term_max || e->kind > RAFT_CONFIG ||
+            (e->kind == RAFT_CONFIG && !config_of(e, &c)))
+            return false;
+        term = e->term;
+    }
+    return true;
+}
+
+uint64_t member_at(const struct raft *r, uint64_t index, struct raft_config *ret_config)
 {
     for (uint64_t i = index; i > r->snap.index && i > r->log.base; i--)
         if (config_of(rlog_at(&r->log, i), ret_config))
@@ -84,16 +94,18 @@ static uint64_t find(const struct raft *r, uint64_t index, struct raft_config *r
     return r->snap.index;
 }
 
-void member_at(const struct raft *r, uint64_t index, struct raft_config *ret_config)
-{
-    find(r, index, ret_config);
-}
-
 void member_find(struct raft *r)
 {
     struct raft_config c;
-    uint64_t index = find(r, rlog_last(&r->log), &c);
-    member_apply(r, &c, index);
+    uint64_t index = member_at(r, rlog_last(&r->log), &c);
+    apply(r, &c, index);
+}
+
+void member_appended(struct raft *r)
+{
+    struct raft_config c;
+    if (config_of(rlog_at(&r->log, rlog_last(&r->log)), &c))
+        apply(r, &c, rlog_last(&r->log));
 }
 
 static enum raft_outcome apply_change(const struct raft *r, enum raft_change change, uint64_t id,

@@ -15,47 +15,23 @@ uint64_t raft_identity(uint32_t node, uint64_t found, uint32_t times_formatted)
     return found ? found : (uint64_t)node << 32 | (times_formatted + 1);
 }
 
-static int boot_check(const struct raft_boot *b)
-{
-    uint64_t term = b->base_term;
-    if (b->base > b->snap.index || b->snap.index > b->base + b->count)
-        return TTG_ECORRUPT;
-    for (size_t i = 0; i < b->count; i++) {
-        const struct raft_entry *e = &b->entries[i];
-        struct raft_config c;
-        if (e->term < term || e->term > b->term)
-            return TTG_ECORRUPT;
-        if (e->kind == RAFT_CONFIG &&
-            (e->damaged || !e->data ||
-             !raft_config_parse(str_make(e->data->bytes, e->data->len), &c)))
-            return TTG_ECORRUPT;
-        term = e->term;
-    }
-    return 0;
-}
-
-static void boot_load(struct raft *r, const struct raft_boot *b)
-{
-    r->term = b->term;
-    r->vote = b->vote;
-    r->snap = b->snap;
-    r->snap_damaged = b->snap_damaged;
-    rlog_init(&r->log, b->base, b->base_term);
-}
-
 int raft_new(const struct raft_options *o, const struct raft_boot *b, uint64_t now_us,
              struct raft **ret_raft)
 {
     ensure(o->id != 0 && o->election_us > 0 && o->beat_us > 0 && o->batch_entries > 0);
-    int rc = boot_check(b);
-    if (rc)
-        return rc;
+    if (b->base > b->snap.index || b->snap.index > b->base + b->count ||
+        !member_check(b->entries, b->count, b->base_term, b->term))
+        return TTG_ECORRUPT;
     struct raft *r = mem_zalloc(sizeof *r);
     if (!r)
         return TTG_ENOMEM;
     r->o = *o;
     r->now = now_us;
-    boot_load(r, b);
+    r->term = b->term;
+    r->vote = b->vote;
+    r->snap = b->snap;
+    r->snap_damaged = b->snap_damaged;
+    rlog_init(&r->log, b->base, b->base_term);
     r->fx.messages = r->messages;
     r->fx.writes = r->writes;
     r->fx.replies = mem_array(o->waiting_max + 4, sizeof *r->fx.replies);
@@ -68,11 +44,8 @@ int raft_new(const struct raft_options *o, const struct raft_boot *b, uint64_t n
     if (bent(DAMAGE_CUT))
         for (count = 0; count < b->count && !b->entries[count].damaged; count++)
             ;
-    for (size_t i = 0; i < count; i++) {
-        struct raft_entry e = b->entries[i];
-        e.cookie = 0;
-        rlog_append(&r->log, &e, 0);
-    }
+    for (size_t i = 0; i < count; i++)
+        rlog_append(&r->log, &b->entries[i], 0);
     if (r->log.hole <= r->snap.index && !r->snap_damaged)
         rlog_compact(&r->log, r->snap.index); /* the snapshot covers the damage */
     rlog_stored(&r->log, 0);
@@ -314,7 +287,7 @@ static void settle(struct raft *r)
 static int prepare(struct raft *r, const struct raft_event *ev, struct raft_entry *ret_entry)
 {
     const struct raft_message *m = ev->kind == RAFT_EV_MESSAGE ? ev->message : NULL;
-    int rc = m ? follow_check(r, m) : 0;
+    int rc = m ? follow_check(m) : 0;
     if (rc)
         return rc;
     /* Without room nothing is taken in; a candidate without room does not win (elect_check). */

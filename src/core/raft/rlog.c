@@ -43,8 +43,7 @@ void rlog_init(struct raft_log *l, uint64_t base, uint64_t base_term)
 
 void rlog_done(struct raft_log *l)
 {
-    for (size_t i = 0; i < l->count; i++)
-        raft_blob_unref(l->entries[l->start + i].data);
+    rlog_cut(l, l->base + 1);
     mem_free(l->entries);
     rlog_init(l, 0, 0);
 }
@@ -119,6 +118,7 @@ void rlog_append(struct raft_log *l, const struct raft_entry *e, uint64_t seq)
     struct raft_entry *copy = &l->entries[l->start + l->count++];
     *copy = *e;
     raft_blob_ref(copy->data);
+    copy->cookie = 0;
     copy->seq = seq;
     copy->total = total;
     if (e->damaged && rlog_last(l) < l->hole)
@@ -174,13 +174,11 @@ void rlog_compact(struct raft_log *l, uint64_t index)
 
 void rlog_reset(struct raft_log *l, uint64_t index, uint64_t term)
 {
-    for (size_t i = 0; i < l->count; i++)
-        raft_blob_unref(l->entries[l->start + i].data);
-    l->start = l->count = 0;
+    rlog_cut(l, l->base + 1);
+    l->start = 0;
     l->base = index;
     l->base_term = term;
     l->stable = 0;
-    l->hole = UINT64_MAX;
 }
 
 void rlog_stored(struct raft_log *l, uint64_t seq)

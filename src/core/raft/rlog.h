@@ -46,7 +46,7 @@ bool rlog_has(const struct raft_log *l, uint64_t index, uint64_t term);
 uint64_t rlog_floor(const struct raft_log *l, uint64_t index, uint64_t term);
 uint64_t rlog_bytes(const struct raft_log *l, uint64_t from, uint64_t to); /* of (from, to] */
 
-/* There is room. Takes a reference. */
+/* There is room. Takes a reference; nobody waits for the copy yet. */
 void rlog_append(struct raft_log *l, const struct raft_entry *e, uint64_t seq);
 /* Puts the data back into a damaged entry. */
 void rlog_fill(struct raft_log *l, uint64_t index, struct raft_blob *data, uint64_t seq);

@@ -7,7 +7,6 @@
  *
  * A damaged entry is asked for by index and term, which name its content (log matching, 3.5), so
  * any member that has it may send it, with a leader or without. */
-#include "base/ensure.h"
 #include "core/raft/state.h"
 
 static bool is_damaged(const struct raft *r)
@@ -230,11 +229,7 @@ static void on_repaired(struct raft *r, const struct raft_message *m)
         const struct raft_entry *e = &m->entries[k];
         if (i <= r->log.base || !rlog_has(&r->log, i, e->term) || !rlog_at(&r->log, i)->damaged)
             continue;
-        struct raft_write *w = raft_write(r, RAFT_WRITE_REPAIR);
-        rlog_fill(&r->log, i, e->data, r->seq);
-        w->index = i;
-        w->entries = rlog_at(&r->log, i);
-        w->count = 1;
+        follow_repair(r, i, e);
     }
     elect_check(r); /* a candidate may only have waited for this */
 }

@@ -125,7 +125,6 @@ void lead_start(struct raft *r);
 void lead_stop(struct raft *r);
 void lead_tick(struct raft *r);
 void lead_beat(struct raft *r);
-void lead_append(struct raft *r, const struct raft_entry *e);
 void lead_send(struct raft *r, struct raft_peer *p);
 void lead_send_all(struct raft *r);
 void lead_commit(struct raft *r);
@@ -138,15 +137,20 @@ struct raft_peer *lead_peer(struct raft *r, uint64_t id); /* NULL: none */
 uint64_t lead_quorum(const struct raft *r, size_t field);
 
 /* follow.c */
-int follow_check(const struct raft *r, const struct raft_message *m);
+int follow_check(const struct raft_message *m);
 void follow_on_append(struct raft *r, const struct raft_message *m);
 void follow_on_beat(struct raft *r, const struct raft_message *m);
 void follow_ack(struct raft *r);
+void follow_cut(struct raft *r, uint64_t index); /* that and all behind */
+void follow_repair(struct raft *r, uint64_t index, const struct raft_entry *e);
 
 /* member.c */
-void member_apply(struct raft *r, const struct raft_config *c, uint64_t index);
-void member_find(struct raft *r); /* the newest in the log or snapshot, after a cut */
-void member_at(const struct raft *r, uint64_t index, struct raft_config *ret_config);
+/* Entries from outside: terms between these two that never fall, configurations that parse. */
+bool member_check(const struct raft_entry *entries, size_t count, uint64_t term, uint64_t term_max);
+void member_find(struct raft *r);     /* the newest in the log or snapshot, after a cut */
+void member_appended(struct raft *r); /* if the last entry is one: in force at once (4.1) */
+/* The configuration of the log up to `index`; returns where it stands. */
+uint64_t member_at(const struct raft *r, uint64_t index, struct raft_config *ret_config);
 enum raft_outcome member_change(const struct raft *r, enum raft_change change, uint64_t id,
                                 struct raft_config *ret_config);
 struct raft_blob *member_pack(const struct raft_config *c);
