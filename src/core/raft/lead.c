@@ -271,12 +271,12 @@ static void hand_over(struct raft *r, const struct raft_peer *p)
 void lead_transfer(struct raft *r, uint64_t to, uint64_t cookie)
 {
     struct raft_peer *p = lead_peer(r, to);
-    if (r->role != RAFT_LEADER || !p || !p->voter || p->id == r->o.id || r->transfer_to) {
-        raft_reply(r, cookie,
-                   r->role != RAFT_LEADER ? RAFT_NOT_LEADER
-                   : r->transfer_to       ? RAFT_BUSY
-                                          : RAFT_REFUSED,
-                   0);
+    enum raft_outcome no = r->role != RAFT_LEADER                ? RAFT_NOT_LEADER
+                           : r->transfer_to                      ? RAFT_BUSY
+                           : !p || !p->voter || p->id == r->o.id ? RAFT_REFUSED
+                                                                 : RAFT_DONE;
+    if (no != RAFT_DONE) {
+        raft_reply(r, cookie, no, 0);
         return;
     }
     r->transfer_to = to;
@@ -305,16 +305,8 @@ static void on_reject(struct raft *r, struct raft_peer *p, const struct raft_mes
     to_probe(p);
 }
 
-void lead_on_append_reply(struct raft *r, const struct raft_message *m)
+static void on_ack(struct raft *r, struct raft_peer *p, const struct raft_message *m)
 {
-    struct raft_peer *p = lead_peer(r, m->from);
-    if (!p || p->id == r->o.id)
-        return;
-    p->heard_us = r->now;
-    if (m->reject) {
-        on_reject(r, p, m);
-        return;
-    }
     if (m->index > rlog_last(&r->log))
         return; /* nobody can have verified that */
     if (m->index > p->match) {
@@ -328,12 +320,8 @@ void lead_on_append_reply(struct raft *r, const struct raft_message *m)
     hand_over(r, p);
 }
 
-void lead_on_beat_reply(struct raft *r, const struct raft_message *m)
+static void on_beat_reply(struct raft *r, struct raft_peer *p, const struct raft_message *m)
 {
-    struct raft_peer *p = lead_peer(r, m->from);
-    if (!p || p->id == r->o.id)
-        return;
-    p->heard_us = r->now;
     if (m->round > p->round)
         p->round = m->round;
     uint64_t echo_us = bent(LEASE_FROM_REPLY) ? r->now : m->echo_us;
@@ -344,7 +332,20 @@ void lead_on_beat_reply(struct raft *r, const struct raft_message *m)
         p->next = p->next > p->match ? p->next : p->match + 1;
     }
     /* Restarted since: it has what it acknowledged, but does not know that this is ours. */
-    if (m->lacks && p->flow == FLOW_STREAM && p->next == p->match + 1) {
+    if (m->lacks && p->flow == FLOW_STREAM && p->next == p->match + 1)
         to_probe(p);
-    }
+}
+
+void lead_on_reply(struct raft *r, const struct raft_message *m)
+{
+    struct raft_peer *p = lead_peer(r, m->from);
+    if (r->role != RAFT_LEADER || !p || p->id == r->o.id)
+        return;
+    p->heard_us = r->now;
+    if (m->kind == RAFT_BEAT_REPLY)
+        on_beat_reply(r, p, m);
+    else if (m->reject)
+        on_reject(r, p, m);
+    else
+        on_ack(r, p, m);
 }

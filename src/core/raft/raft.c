@@ -162,53 +162,40 @@ void raft_commit_to(struct raft *r, uint64_t index)
 
 /* Events. */
 
-static bool is_termless(const struct raft_message *m)
-{
-    return m->kind >= RAFT_OFFER;
-}
-
 /* A deposed leader or a late candidate learns the newer term: the real one, not one derived from
  * the request, or a node with the longest log and an old term would ask for pre-votes for ever. */
 static void answer_old_term(struct raft *r, const struct raft_message *m)
 {
-    switch ((enum raft_message_kind)m->kind) {
-    case RAFT_PREVOTE:
-    case RAFT_VOTE:
+    if (m->kind == RAFT_PREVOTE || m->kind == RAFT_VOTE)
         elect_on_request(r, m);
-        break;
-    case RAFT_APPEND:
+    else if (m->kind == RAFT_APPEND)
         raft_send(r, RAFT_APPEND_REPLY, m->from)->reject = true;
-        break;
-    case RAFT_BEAT:
+    else if (m->kind == RAFT_BEAT)
         raft_send(r, RAFT_BEAT_REPLY, m->from)->reject = true;
-        break;
-    default:
-        break;
-    }
 }
 
-static void on_message(struct raft *r, const struct raft_message *m)
+/* What the term of a message does; false: the rest of it does not count. */
+static bool meet_term(struct raft *r, const struct raft_message *m)
 {
-    if (is_termless(m)) {
-        if (m->kind >= RAFT_READ)
-            read_on_message(r, m);
-        else
-            snap_on_message(r, m);
-        return;
-    }
     bool old_append = bent(OLD_TERM_APPEND) && m->kind == RAFT_APPEND;
     if (m->term < r->term && !old_append) {
         answer_old_term(r, m);
-        return;
+        return false;
     }
     bool leads = m->kind == RAFT_APPEND || m->kind == RAFT_BEAT;
     bool asks = m->kind == RAFT_PREVOTE || (m->kind == RAFT_PREVOTE_REPLY && !m->reject);
     if (m->kind == RAFT_VOTE && !m->force &&
         (r->role == RAFT_LEADER || r->now - r->leader_us < r->o.election_us))
-        return; /* we promised to follow somebody for this long (4.2.3) */
+        return false; /* we promised to follow somebody for this long (4.2.3) */
     if ((m->term > r->term && !asks) || (leads && r->role != RAFT_LEADER))
         raft_follow(r, m->term, leads ? m->from : 0);
+    return true;
+}
 
+static void on_message(struct raft *r, const struct raft_message *m)
+{
+    if (m->kind < RAFT_OFFER && !meet_term(r, m))
+        return;
     switch ((enum raft_message_kind)m->kind) {
     case RAFT_PREVOTE:
     case RAFT_VOTE:
@@ -225,18 +212,33 @@ static void on_message(struct raft *r, const struct raft_message *m)
         follow_on_beat(r, m);
         break;
     case RAFT_APPEND_REPLY:
-        if (r->role == RAFT_LEADER)
-            lead_on_append_reply(r, m);
-        break;
     case RAFT_BEAT_REPLY:
-        if (r->role == RAFT_LEADER)
-            lead_on_beat_reply(r, m);
+        lead_on_reply(r, m);
         break;
     case RAFT_TIMEOUT_NOW:
         if (r->role != RAFT_LEADER && r->voter)
             elect_start(r, true);
         break;
-    default:
+    case RAFT_OFFER:
+        snap_on_offer(r, m);
+        break;
+    case RAFT_PULL:
+        snap_on_pull(r, m);
+        break;
+    case RAFT_CHUNK:
+        snap_on_chunk(r, m);
+        break;
+    case RAFT_REPAIR:
+        snap_on_repair(r, m);
+        break;
+    case RAFT_REPAIRED:
+        snap_on_repaired(r, m);
+        break;
+    case RAFT_READ:
+        read_start(r, m->cookie, m->from);
+        break;
+    case RAFT_READ_REPLY:
+        read_on_reply(r, m);
         break;
     }
 }
@@ -253,15 +255,6 @@ static void on_store_failed(struct raft *r)
     raft_follow(r, r->term, 0);
     r->fx.write_count = 0;
     r->halted = true;
-}
-
-static void on_tick(struct raft *r)
-{
-    if (r->role == RAFT_LEADER)
-        lead_tick(r);
-    else
-        elect_tick(r);
-    snap_tick(r);
 }
 
 /* What became possible: because something is durable now, a majority has answered, ... */
@@ -295,12 +288,10 @@ static int prepare(struct raft *r, const struct raft_event *ev, struct raft_entr
     if (rlog_reserve(&r->log, (m ? m->count : 0) + 2u) && adds)
         return TTG_ENOMEM;
     *ret_entry = (struct raft_entry){.kind = RAFT_DATA};
+    struct raft_config c;
     if (ev->kind == RAFT_EV_PROPOSE) {
         ret_entry->data = raft_blob_new(ev->bytes);
-        return ret_entry->data ? 0 : TTG_ENOMEM;
-    }
-    struct raft_config c;
-    if (ev->kind == RAFT_EV_MEMBER && !r->halted) {
+    } else if (ev->kind == RAFT_EV_MEMBER && !r->halted) {
         enum raft_outcome no = member_change(r, ev->change, ev->to, &c);
         ret_entry->kind = RAFT_CONFIG;
         if (no != RAFT_DONE) {
@@ -308,26 +299,29 @@ static int prepare(struct raft *r, const struct raft_event *ev, struct raft_entr
             return 0;
         }
         ret_entry->data = member_pack(&c);
-        return ret_entry->data ? 0 : TTG_ENOMEM;
+    } else {
+        return 0;
     }
-    return 0;
+    return ret_entry->data ? 0 : TTG_ENOMEM;
 }
 
 static void dispatch(struct raft *r, const struct raft_event *ev, struct raft_entry *e)
 {
     switch (ev->kind) {
     case RAFT_EV_TICK:
-        on_tick(r);
+        if (r->role == RAFT_LEADER)
+            lead_tick(r);
+        else
+            elect_tick(r);
+        snap_tick(r);
         break;
     case RAFT_EV_MESSAGE:
         if (ev->message->to == r->o.id) /* else for an identity that this node had once */
             on_message(r, ev->message);
         break;
     case RAFT_EV_PROPOSE:
-        lead_propose(r, e, ev->cookie);
-        break;
     case RAFT_EV_MEMBER:
-        if (e->data)
+        if (e->data) /* else a change that was refused */
             lead_propose(r, e, ev->cookie);
         break;
     case RAFT_EV_READ:

@@ -91,7 +91,7 @@ void read_check(struct raft *r)
         lead_beat(r);
 }
 
-static void on_reply(struct raft *r, const struct raft_message *m)
+void read_on_reply(struct raft *r, const struct raft_message *m)
 {
     for (uint32_t i = 0; i < r->read_count; i++) {
         struct raft_waiting_read w = r->reads[i];
@@ -102,12 +102,4 @@ static void on_reply(struct raft *r, const struct raft_message *m)
         answer(r, &w, m->reject ? RAFT_NOT_LEADER : RAFT_DONE);
         return;
     }
-}
-
-void read_on_message(struct raft *r, const struct raft_message *m)
-{
-    if (m->kind == RAFT_READ)
-        read_start(r, m->cookie, m->from);
-    else
-        on_reply(r, m);
 }

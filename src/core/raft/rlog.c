@@ -125,17 +125,7 @@ void rlog_append(struct raft_log *l, const struct raft_entry *e, uint64_t seq)
         l->hole = rlog_last(l);
 }
 
-void rlog_fill(struct raft_log *l, uint64_t index, struct raft_blob *data, uint64_t seq)
-{
-    struct raft_entry *e = rlog_at(l, index);
-    ensure(e->damaged);
-    e->damaged = false;
-    e->data = raft_blob_ref(data);
-    e->seq = seq;
-    rlog_find_hole(l);
-}
-
-void rlog_find_hole(struct raft_log *l)
+static void find_hole(struct raft_log *l)
 {
     l->hole = UINT64_MAX;
     for (size_t i = 0; i < l->count; i++)
@@ -143,6 +133,16 @@ void rlog_find_hole(struct raft_log *l)
             l->hole = l->base + 1 + i;
             return;
         }
+}
+
+void rlog_fill(struct raft_log *l, uint64_t index, struct raft_blob *data, uint64_t seq)
+{
+    struct raft_entry *e = rlog_at(l, index);
+    ensure(e->damaged);
+    e->damaged = false;
+    e->data = raft_blob_ref(data);
+    e->seq = seq;
+    find_hole(l);
 }
 
 void rlog_cut(struct raft_log *l, uint64_t index)
@@ -169,7 +169,7 @@ void rlog_compact(struct raft_log *l, uint64_t index)
     l->base_term = term;
     l->base_total = total;
     if (l->hole <= index)
-        rlog_find_hole(l);
+        find_hole(l);
 }
 
 void rlog_reset(struct raft_log *l, uint64_t index, uint64_t term)

@@ -58,6 +58,5 @@ void rlog_compact(struct raft_log *l, uint64_t index);
 void rlog_reset(struct raft_log *l, uint64_t index, uint64_t term);
 /* Writes up to `seq` are durable. */
 void rlog_stored(struct raft_log *l, uint64_t seq);
-void rlog_find_hole(struct raft_log *l);
 
 #endif

@@ -74,7 +74,7 @@ static bool is_wanted(const struct raft *r, const struct raft_snap *s)
     return s->index > r->applied && r->role != RAFT_LEADER;
 }
 
-static void on_offer(struct raft *r, const struct raft_message *m)
+void snap_on_offer(struct raft *r, const struct raft_message *m)
 {
     struct raft_fetch *f = &r->fetch;
     const struct raft_snap *s = m->snap;
@@ -104,7 +104,7 @@ static void on_offer(struct raft *r, const struct raft_message *m)
     pull(r);
 }
 
-static void on_chunk(struct raft *r, const struct raft_message *m)
+void snap_on_chunk(struct raft *r, const struct raft_message *m)
 {
     struct raft_fetch *f = &r->fetch;
     if (!f->active || f->storing || m->from != f->from || m->index != f->snap.index ||
@@ -122,9 +122,8 @@ static void on_chunk(struct raft *r, const struct raft_message *m)
  * behind it stays; else all of the log may conflict and goes. */
 static void install(struct raft *r)
 {
-    struct raft_fetch *f = &r->fetch;
-    const struct raft_snap *s = &f->snap;
-    f->active = false;
+    const struct raft_snap fetched = r->fetch.snap, *s = &fetched;
+    r->fetch = (struct raft_fetch){0};
     if (!is_wanted(r, s))
         return;
     const struct raft_config config = bent(SNAP_OLD_CONFIG) ? r->snap.config : s->config;
@@ -152,8 +151,6 @@ static void install(struct raft *r)
     if (r->verified < s->index)
         r->verified = s->index;
     r->ack_due = true;
-    f->offset = 0;
-    f->snap.index = 0;
     member_find(r);
 }
 
@@ -164,9 +161,7 @@ void snap_stored(struct raft *r, const struct raft_event *ev)
         return;
     f->storing = false;
     if (ev->failed) {
-        f->active = false;
-        f->offset = 0;
-        f->snap.index = 0;
+        *f = (struct raft_fetch){0};
         return;
     }
     f->offset = ev->offset;
@@ -178,7 +173,7 @@ void snap_stored(struct raft *r, const struct raft_event *ev)
 
 /* The giver. */
 
-static void on_pull(struct raft *r, const struct raft_message *m)
+void snap_on_pull(struct raft *r, const struct raft_message *m)
 {
     if (m->index != r->snap.index || r->snap_damaged || m->offset >= r->snap.bytes) {
         if (m->index < r->snap.index)
@@ -204,7 +199,7 @@ void snap_read(struct raft *r, const struct raft_event *ev)
 
 /* Repair. */
 
-static void on_repair(struct raft *r, const struct raft_message *m)
+void snap_on_repair(struct raft *r, const struct raft_message *m)
 {
     uint64_t i = m->index;
     if (!m->force && i > r->log.base && rlog_has(&r->log, i, m->log_term) &&
@@ -222,7 +217,7 @@ static void on_repair(struct raft *r, const struct raft_message *m)
     }
 }
 
-static void on_repaired(struct raft *r, const struct raft_message *m)
+void snap_on_repaired(struct raft *r, const struct raft_message *m)
 {
     for (uint32_t k = 0; k < m->count && r->fx.write_count + 4 < RAFT_WRITES_MAX; k++) {
         uint64_t i = m->index + k;
@@ -278,27 +273,4 @@ uint64_t snap_next_us(const struct raft *r)
     if (r->fetch.active && !r->fetch.storing && r->fetch.asked_us + r->o.resend_us < next)
         next = r->fetch.asked_us + r->o.resend_us;
     return next;
-}
-
-void snap_on_message(struct raft *r, const struct raft_message *m)
-{
-    switch ((enum raft_message_kind)m->kind) {
-    case RAFT_OFFER:
-        on_offer(r, m);
-        break;
-    case RAFT_PULL:
-        on_pull(r, m);
-        break;
-    case RAFT_CHUNK:
-        on_chunk(r, m);
-        break;
-    case RAFT_REPAIR:
-        on_repair(r, m);
-        break;
-    case RAFT_REPAIRED:
-        on_repaired(r, m);
-        break;
-    default:
-        break;
-    }
 }

@@ -130,8 +130,7 @@ void lead_send_all(struct raft *r);
 void lead_commit(struct raft *r);
 void lead_propose(struct raft *r, struct raft_entry *e, uint64_t cookie);
 void lead_transfer(struct raft *r, uint64_t to, uint64_t cookie);
-void lead_on_append_reply(struct raft *r, const struct raft_message *m);
-void lead_on_beat_reply(struct raft *r, const struct raft_message *m);
+void lead_on_reply(struct raft *r, const struct raft_message *m);
 struct raft_peer *lead_peer(struct raft *r, uint64_t id); /* NULL: none */
 /* The highest value of a field of raft_peer that a majority, with this node, has reached. */
 uint64_t lead_quorum(const struct raft *r, size_t field);
@@ -162,7 +161,11 @@ const struct raft_member *member_of(const struct raft_config *c, uint64_t id);
 /* snap.c */
 void snap_offer(struct raft *r, uint64_t to);
 void snap_tick(struct raft *r);
-void snap_on_message(struct raft *r, const struct raft_message *m);
+void snap_on_offer(struct raft *r, const struct raft_message *m);
+void snap_on_pull(struct raft *r, const struct raft_message *m);
+void snap_on_chunk(struct raft *r, const struct raft_message *m);
+void snap_on_repair(struct raft *r, const struct raft_message *m);
+void snap_on_repaired(struct raft *r, const struct raft_message *m);
 void snap_taken(struct raft *r, const struct raft_snap *s);
 void snap_read(struct raft *r, const struct raft_event *ev);
 void snap_stored(struct raft *r, const struct raft_event *ev);
@@ -173,6 +176,6 @@ uint64_t snap_next_us(const struct raft *r);
 void read_start(struct raft *r, uint64_t cookie, uint64_t from);
 void read_check(struct raft *r);
 void read_drop_all(struct raft *r);
-void read_on_message(struct raft *r, const struct raft_message *m);
+void read_on_reply(struct raft *r, const struct raft_message *m);
 
 #endif
