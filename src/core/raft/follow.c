@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* follow - the follower's side of replication (3.5). */
-#include "base/err.h"
 #include "core/raft/state.h"
 
 enum { ENTRIES_SPARE = 1024 }; /* past the limit for proposals: no-ops of many leaders fit */
 
 /* Bytes from a peer: refused before anything changes when no member would send them. */
-int follow_check(const struct raft_message *m)
+bool follow_check(const struct raft_message *m)
 {
     for (uint32_t i = 0; i < m->count; i++)
         if (m->entries[i].damaged)
-            return TTG_EPROTO;
+            return false;
     bool append = m->kind == RAFT_APPEND;
     return member_check(m->entries, m->count, append ? m->log_term : 0,
-                        append ? m->term : UINT64_MAX)
-               ? 0
-               : TTG_EPROTO;
+                        append ? m->term : UINT64_MAX);
 }
 
 /* Where the leader should look next: our last entry that is not newer than its own at this place,

@@ -110,16 +110,12 @@ void lead_stop(struct raft *r)
 
 void lead_propose(struct raft *r, struct raft_entry *e, uint64_t cookie)
 {
-    if (r->role != RAFT_LEADER) {
-        raft_reply(r, cookie, RAFT_NOT_LEADER, 0);
-        return;
-    }
-    if (r->transfer_to || r->log.count >= r->o.entries_max ||
-        r->waiting + r->read_count >= r->o.waiting_max) {
-        raft_reply(r, cookie, RAFT_BUSY, 0);
-        return;
-    }
-    append(r, e, cookie);
+    bool leads = r->role == RAFT_LEADER;
+    if (!leads || r->transfer_to || r->log.count >= r->o.entries_max ||
+        r->waiting + r->read_count >= r->o.waiting_max)
+        raft_reply(r, cookie, leads ? RAFT_BUSY : RAFT_NOT_LEADER, 0);
+    else
+        append(r, e, cookie);
 }
 
 /* How many entries behind p->next fit into a message and into the window. */
@@ -155,8 +151,6 @@ void lead_send(struct raft *r, struct raft_peer *p)
     while (p->id != r->o.id && p->flow != FLOW_SNAP && raft_room(r, 1)) {
         if (p->flow == FLOW_PROBE && p->probing)
             return;
-        if (p->flow == FLOW_STREAM && p->next > rlog_last(&r->log))
-            return;
         if (p->next <= r->log.base) {
             p->flow = FLOW_SNAP;
             p->sent_us = r->now;
@@ -165,7 +159,7 @@ void lead_send(struct raft *r, struct raft_peer *p)
         }
         uint32_t count = batch(r, p);
         if (p->flow == FLOW_STREAM && count == 0)
-            return; /* the window is full */
+            return; /* it has everything, or the window is full */
         send_append(r, p, count);
         if (p->flow == FLOW_PROBE) {
             p->probing = true;

@@ -111,12 +111,9 @@ void member_appended(struct raft *r)
 static enum raft_outcome apply_change(const struct raft *r, enum raft_change change, uint64_t id,
                                       struct raft_config *c)
 {
-    uint32_t voters = 0, at = c->count;
-    for (uint32_t i = 0; i < c->count; i++) {
-        voters += c->members[i].voter;
-        if (c->members[i].id == id)
-            at = i;
-    }
+    uint32_t at = 0;
+    while (at < c->count && c->members[at].id != id)
+        at++;
     if (change == RAFT_ADD_LEARNER) {
         if (at < c->count || c->count == RAFT_MEMBERS_MAX || id == 0)
             return RAFT_REFUSED;
@@ -134,8 +131,8 @@ static enum raft_outcome apply_change(const struct raft *r, enum raft_change cha
         c->members[at].voter = true;
         return RAFT_DONE;
     }
-    if (c->members[at].voter && voters == 1)
-        return RAFT_REFUSED;
+    if (c->members[at].voter && member_quorum(r) == 1)
+        return RAFT_REFUSED; /* the only voter */
     memmove(&c->members[at], &c->members[at + 1], (c->count - at - 1) * sizeof c->members[0]);
     c->count--;
     return RAFT_DONE;

@@ -280,9 +280,8 @@ static void settle(struct raft *r)
 static int prepare(struct raft *r, const struct raft_event *ev, struct raft_entry *ret_entry)
 {
     const struct raft_message *m = ev->kind == RAFT_EV_MESSAGE ? ev->message : NULL;
-    int rc = m ? follow_check(m) : 0;
-    if (rc)
-        return rc;
+    if (m && !follow_check(m))
+        return TTG_EPROTO;
     /* Without room nothing is taken in; a candidate without room does not win (elect_check). */
     bool adds = (m && m->count) || ev->kind == RAFT_EV_PROPOSE || ev->kind == RAFT_EV_MEMBER;
     if (rlog_reserve(&r->log, (m ? m->count : 0) + 2u) && adds)

@@ -36,15 +36,12 @@ static bool has_lease(const struct raft *r)
 void read_start(struct raft *r, uint64_t cookie, uint64_t from)
 {
     struct raft_waiting_read w = {.cookie = cookie, .from = from};
-    if (r->waiting + r->read_count >= r->o.waiting_max) {
-        answer(r, &w, RAFT_BUSY);
+    bool full = r->waiting + r->read_count >= r->o.waiting_max;
+    if (full || (r->role != RAFT_LEADER && (from || !r->leader))) {
+        answer(r, &w, full ? RAFT_BUSY : RAFT_NOT_LEADER);
         return;
     }
     if (r->role != RAFT_LEADER) {
-        if (from || !r->leader) {
-            answer(r, &w, RAFT_NOT_LEADER);
-            return;
-        }
         raft_send(r, RAFT_READ, r->leader)->cookie = cookie;
         w.round = r->now; /* given up after a while: see read_check */
     } else {

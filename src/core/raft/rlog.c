@@ -113,14 +113,13 @@ uint64_t rlog_bytes(const struct raft_log *l, uint64_t from, uint64_t to)
 void rlog_append(struct raft_log *l, const struct raft_entry *e, uint64_t seq)
 {
     ensure(rlog_has_room(l, 1));
-    uint64_t total =
-        total_at(l, rlog_last(l)) + ENTRY_OVERHEAD_BYTES + (e->data ? e->data->len : 0);
     struct raft_entry *copy = &l->entries[l->start + l->count++];
     *copy = *e;
     raft_blob_ref(copy->data);
     copy->cookie = 0;
     copy->seq = seq;
-    copy->total = total;
+    copy->total = total_at(l, rlog_last(l) - 1) + ENTRY_OVERHEAD_BYTES;
+    copy->total += e->data ? e->data->len : 0;
     if (e->damaged && rlog_last(l) < l->hole)
         l->hole = rlog_last(l);
 }

@@ -131,9 +131,9 @@ static void install(struct raft *r)
     if (bent(SNAP_KEEPS_LOG) && s->index <= rlog_last(&r->log) && s->index >= r->log.base)
         keep = true;
     if (keep)
-        raft_commit_to(r, s->index > r->commit ? s->index : r->commit);
-    else
-        r->commit = s->index > r->commit ? s->index : r->commit;
+        raft_commit_to(r, s->index);
+    else if (s->index > r->commit)
+        r->commit = s->index;
     r->snap = *s;
     r->snap.config = config;
     r->snap_damaged = false;

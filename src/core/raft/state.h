@@ -136,7 +136,7 @@ struct raft_peer *lead_peer(struct raft *r, uint64_t id); /* NULL: none */
 uint64_t lead_quorum(const struct raft *r, size_t field);
 
 /* follow.c */
-int follow_check(const struct raft_message *m);
+bool follow_check(const struct raft_message *m);
 void follow_on_append(struct raft *r, const struct raft_message *m);
 void follow_on_beat(struct raft *r, const struct raft_message *m);
 void follow_ack(struct raft *r);
