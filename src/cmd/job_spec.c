@@ -73,7 +73,7 @@ static int spec_input(struct job_spec *s, const struct command_run *r,
 {
     const struct options *o = r->options;
     const char *input = option_text(o, OPT_INPUT);
-    char index[PATH_MAX], text[PATH_MAX], real[PATH_MAX];
+    char index[PATH_MAX], text[PATH_MAX];
     struct lines_info info;
     struct lines *lines = NULL;
     int rc = index_paths(place, input, index, text, err);
@@ -95,14 +95,9 @@ static int spec_input(struct job_spec *s, const struct command_run *r,
     }
     if (rc)
         return rc;
-    if (!realpath(index, real))
-        return err_set(err, TTG_ENOENT, "cannot find %s", index);
     s->spec.first = 0;
     s->spec.params = info.lines;
-    /* The digest makes another content another job. */
-    return buf_printf(&s->input, "lines:%016llx:%s", (unsigned long long)info.digest, real)
-               ? TTG_ENOMEM
-               : 0;
+    return lines_name(&s->input, index, &info, err);
 }
 
 static int spec_params(struct job_spec *s, const struct command_run *r,

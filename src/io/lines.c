@@ -293,6 +293,44 @@ int lines_open(struct lines **ret_lines, const char *index_path, struct err *err
     return 0;
 }
 
+static const char name_format[] = "lines:%016llx:%s";
+enum { NAME_HEAD_BYTES = 6 + 16 + 1 };
+
+int lines_name(struct buf *out, const char *index_path, const struct lines_info *info,
+               struct err *err)
+{
+    char real[PATH_MAX];
+    if (!realpath(index_path, real))
+        return err_set_errno(err, errno, "cannot find %s", index_path);
+    int rc = buf_printf(out, name_format, (unsigned long long)info->digest, real);
+    return rc ? err_set(err, rc, "the name of %s: %s", index_path, err_text(rc)) : 0;
+}
+
+int lines_open_named(struct lines **ret_lines, struct str name, struct err *err)
+{
+    char again[PATH_MAX + NAME_HEAD_BYTES];
+    if (!str_starts(name, STR("lines:")) || name.len <= NAME_HEAD_BYTES ||
+        name.len >= sizeof again || memchr(name.ptr, 0, name.len))
+        return err_set(err, TTG_EVERSION,
+                       "the job's input '%.*s' is of a kind this version does not know",
+                       (int)(name.len < 200 ? name.len : 200), name.ptr);
+    char *path = mem_dup(name.ptr + NAME_HEAD_BYTES, name.len - NAME_HEAD_BYTES);
+    struct lines *l = NULL;
+    int rc = path ? lines_open(&l, path, err) : err_set(err, TTG_ENOMEM, "out of memory");
+    if (!rc) {
+        snprintf(again, sizeof again, name_format, (unsigned long long)l->info.digest, path);
+        if (!str_eq(name, str_of(again)))
+            rc = err_set(err, TTG_ESTALE,
+                         "%s is the index of another input than this job's; run a new job", path);
+    }
+    mem_free(path);
+    if (rc)
+        lines_close(l);
+    else
+        *ret_lines = l;
+    return rc;
+}
+
 void lines_close(struct lines *l)
 {
     if (!l)

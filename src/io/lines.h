@@ -37,6 +37,13 @@ struct lines;
 int lines_open(struct lines **ret_lines, const char *index_path, struct err *err);
 void lines_close(struct lines *l);
 
+/* An index as a job's input names it, "lines:DIGEST:PATH": adds it to `out`, and opens what such a
+ * name says. Another content is another name. TTG_EVERSION: it is no such name, TTG_ESTALE: the
+ * index is of other lines. */
+int lines_name(struct buf *out, const char *index_path, const struct lines_info *info,
+               struct err *err);
+int lines_open_named(struct lines **ret_lines, struct str name, struct err *err);
+
 const struct lines_info *lines_info(const struct lines *l);
 char lines_separator(const struct lines *l);
 

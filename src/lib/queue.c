@@ -69,7 +69,7 @@ static int ask(ttg_queue *q, struct queue_request *r,
 static int submit_lines(const struct ttg_job_options *o, struct ledger_spec *spec,
                         struct buf *input, struct err *err)
 {
-    char index[PATH_MAX], text[PATH_MAX], real[PATH_MAX];
+    char index[PATH_MAX], text[PATH_MAX];
     struct lines_info info;
     if (o->params > 0 || o->first != 0)
         return err_set(err, TTG_EINVAL, "input_file and a range of parameters exclude each other");
@@ -84,12 +84,10 @@ static int submit_lines(const struct ttg_job_options *o, struct ledger_spec *spe
     int rc = lines_index(&lines, &info, err);
     if (rc)
         return rc;
-    if (!realpath(index, real))
-        return err_set(err, TTG_ENOENT, "cannot find %s", index);
     spec->params = info.lines;
-    rc = buf_printf(input, "lines:%s", real);
+    rc = lines_name(input, index, &info, err);
     spec->input = buf_str(input);
-    return rc ? err_set(err, rc, "out of memory") : 0;
+    return rc;
 }
 
 static struct ledger_spec spec_of(const struct ttg_job_options *o)

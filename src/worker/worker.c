@@ -287,7 +287,6 @@ void worker_free(struct worker *w)
     outbox_free(w->outbox);
     backlog_done(&w->backlog);
     lines_close(w->lines);
-    mem_free(w->job_input);
     mem_free(w->join.held);
     mem_free(w->held);
     mem_free(w->checked);

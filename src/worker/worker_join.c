@@ -145,27 +145,7 @@ static int check_answer(struct worker *w, struct err *err)
 
 static int open_input(struct worker *w, struct err *err)
 {
-    const struct str prefix = STR("lines:");
-    struct str input = w->join.input;
-    if (input.len == 0)
-        return 0;
-    if (!str_starts(input, prefix))
-        return err_set(err, TTG_EVERSION,
-                       "the job's input '%.*s' is of a kind this version does not know",
-                       STR_ARG(input));
-    struct str path,
-        digest = str_cut(str_make(input.ptr + prefix.len, input.len - prefix.len), ':', &path);
-    w->job_input = mem_dup(path.ptr, path.len);
-    int rc = w->job_input ? lines_open(&w->lines, w->job_input, err) : TTG_ENOMEM;
-    if (rc)
-        return rc;
-    char hex[24];
-    snprintf(hex, sizeof hex, "%016llx", (unsigned long long)lines_info(w->lines)->digest);
-    if (!str_eq(digest, str_of(hex)))
-        return err_set(err, TTG_ESTALE,
-                       "%s is the index of another input than this job's; run a new job",
-                       w->job_input);
-    return 0;
+    return w->join.input.len > 0 ? lines_open_named(&w->lines, w->join.input, err) : 0;
 }
 
 /* In the pulse's thread. */

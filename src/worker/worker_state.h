@@ -84,7 +84,6 @@ struct worker {
     /* of the job */
     int64_t first;
     uint64_t params_total, chunk_params;
-    char *job_input;
 
     double chunk_ns, take_ns; /* measured, smoothed */
     uint64_t take_sent_ns, join_sent_ns;

@@ -172,6 +172,27 @@ static void notices_a_changed_file(void **state)
     assert_int_equal(lines_open(&l, index_path, &err), TTG_ENOENT);
 }
 
+static void is_named_by_its_content(void **state)
+{
+    (void)state;
+    struct lines_info info;
+    struct lines *l;
+    struct err err;
+    struct buf name;
+    buf_init(&name, 10000);
+    write_file(text, "a\nb\n", 4);
+    assert_int_equal(index_of(text, 1, '\n', &info), 0);
+    assert_int_equal(lines_name(&name, index_path, &info, &err), 0);
+    assert_int_equal(lines_open_named(&l, buf_str(&name), &err), 0);
+    lines_close(l);
+    write_file(text, "a\nc\n", 4); /* indexed anew: another job's input */
+    assert_int_equal(index_of(text, 1, '\n', &info), 0);
+    assert_int_equal(lines_open_named(&l, buf_str(&name), &err), TTG_ESTALE);
+    buf_done(&name);
+    assert_int_equal(lines_open_named(&l, STR("csv:x"), &err), TTG_EVERSION);
+    assert_int_equal(lines_open_named(&l, STR("lines:0123456789abcdef:"), &err), TTG_EVERSION);
+}
+
 static void refuses_damaged_indexes(void **state)
 {
     (void)state;
@@ -215,6 +236,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cuts_at_lines, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_packed_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(notices_a_changed_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(is_named_by_its_content, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_damaged_indexes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(says_what_cannot_be_read, set_up, tear_down),
     };
