@@ -19,6 +19,8 @@ struct loop {
     int epoll_fd, wake_fd;
     bool stopping;
     bool coarse; /* no epoll_pwait2: waits in whole milliseconds */
+    bool soon;   /* events are expected soon */
+    struct loop_spin spin;
     uint64_t now_ns;
     struct heap timers;
     struct list hooks, signals;
@@ -111,8 +113,46 @@ void loop_wake(struct loop *l)
 
 /* ---- one turn ---- */
 
+bool loop_spin_try(struct loop_spin *s)
+{
+    if (s->skip == 0)
+        return true;
+    s->skip--;
+    return false;
+}
+
+void loop_spin_ended(struct loop_spin *s, bool paid)
+{
+    s->pause = paid ? s->pause / 2 : s->pause * 2 + 1;
+    if (s->pause > LOOP_SPIN_PAUSE_MAX)
+        s->pause = LOOP_SPIN_PAUSE_MAX;
+    s->skip = paid ? 0 : s->pause;
+}
+
+void loop_expect_soon(struct loop *l)
+{
+    l->soon = true;
+}
+
+/* The number of events, or 0: they do not come that soon. */
+static int spin_events(struct loop *l, uint64_t wait_ns)
+{
+    uint64_t until_ns = loop_now_update(l) + (wait_ns < LOOP_SPIN_NS ? wait_ns : LOOP_SPIN_NS);
+    int n;
+    do
+        n = epoll_wait(l->epoll_fd, l->events, EVENTS_MAX, 0);
+    while (n == 0 && loop_now_update(l) < until_ns);
+    loop_spin_ended(&l->spin, n > 0);
+    return n;
+}
+
 static int wait_events(struct loop *l, uint64_t wait_ns)
 {
+    if (l->soon && wait_ns > 0 && loop_spin_try(&l->spin)) {
+        int n = spin_events(l, wait_ns);
+        if (n != 0 || wait_ns <= LOOP_SPIN_NS)
+            return n;
+    }
     if (!l->coarse) {
         struct timespec ts = {(time_t)(wait_ns / 1000000000u), (long)(wait_ns % 1000000000u)};
         int n = epoll_pwait2(l->epoll_fd, l->events, EVENTS_MAX,

@@ -43,6 +43,20 @@ uint64_t loop_now_update(struct loop *l);
 enum { LOOP_BLOCK_BYTES = 64 * 1024 };
 char *loop_block(struct loop *l);
 
+/* What comes next often comes within microseconds (a coprocess that answers at once): going to
+ * sleep and being woken costs more than that. From now on a wait may first look again for up to
+ * LOOP_SPIN_NS, as long as this pays; after each time that it did not, twice as many waits go to
+ * sleep at once, so that an idle or slow loop burns nothing. */
+enum { LOOP_SPIN_NS = 20000, LOOP_SPIN_PAUSE_MAX = 1023 };
+void loop_expect_soon(struct loop *l);
+
+/* Whether to look again: the decision alone. */
+struct loop_spin {
+    uint32_t pause, skip;
+};
+bool loop_spin_try(struct loop_spin *s);
+void loop_spin_ended(struct loop_spin *s, bool paid);
+
 /* Ends the present wait, or the next one. From any thread, and from a signal handler. */
 void loop_wake(struct loop *l);
 

@@ -42,6 +42,7 @@ struct coproc_slot {
     bool ending;            /* this child gets no more tasks */
     bool answered;          /* this child has, once at least */
     bool refused;           /* it was gone before it could be given the task */
+    bool just_read;         /* all that it said is known: no need to look again */
 };
 
 static struct coproc_slot *coproc_slot(struct kernel_slot *s)
@@ -258,7 +259,9 @@ static void on_out_ready(struct loop_poll *p, unsigned events)
     if (!take_answer(cs))
         return;
     s->result.stderr_tail = tail_str(&cs->tail);
+    cs->just_read = true;
     kernel_finish(s);
+    cs->just_read = false;
 }
 
 static void on_err_ready(struct loop_poll *p, unsigned events)
@@ -375,7 +378,7 @@ static bool coproc_start(struct kernel_slot *s)
     struct coproc_slot *cs = coproc_slot(s);
     tail_start(&cs->tail);
     /* What it said since its last answer would be taken for the next one. */
-    if (process_runs(&cs->process) && stream_is_open(&cs->out) &&
+    if (!cs->just_read && process_runs(&cs->process) && stream_is_open(&cs->out) &&
         stream_read(&cs->out, &cs->answer) > 0)
         cs->ending = true;
     /* A child that was told to end may still be at it. */
@@ -418,6 +421,7 @@ static int coproc_open(struct kernel *k, struct err *err)
         buf_init(&cs->output, output_max);
         loop_timer_init(&cs->quit, k->loop, on_quit_timer);
     }
+    loop_expect_soon(k->loop);
     return kernel_open_command(k, err);
 }
 

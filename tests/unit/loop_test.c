@@ -18,6 +18,15 @@ static int open_loop(void **state)
     return loop_open(&loop, NULL);
 }
 
+/* Events and timers are the same when events are expected soon. */
+static int open_soon_loop(void **state)
+{
+    int rc = open_loop(state);
+    if (!rc)
+        loop_expect_soon(loop);
+    return rc;
+}
+
 static int close_loop(void **state)
 {
     (void)state;
@@ -191,6 +200,30 @@ static void hooks_run_before_the_wait(void **state)
     assert_int_equal(fired[0], 1);
 }
 
+/* Looking again instead of sleeping stops when it does not pay, and comes back when it does. */
+static void spinning_backs_off(void **state)
+{
+    (void)state;
+    struct loop_spin s = {0};
+    unsigned spins = 0;
+    for (int i = 0; i < 100000; i++)
+        if (loop_spin_try(&s)) {
+            spins++;
+            loop_spin_ended(&s, false);
+        }
+    assert_in_range(spins, 90, 120); /* 1 of 1024, after the first few */
+    for (int i = 0; i < LOOP_SPIN_PAUSE_MAX; i++)
+        if (loop_spin_try(&s))
+            loop_spin_ended(&s, true);
+    for (int i = 0; i < 20; i++) {
+        assert_true(loop_spin_try(&s));
+        loop_spin_ended(&s, true);
+    }
+    loop_spin_ended(&s, false);
+    assert_false(loop_spin_try(&s));
+    assert_true(loop_spin_try(&s));
+}
+
 static void survives_failed_allocations(void **state)
 {
     (void)state;
@@ -214,6 +247,10 @@ static void survives_failed_allocations(void **state)
 }
 
 #define WITH_LOOP(f) cmocka_unit_test_setup_teardown(f, open_loop, close_loop)
+#define WITH_SOON_LOOP(f)                                                                          \
+    {                                                                                              \
+#f "_soon", f, open_soon_loop, close_loop, NULL                                            \
+    }
 
 int main(void)
 {
@@ -225,6 +262,11 @@ int main(void)
         WITH_LOOP(wake_ups_of_other_threads_arrive),
         WITH_LOOP(signals_become_events),
         WITH_LOOP(hooks_run_before_the_wait),
+        WITH_SOON_LOOP(timers_fire_in_order),
+        WITH_SOON_LOOP(stopped_timers_stay_silent),
+        WITH_SOON_LOOP(wake_ups_of_other_threads_arrive),
+        WITH_SOON_LOOP(hooks_run_before_the_wait),
+        cmocka_unit_test(spinning_backs_off),
         cmocka_unit_test(survives_failed_allocations),
     };
     return tap_run(tests);
