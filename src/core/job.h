@@ -110,5 +110,6 @@ void job_dead_redrive(struct core *c, struct core_call *call);
 void job_dead_drop(struct core *c, struct core_call *call);
 void job_events(struct core *c, struct core_call *call);
 void job_explain(struct core *c, struct core_call *call);
+void job_map(struct core *c, struct core_call *call);
 
 #endif

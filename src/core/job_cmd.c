@@ -395,6 +395,8 @@ const struct core_command job_commands[] = {
      job_dead_redrive},
     {"TTG.DEAD DROP", 4, W, "job chunk", "Gives a dead letter up for good.", job_dead_drop},
     {"TTG.EVENTS", 5, R, "job after COUNT n", "What happened to workers and chunks.", job_events},
+    {"TTG.MAP", -4, R, "job CELLS n [LEASES n] [RAN n] [SINCE ms]",
+     "The chunks as a strip of cells, the leases, and who ran what.", job_map},
     {"TTG.EXPLAIN", -2, R, "job [chunk]", "Why the job, or a chunk of it, is not running.",
      job_explain},
     {0},

@@ -117,6 +117,7 @@ void ledger_free(struct ledger *l)
         ledger_name_free(l->events[i].text);
     }
     mem_free(l->events);
+    ledger_ran_free(l);
     map_done(&l->chunks);
     map_done(&l->workers);
     heap_done(&l->timers);

@@ -51,6 +51,7 @@ enum {
     LEDGER_REASON_BYTES_MAX = 4096, /* the tail is kept */
     LEDGER_REASONS_MAX = 8,         /* per chunk, the newest */
     LEDGER_EVENTS_MAX = 1024,       /* per job, the newest */
+    LEDGER_RAN_MAX = 1024,          /* of the newest results: who ran what when */
     LEDGER_GONE_MAX = 64,           /* workers remembered after they left */
     LEDGER_NAME_BYTES_MAX = 256,    /* of a worker */
     LEDGER_TEXT_BYTES_MAX = 65536,  /* of kernel and input */
@@ -339,6 +340,32 @@ struct ledger_event {
 const char *ledger_event_name(enum ledger_event_kind kind); /* "chunk.reclaimed" */
 /* The first kept event after `seq`. False: none yet. */
 bool ledger_event_next(const struct ledger *l, uint64_t seq, struct ledger_event *ret_event);
+
+/* The job as a strip of cells: cell i is about the chunks from i * per_cell on. What is missing to
+ * the number of chunks was never leased. */
+struct ledger_cell {
+    uint64_t done, leased, ready, delayed, dead; /* dead: also the dropped ones */
+};
+/* How many chunks a cell gets, so that no more than `cells_max` (> 0) cells cover the job. */
+uint64_t ledger_per_cell(const struct ledger *l, uint64_t cells_max);
+/* `cells`: room for as many as cover the job. Costs O(outstanding). */
+void ledger_cells(const struct ledger *l, uint64_t per_cell, struct ledger_cell *cells);
+
+struct ledger_lease {
+    uint64_t chunk, epoch, since_ms;
+    uint32_t attempt; /* from 1 */
+};
+/* The worker's i-th lease in the order of taking. False: it has no more. O(i). */
+bool ledger_lease(const struct ledger_worker *w, uint64_t i, struct ledger_lease *ret_lease);
+
+/* Who ran which chunk until when: of the newest LEDGER_RAN_MAX results; forgotten by a snapshot. */
+struct ledger_ran {
+    struct str worker;
+    uint64_t chunk, end_ms, duration_us;
+    uint32_t attempt;
+};
+/* Of the result number `seq`. False when it is not known (any more). */
+bool ledger_ran(const struct ledger *l, uint64_t seq, struct ledger_ran *ret_ran);
 
 /* --- snapshots --- */
 

@@ -211,6 +211,7 @@ static void commit_apply(struct ledger *l, struct ledger_chunk *c, struct ledger
     l->params += ledger_range_count(l, c->index);
     commit_sum(l, r);
     commit_digest(l, r);
+    ledger_ran_add(l, by ? by->name : NULL, r);
     ledger_chunk_leave(l, c);
     if (LEDGER_PLANT(LEDGER_PLANT_NOT_DONE) && r->seq % 16 == 0)
         ledger_chunk_ready(l, c, NULL, now_ms);

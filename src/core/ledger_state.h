@@ -87,6 +87,12 @@ struct ledger_event_kept {
     enum ledger_event_kind kind;
 };
 
+struct ledger_ran_kept {
+    struct ledger_name *worker;
+    uint64_t chunk, end_ms, duration_us;
+    uint32_t attempt;
+};
+
 struct ledger {
     struct ledger_name *name;
     struct ledger_spec spec; /* its texts are owned */
@@ -123,6 +129,7 @@ struct ledger {
     struct ledger_event_kept *events; /* ring: number seq at [seq % cap] */
     size_t event_cap;
     uint64_t event_seq, event_first;
+    struct ledger_ran_kept *ran; /* ring: result number seq at [seq % LEDGER_RAN_MAX] */
 
     unsigned effects;
 };
@@ -147,6 +154,12 @@ void ledger_event_add(struct ledger *l, enum ledger_event_kind kind, uint64_t no
                       struct ledger_name *to, struct str text);
 /* Takes over the references; false: no memory. */
 bool ledger_event_restore(struct ledger *l, uint64_t seq, const struct ledger_event_kept *e);
+
+/* --- the map (ledger_map.c) --- */
+
+/* Remembers who ran the chunk of this result, as far as memory goes. `by` may be NULL. */
+void ledger_ran_add(struct ledger *l, struct ledger_name *by, const struct ledger_result *r);
+void ledger_ran_free(struct ledger *l);
 
 /* --- chunks (ledger_chunk.c) --- */
 

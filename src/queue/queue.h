@@ -78,6 +78,7 @@ enum queue_verb {
     QUEUE_DEAD_DROP,
     QUEUE_EVENTS,
     QUEUE_EXPLAIN,
+    QUEUE_MAP,
     QUEUE_VERBS,
 };
 
@@ -332,6 +333,31 @@ struct queue_events {
     /* out */
     const struct queue_event *events;
     size_t event_count;
+};
+
+/* What a monitor draws. Cells tell of `per_cell` chunks each, `repeat` equal neighbours together;
+ * what is missing to the number of chunks was never leased. */
+struct queue_cell {
+    uint64_t repeat, done, leased, ready, delayed, dead;
+};
+struct queue_map_lease {
+    struct str worker;
+    uint64_t chunk, epoch, attempt, since_ms;
+};
+struct queue_ran {
+    struct str worker;
+    uint64_t chunk, attempt, end_ms, duration_us;
+};
+struct queue_map {
+    struct queue_call call;
+    uint64_t cells_max, leases_max, ran_max; /* 0: none of these */
+    uint64_t since_ms;                       /* only what ran to its end from then on */
+    /* out */
+    uint64_t now_ms, chunks, per_cell;
+    const struct queue_cell *cells;
+    const struct queue_map_lease *leases; /* the oldest of each worker first */
+    const struct queue_ran *ran;          /* the newest first */
+    size_t cell_count, lease_count, ran_count;
 };
 
 /* Why the job, or one chunk of it, does not run. */

@@ -49,6 +49,7 @@ static const struct redis_script *script_of(const struct queue_request *r)
         [QUEUE_DEAD_DROP] = "dead_drop",
         [QUEUE_EVENTS] = "events",
         [QUEUE_EXPLAIN] = "explain",
+        [QUEUE_MAP] = "map",
     };
     const struct redis_script *s = redis_scripts;
     while (s->name && strcmp(s->name, names[r->verb]) != 0)

@@ -496,6 +496,85 @@ static bool decode_explain(struct queue_explain *r, struct resp_cursor *c)
     return read_map(c, fields, COUNT(fields), r, NULL, NULL);
 }
 
+/* Rows of numbers in one flat array, a text before the numbers of each when `texts`. Counts only
+ * when `rows` is NULL; a row is `words` words and takes `bytes` there. */
+static bool read_rows(struct resp_cursor *c, bool texts, size_t words, char *rows, size_t bytes,
+                      size_t *ret_count)
+{
+    size_t count;
+    if (!resp_next_array(c, &count) || count % words)
+        return false;
+    *ret_count = count / words;
+    for (size_t i = 0; i < count / words; i++, rows += rows ? bytes : 0) {
+        if (texts) {
+            struct str text;
+            if (!resp_next_str(c, &text))
+                return false;
+            if (rows)
+                *(struct str *)(void *)rows = text;
+        }
+        for (size_t k = texts; k < words; k++) {
+            uint64_t number;
+            if (!next_u64(c, &number))
+                return false;
+            if (rows)
+                ((uint64_t *)(void *)(rows + (texts ? sizeof(struct str) : 0)))[k - texts] = number;
+        }
+    }
+    return true;
+}
+
+struct map_context {
+    struct queue_map *map;
+    char *at[3]; /* NULL: only counting */
+};
+
+static int map_rows(struct resp_cursor *c, struct str key, void *ctx)
+{
+    struct map_context *m = ctx;
+    const struct {
+        const char *key;
+        bool texts;
+        size_t words, bytes, *count;
+    } parts[] = {
+        {"cells", false, 6, sizeof(struct queue_cell), &m->map->cell_count},
+        {"leases", true, 5, sizeof(struct queue_map_lease), &m->map->lease_count},
+        {"ran", true, 5, sizeof(struct queue_ran), &m->map->ran_count},
+    };
+    for (size_t i = 0; i < COUNT(parts); i++)
+        if (str_eq(key, str_of(parts[i].key)))
+            return read_rows(c, parts[i].texts, parts[i].words, m->at[i], parts[i].bytes,
+                             parts[i].count)
+                       ? 1
+                       : -1;
+    return 0;
+}
+
+static bool decode_map(struct queue_map *r, struct resp_cursor *c, struct buf *scratch)
+{
+    static const struct field fields[] = {
+        FIELD(struct queue_map, "now_ms", F_U64, now_ms),
+        FIELD(struct queue_map, "chunks", F_U64, chunks),
+        FIELD(struct queue_map, "per_cell", F_U64, per_cell),
+    };
+    struct map_context m = {.map = r};
+    struct resp_cursor again = *c;
+    r->cell_count = r->lease_count = r->ran_count = 0;
+    if (!read_map(c, fields, COUNT(fields), r, map_rows, &m) || r->per_cell == 0)
+        return false;
+    size_t cells = r->cell_count * sizeof *r->cells, leases = r->lease_count * sizeof *r->leases;
+    char *at = array(scratch, cells + leases + r->ran_count * sizeof *r->ran, 1);
+    if (!at)
+        return false;
+    m.at[0] = at;
+    m.at[1] = at + cells;
+    m.at[2] = at + cells + leases;
+    r->cells = (const struct queue_cell *)(const void *)m.at[0];
+    r->leases = (const struct queue_map_lease *)(const void *)m.at[1];
+    r->ran = (const struct queue_ran *)(const void *)m.at[2];
+    return read_map(&again, fields, COUNT(fields), r, map_rows, &m);
+}
+
 static bool decode(struct queue_request *r, struct resp_cursor *c, struct buf *scratch)
 {
     struct str text;
@@ -542,6 +621,8 @@ static bool decode(struct queue_request *r, struct resp_cursor *c, struct buf *s
         return decode_events((struct queue_events *)r, c, scratch);
     case QUEUE_EXPLAIN:
         return decode_explain((struct queue_explain *)r, c);
+    case QUEUE_MAP:
+        return decode_map((struct queue_map *)r, c, scratch);
     case QUEUE_VERBS:
         break;
     }

@@ -118,6 +118,7 @@ static void encode(struct words *w, const struct queue_request *r)
     const struct queue_results *results = (const struct queue_results *)r;
     const struct queue_dead_list *dead = (const struct queue_dead_list *)r;
     const struct queue_events *events = (const struct queue_events *)r;
+    const struct queue_map *map = (const struct queue_map *)r;
     const struct queue_explain *explain = (const struct queue_explain *)r;
     if (r->verb != QUEUE_LIST)
         word(w, call->job);
@@ -190,6 +191,12 @@ static void encode(struct words *w, const struct queue_request *r)
         if (explain->of_chunk)
             word_u64(w, explain->chunk);
         break;
+    case QUEUE_MAP:
+        option_u64(w, STR("CELLS"), map->cells_max);
+        option_u64(w, STR("LEASES"), map->leases_max);
+        option_u64(w, STR("RAN"), map->ran_max);
+        option_u64(w, STR("SINCE"), map->since_ms);
+        break;
     case QUEUE_STATUS:
     case QUEUE_LIST:
     case QUEUE_CONTROL:
@@ -231,6 +238,7 @@ void resp_verb_name(const struct queue_request *r, struct str *ret_name, struct 
         [QUEUE_DEAD_DROP] = {"TTG.DEAD", "DROP"},
         [QUEUE_EVENTS] = {"TTG.EVENTS", NULL},
         [QUEUE_EXPLAIN] = {"TTG.EXPLAIN", NULL},
+        [QUEUE_MAP] = {"TTG.MAP", NULL},
     };
     static const char *const controls[] = {[QUEUE_PAUSE] = "PAUSE",
                                            [QUEUE_RESUME] = "RESUME",

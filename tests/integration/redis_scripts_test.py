@@ -6,7 +6,7 @@ import time
 import redis
 
 from harness import main, test, wait_until
-from redisrig import Job, Redis
+from redisrig import Job, Redis, pairs
 
 
 def error_of(call, *words, **more):
@@ -273,6 +273,31 @@ def lost_workers_bury_the_chunk_that_kills_them():
     job.join("w", 3)
     s = job.status()
     assert s["dead_letters"] == 1 and s["state"] == "finished", s
+
+
+@test
+def the_map_shows_where_all_chunks_are():
+    job = Job(Redis())
+    job.create(10, MAXATTEMPTS=1)
+
+    def look(*words):
+        return pairs(job("map", "CELLS", 5, "LEASES", 9, "RAN", 9, "SINCE", 0, *words))
+    assert look()["cells"] == [5, 0, 0, 0, 0, 0], look()
+    job.join("w", slots=2)
+    job.join("v")
+    one, two = job.take("w", count=2)
+    (three,) = job.take("v")
+    job.fail("v", three, final=True)
+    job.commit("w", [one])
+    job.take("v")
+    got = look()
+    assert got["chunks"] == 10 and got["per_cell"] == 2, got
+    # done leased ready delayed dead of two chunks each, equal ones together
+    assert got["cells"] == [1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 1, 3, 0, 0, 0, 0, 0], got
+    leases = {got["leases"][i]: got["leases"][i + 1:i + 5] for i in range(0, 10, 5)}
+    assert sorted(leases) == [b"v", b"w"] and leases[b"w"][0] == two[0], leases
+    assert abs(int(leases[b"w"][3]) / 1000 - time.time()) < 60, leases
+    assert got["ran"][:3] == [b"w", 0, 1] and abs(got["ran"][3] / 1000 - time.time()) < 60, got
 
 
 @test

@@ -390,6 +390,39 @@ static void workers_come_and_go(void **state)
     session_close(&s);
 }
 
+/* Ten chunks, two a cell: done leased ready delayed dead. */
+static void the_map_shows_where_all_chunks_are(void **state)
+{
+    (void)state;
+    struct session s;
+    session_open(&s);
+    run(&s, "TTG.JOB CREATE j FIRST 0 LAST 9 CHUNK 1 MAXATTEMPTS 1");
+    assert_string_equal(run(&s, "TTG.MAP j CELLS 5 LEASES 9 RAN 9"),
+                        "[now_ms 1770631200000 chunks 10 per_cell 2 cells [5 0 0 0 0 0] leases [] "
+                        "ran []]");
+    run(&s, "TTG.JOIN j w 5 SLOTS 1");
+    run(&s, "TTG.JOIN j v 5 SLOTS 1");
+    assert_string_equal(run(&s, "TTG.TAKE j w 5 COUNT 2"), "[0 0 2 " EPOCH " 1]");
+    assert_string_equal(run(&s, "TTG.TAKE j v 5 COUNT 1"), "[0 2 1 1099511627779 1]");
+    assert_string_equal(run(&s, "TTG.FAIL j v 5 2 1099511627779 FINAL no"), "[dead 0]");
+    assert_string_equal(run(&s, "TTG.COMMIT j w 5 0 " EPOCH " 1500 s 0"), "[1]");
+    run(&s, "TTG.TAKE j v 5 COUNT 1");
+    assert_string_equal(run(&s, "TTG.MAP j CELLS 6 LEASES 9 RAN 9 SINCE 5"),
+                        "[now_ms 1770631200000 chunks 10 per_cell 2 cells "
+                        "[1 1 1 0 0 0 1 0 1 0 0 1 3 0 0 0 0 0] "
+                        "leases [w 1 1099511627778 1 1770631200000 v 3 1099511627780 1 "
+                        "1770631200000] ran [w 0 1 1770631200000 1500]]");
+    assert_string_equal(run(&s, "TTG.MAP j CELLS 0 RAN 9 SINCE 1770631200001"),
+                        "[now_ms 1770631200000 chunks 10 per_cell 10 cells [] leases [] ran []]");
+    assert_string_equal(run(&s, "TTG.MAP j CELLS 1 LEASES 1"),
+                        "[now_ms 1770631200000 chunks 10 per_cell 10 cells [1 1 2 0 0 1] "
+                        "leases [w 1 1099511627778 1 1770631200000] ran []]");
+    assert_string_equal(run(&s, "TTG.MAP j CELLS 1 RAN"), "-ERR syntax error");
+    assert_string_equal(run(&s, "TTG.MAP j CELLS 99999999"),
+                        "-ERR argument 3 is not a number from 0 to 16384");
+    session_close(&s);
+}
+
 /* --- replay and snapshots --- */
 
 static int add_bytes(void *ctx, struct str bytes)
@@ -564,9 +597,13 @@ static void checks_json_of_strangers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_job_from_start_to_end), cmocka_unit_test(plain_clients_can_work),
-        cmocka_unit_test(answers_mistakes),          cmocka_unit_test(workers_come_and_go),
-        cmocka_unit_test(replays_to_the_same_state), cmocka_unit_test(checks_json_of_strangers),
+        cmocka_unit_test(the_map_shows_where_all_chunks_are),
+        cmocka_unit_test(one_job_from_start_to_end),
+        cmocka_unit_test(plain_clients_can_work),
+        cmocka_unit_test(answers_mistakes),
+        cmocka_unit_test(workers_come_and_go),
+        cmocka_unit_test(replays_to_the_same_state),
+        cmocka_unit_test(checks_json_of_strangers),
     };
     return tap_run(tests);
 }

@@ -42,6 +42,7 @@ union any {
     struct queue_dead_drop dead_drop;
     struct queue_events events;
     struct queue_explain explain;
+    struct queue_map map;
 };
 
 static struct ledger_held held[] = {{5, 50}, {6, 60}};
@@ -137,6 +138,11 @@ static union any make(enum queue_verb verb)
         a.explain.of_chunk = true;
         a.explain.chunk = 12;
         break;
+    case QUEUE_MAP:
+        a.map.cells_max = 9;
+        a.map.ran_max = 7;
+        a.map.since_ms = 12;
+        break;
     default:
         break;
     }
@@ -208,6 +214,8 @@ static const struct {
     {QUEUE_DEAD_DROP, "TTG.DEAD DROP j 4", "EVALSHA dead_drop 1 ttg:{j}:job j 4"},
     {QUEUE_EVENTS, "TTG.EVENTS j 6 COUNT 7", "EVALSHA events 1 ttg:{j}:job j 6 COUNT 7"},
     {QUEUE_EXPLAIN, "TTG.EXPLAIN j 12", "EVALSHA explain 1 ttg:{j}:job j 12"},
+    {QUEUE_MAP, "TTG.MAP j CELLS 9 LEASES 0 RAN 7 SINCE 12",
+     "EVALSHA map 1 ttg:{j}:job j CELLS 9 LEASES 0 RAN 7 SINCE 12"},
 };
 
 static struct resp_engine engine;
@@ -315,6 +323,14 @@ static const struct {
     {QUEUE_COMMIT, false, TTG_EFULL, "-NOSPACE the disk is full\r\n"},
     {QUEUE_STATUS, true, TTG_EAUTH, "-NOPERM this user has no permissions\r\n"},
     {QUEUE_STATUS, false, TTG_EINVAL, "-ERR wrong number of arguments\r\n"},
+    {QUEUE_MAP, false, 0,
+     "*8\r\n" BULK(8, "per_cell") ":1\r\n" BULK(
+         5, "cells") "*6\r\n:2\r\n:1\r\n:0\r\n:0\r\n:0"
+                     "\r\n:0\r\n" BULK(6, "leases") "*0\r\n" BULK(3, "ran") "*5\r\n" BULK(
+                         1, "w") ":4\r\n:1\r\n:99\r\n:7\r\n"},
+    {QUEUE_MAP, false, TTG_EPROTO, "*2\r\n" BULK(8, "per_cell") ":0\r\n"},
+    {QUEUE_MAP, false, TTG_EPROTO,
+     "*4\r\n" BULK(8, "per_cell") ":1\r\n" BULK(5, "cells") "*2\r\n:2\r\n:1\r\n"},
     {QUEUE_TAKE, false, TTG_EAGAIN, "*-1\r\n"},
     {QUEUE_TAKE, false, 0, "*1\r\n:0\r\n"},
     {QUEUE_TAKE, false, 0, "*5\r\n:0\r\n:7\r\n:3\r\n:99\r\n:1\r\n"},
