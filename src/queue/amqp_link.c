@@ -381,8 +381,8 @@ static void consume(struct amqp_link *l, const struct amqp_call *c)
     amqp_basic_qos(l->conn, CH_MAIN, 0, (uint16_t)c->number, 0);
     int rc = explain(amqp_get_rpc_reply(l->conn), &err);
     if (!rc) {
-        amqp_basic_consume(l->conn, CH_MAIN, bytes_of(c->queue), consumer_tag(c->tag, tag), 0, 0, 0,
-                           amqp_empty_table);
+        amqp_basic_consume(l->conn, CH_MAIN, bytes_of(c->queue), consumer_tag(c->tag, tag), 0, 0,
+                           c->flags & AMQP_EXCLUSIVE ? 1 : 0, amqp_empty_table);
         rc = explain(amqp_get_rpc_reply(l->conn), &err);
     }
     if (rc)

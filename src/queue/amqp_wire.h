@@ -26,7 +26,7 @@ enum amqp_op {
     AMQP_PURGE,
     AMQP_GET,      /* one message, to be settled with AMQP_ON_GET; event.found */
     AMQP_LISTEN,   /* a private queue that hears what is announced under the key `queue` */
-    AMQP_CONSUME,  /* number: prefetch, 0 unlimited; tag: the consumer's number */
+    AMQP_CONSUME,  /* number: prefetch, 0 unlimited; tag: the consumer's number; AMQP_EXCLUSIVE */
     AMQP_CANCEL,   /* tag: the consumer's number */
     AMQP_PUBLISH,  /* to a queue; answered when the broker has it on disk */
     AMQP_ANNOUNCE, /* to whoever listens to the key `queue` */

@@ -326,25 +326,31 @@ static void engine_up(struct resp_engine *e)
         q->config->on_up(q->config->ctx);
 }
 
-static void greeting_answer(struct resp_engine *e, struct str reply)
+int resp_hello_check(struct str reply, struct err *err)
 {
     struct resp_cursor c = resp_cursor_of(reply);
     struct resp_value v;
+    if (!resp_next(&c, &v) || v.type != RESP_ERROR)
+        return 0;
+    struct str rest, word = str_cut(v.s, ' ', &rest);
+    bool auth = str_eq(word, STR("NOAUTH")) || str_eq(word, STR("WRONGPASS")) ||
+                str_eq(word, STR("NOPERM")) || str_eq(word, STR("DENIED"));
+    bool later = str_eq(word, STR("LOADING")) || str_eq(word, STR("BUSY")) ||
+                 str_eq(word, STR("MASTERDOWN")) ||
+                 str_starts(v.s, STR("ERR max number of clients"));
+    return err_set(err,
+                   auth    ? TTG_EAUTH
+                   : later ? TTG_EAGAIN
+                           : TTG_EUSAGE,
+                   "%.*s%s", STR_ARG(v.s),
+                   auth ? " (the password goes into the address: scheme://:PASSWORD@host)" : "");
+}
+
+static void greeting_answer(struct resp_engine *e, struct str reply)
+{
     struct err err;
     e->hello_left--;
-    if (resp_next(&c, &v) && v.type == RESP_ERROR) {
-        struct str rest, word = str_cut(v.s, ' ', &rest);
-        bool auth = str_eq(word, STR("NOAUTH")) || str_eq(word, STR("WRONGPASS")) ||
-                    str_eq(word, STR("NOPERM")) || str_eq(word, STR("DENIED"));
-        bool later = str_eq(word, STR("LOADING")) || str_eq(word, STR("BUSY")) ||
-                     str_eq(word, STR("MASTERDOWN")) ||
-                     str_starts(v.s, STR("ERR max number of clients"));
-        err_set(&err,
-                auth    ? TTG_EAUTH
-                : later ? TTG_EAGAIN
-                        : TTG_EUSAGE,
-                "%.*s%s", STR_ARG(v.s),
-                auth ? " (the password goes into the address: scheme://:PASSWORD@host)" : "");
+    if (resp_hello_check(reply, &err)) {
         engine_cut(e, &err);
         return;
     }
@@ -352,11 +358,8 @@ static void greeting_answer(struct resp_engine *e, struct str reply)
         engine_up(e);
 }
 
-static int greet(struct resp_engine *e)
+int resp_hello(const struct url *u, const char *name, struct buf *out)
 {
-    const struct url *u = e->queue.config->url;
-    struct buf *out = &e->conn.out;
-    const char *name = e->queue.config->client_name;
     int rc = 0, count = 0;
     if (u->password) {
         count++;
@@ -374,8 +377,15 @@ static int greet(struct resp_engine *e)
         rc |= resp_command(out, 3) | resp_word(out, STR("CLIENT")) |
               resp_word(out, STR("SETNAME")) | resp_word(out, str_of(name));
     }
+    return rc ? TTG_ENOMEM : count;
+}
+
+static int greet(struct resp_engine *e)
+{
+    struct buf *out = &e->conn.out;
+    int count = resp_hello(e->queue.config->url, e->queue.config->client_name, out);
     int more = e->dialect->greet(e, out);
-    if (rc || more < 0)
+    if (count < 0 || more < 0)
         return TTG_ENOMEM;
     e->hello_left = (size_t)count + (size_t)more;
     return 0;
@@ -402,15 +412,14 @@ static void on_over(struct conn *c, const struct err *err)
 static const struct conn_handler handler = {
     .on_bytes = on_bytes, .on_over = on_over, .on_open = on_open};
 
-static int engine_address(struct resp_engine *e, struct net_addr *addr, const char **ret_host,
-                          struct err *err)
+int resp_address(const struct url *u, size_t host, struct net_addr *addr, const char **ret_host,
+                 struct err *err)
 {
-    const struct url *u = e->queue.config->url;
     if (u->scheme == URL_TTG_UNIX) {
         *ret_host = NULL;
         return net_addr_unix(addr, str_of(u->path), err);
     }
-    size_t i = e->host % u->host_count;
+    size_t i = host % u->host_count;
     bool six = strchr(u->hosts[i].name, ':');
     char text[300];
     *ret_host = u->hosts[i].name;
@@ -423,7 +432,7 @@ static void engine_connect(struct resp_engine *e)
     struct net_addr addr;
     struct err err;
     const char *host;
-    int rc = engine_address(e, &addr, &host, &err);
+    int rc = resp_address(e->queue.config->url, e->host, &addr, &host, &err);
     if (!rc)
         rc = conn_connect(&e->conn, e->queue.loop, &addr, e->tls, host, &handler, IN_BYTES_MAX,
                           OUT_BYTES_MAX, &err);
