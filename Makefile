@@ -174,7 +174,7 @@ fuzz-run: $(FUZZ:%=$(B)/tests/fuzz/%_libfuzzer)
 
 demo: deps
 	$(Q)$(MAKE) all
-	@TTG=build/ttg examples/demo/embedded.sh
+	@build/ttg demo --fault-demo
 
 deps:
 	@tools/deps build check

@@ -140,6 +140,20 @@ COMMAND(NODE, node,
             "again. Without --password-file it listens on this machine only, unless --insecure. "
             "Exit code 3: the directory is in use, damaged, or the disk failed.")
 
+COMMAND(DEMO, demo,
+        .summary = "watch a job survive the death of a worker",
+        .details =
+            "Runs a small job on real worker processes and proves its result: 1,000 parameters in "
+            "100 chunks (--scale small, 10 ms a parameter) or 10,000 (medium, 0.1 ms). With "
+            "--fault-demo the job runs twice, and the second time a worker is killed in the middle "
+            "of a chunk: one sees when the queue notices, who takes the chunk over, how long that "
+            "took, and what it cost.\n\n"
+            "For --backend redis or rabbitmq a server of its own is started on free ports of "
+            "127.0.0.1, with its files in a directory of its own below the state directory. "
+            "Everything is removed at the end, also after Ctrl-C, unless --skip-cleanup is given. "
+            "--backend all shows one after the other, and a table.\n\n"
+            "With --json standard output gets one line of JSON for each backend.")
+
 COMMAND(CONFIG, config,
         .summary = "print each setting and where its value came from",
         .usage = "[COMMAND]",

@@ -32,7 +32,7 @@ OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTIO
        .commands = IN_LOGGING)
 OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
        .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_SPEC | IN_STATUS | IN_WAIT | IN_VERIFY | IN_DLQ |
-                   IN_EXPLAIN)
+                   IN_EXPLAIN | IN_DEMO)
 
 /* What to compute. */
 OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
@@ -181,6 +181,23 @@ OPTION(STALE_CHECK, .flag = "stale-check", .variable = "STALE_CHECK_INTERVAL_SEC
 OPTION(STALE_THRESHOLD, .flag = "stale-threshold", .variable = "STALE_THRESHOLD_MS",
        .type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d", .def = "60000",
        .help = "Redis: age at which such a chunk is taken over", .commands = IN_WORKER | IN_SPEC)
+
+/* ttg demo */
+OPTION(BACKEND, .flag = "backend", .type = OPTION_ENUM, .choices = "embedded|redis|rabbitmq|all",
+       .def = "embedded", .only_flag = true, .help = "where the chunks wait", .commands = IN_DEMO)
+OPTION(SCALE, .flag = "scale", .type = OPTION_ENUM, .choices = "small|medium", .def = "small",
+       .only_flag = true, .help = "1,000 parameters of 10 ms, or 10,000 of 0.1 ms; 100 chunks",
+       .commands = IN_DEMO)
+OPTION(DEMO_WORKERS, .flag = "workers", .letter = 'w', .type = OPTION_U64, .unit = "workers",
+       .min = "1", .max = "64", .def = "3", .only_flag = true,
+       .help = "worker processes to start", .commands = IN_DEMO)
+OPTION(FAULT_DEMO, .flag = "fault-demo", .type = OPTION_BOOL, .only_flag = true,
+       .help = "run the job once more, and kill a worker in the middle of a chunk",
+       .commands = IN_DEMO)
+OPTION(RUNTIME, .flag = "runtime", .type = OPTION_ENUM, .choices = "local|podman|k8s",
+       .def = "local", .only_flag = true, .help = "what runs the workers", .commands = IN_DEMO)
+OPTION(SKIP_CLEANUP, .flag = "skip-cleanup", .type = OPTION_BOOL, .only_flag = true,
+       .help = "leave servers running and files in place, to look around", .commands = IN_DEMO)
 
 /* ttg node */
 OPTION(DATA, .flag = "data", .type = OPTION_STRING, .variable = "TTG_DATA", .arg = "DIR",

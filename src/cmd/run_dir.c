@@ -4,13 +4,13 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "cmd/state_dir.h"
 #include "io/lock.h"
 #include "io/realclock.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -18,32 +18,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int make_path(const char *path, struct err *err)
-{
-    char part[RUN_DIR_BYTES];
-    size_t len = strlen(path);
-    if (len == 0 || len >= sizeof part - 64)
-        return err_set(err, TTG_ERANGE, "the path of the job's directory is empty or too long");
-    for (size_t i = 1; i <= len; i++) {
-        if (path[i] != '/' && path[i] != '\0')
-            continue;
-        memcpy(part, path, i);
-        part[i] = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            return err_set_errno(err, errno, "cannot make the directory %s", part);
-    }
-    return 0;
-}
-
 static int jobs_dir(char out[RUN_DIR_BYTES], struct err *err)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    int n = state && *state == '/' ? snprintf(out, RUN_DIR_BYTES, "%s/ttg/jobs", state)
-            : home && *home == '/' ? snprintf(out, RUN_DIR_BYTES, "%s/.local/state/ttg/jobs", home)
-                                   : snprintf(out, RUN_DIR_BYTES, "/tmp/ttg-%u/jobs", getuid());
-    return n >= RUN_DIR_BYTES - 128
-               ? err_set(err, TTG_ERANGE, "the path of the state directory is too long")
-               : make_path(out, err);
+    int rc = state_dir_path("jobs", out, err);
+    return rc ? rc : state_dir_make(out, err);
 }
 
 /* The socket's path has to fit into an address of about a hundred bytes. */
@@ -92,7 +70,7 @@ static void set_names(struct run_dir *d)
 static int use(struct run_dir *d, const char *path, struct err *err)
 {
     snprintf(d->path, sizeof d->path, "%s", path);
-    int rc = make_path(path, err);
+    int rc = state_dir_make(path, err);
     if (!rc)
         rc = lock(d, err);
     if (!rc)
@@ -175,7 +153,7 @@ int run_dir_attach(struct run_dir *d, const char *dir, bool make, struct err *er
 {
     struct stat st;
     *d = (struct run_dir){.lock_fd = -1};
-    int rc = make ? make_path(dir, err) : 0;
+    int rc = make ? state_dir_make(dir, err) : 0;
     if (rc)
         return rc;
     snprintf(d->path, sizeof d->path, "%s", dir);
@@ -215,18 +193,10 @@ bool run_dir_node_lives(const struct run_dir *d)
     return lives;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path) != 0 && errno != ENOENT ? -1 : 0;
-}
-
 void run_dir_close(struct run_dir *d, bool remove)
 {
     if (remove && d->own && d->lock_fd >= 0) {
-        nftw(d->path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        state_dir_remove(d->path);
         if (strncmp(d->socket, d->path, strlen(d->path)) != 0)
             unlink(d->socket);
     }

@@ -257,6 +257,17 @@ void process_kill(struct process *p)
     reap_orphans(p, 0);
 }
 
+void process_leave(struct process *p)
+{
+    if (!process_runs(p))
+        return;
+    atomic_store(p->group, 0);
+    loop_timer_stop(&p->kill_timer);
+    loop_poll_stop(&p->poll);
+    close(p->pid_fd);
+    p->pid = 0;
+}
+
 /* ---- helpers ---- */
 
 static int fd_above_2(int fd)

@@ -72,6 +72,9 @@ void process_end(struct process *p, uint64_t grace_ms);
 /* KILL to the group and waits; on_exit does not come. Harmless when it does not run. */
 void process_kill(struct process *p);
 
+/* Lets it go on without us: it is neither watched nor ended any more; on_exit does not come. */
+void process_leave(struct process *p);
+
 /* "SIGSEGV", "SIGRTMIN+3"; static storage or `room`. */
 enum { PROCESS_SIGNAL_BYTES = 16 };
 const char *process_signal_name(int signo, char room[PROCESS_SIGNAL_BYTES]);

@@ -17,7 +17,7 @@ enum {
     PAUSE_MS_MAX = 1000,
     FAILURES_MAX = 10, /* in a row without progress: 2 s, longer than between two looks at it */
     NODE_GRACE_MS = 10000,
-    NODE_LOOK_MS = 200, /* between looks at a node that is not ours */
+    LOOK_MS = 200, /* until it is asked again whether somebody is needed */
     KILL_GRACE_MS = 2000,
 };
 
@@ -171,16 +171,24 @@ static void member_start(struct member *m)
         c->config.on_worker(c->config.ctx, m->name, m->process.pid, false);
 }
 
+static bool needed(const struct member *m)
+{
+    const struct crew_config *c = &m->crew->config;
+    if (m->node)
+        return !c->node_needed || c->node_needed(c->ctx);
+    return !c->worker_needed || c->worker_needed(c->ctx, m->name);
+}
+
 static void on_restart(struct loop_timer *t)
 {
     struct member *m = container_of(t, struct member, restart);
     struct crew *c = m->crew;
     if (c->stops > 0)
         return;
-    if (m->node && c->config.node_needed && !c->config.node_needed(c->config.ctx))
-        loop_timer_after_ms(&m->restart, NODE_LOOK_MS);
-    else
+    if (needed(m))
         member_start(m);
+    else
+        loop_timer_after_ms(&m->restart, LOOK_MS);
 }
 
 static void on_deadline(struct loop_timer *t)
@@ -239,7 +247,7 @@ int crew_start(struct crew **ret_crew, struct loop *loop, const struct crew_conf
     }
     *ret_crew = c;
     if (config->node && config->node_lives)
-        loop_timer_after_ms(&c->node.restart, 5 * NODE_LOOK_MS); /* our queue has come up by then */
+        loop_timer_after_ms(&c->node.restart, 5 * LOOK_MS); /* our queue has come up by then */
     else if (config->node)
         member_start(&c->node);
     return 0;

@@ -29,6 +29,9 @@ struct crew_config {
     void *ctx;
     /* Whether a node is missing; asked before one is started again. May be NULL: always. */
     bool (*node_needed)(void *ctx);
+    /* Whether a worker that died is started again now; if not, asked again a little later. May be
+     * NULL: always. */
+    bool (*worker_needed)(void *ctx, const char *name);
     /* The node or a worker cannot be kept running: it fails each time. */
     void (*on_failed)(void *ctx, const struct err *err);
     /* Everybody has ended after crew_stop. */

@@ -41,6 +41,8 @@ struct run {
     bool ended_before;                           /* the job had ended when we came: only collect */
     uint64_t started_ns, event_seq, ends_seen;
     struct run_totals totals;
+    bool (*worker_needed)(void *ctx, const char *name); /* the caller's */
+    void (*on_worker)(void *ctx, const char *name, pid_t pid, bool died);
     struct err err, refused; /* refused: why the job could not be created */
 };
 
@@ -439,6 +441,18 @@ static void on_crew_failed(void *ctx, const struct err *err)
     run_failed(ctx, err);
 }
 
+static bool on_worker_needed(void *ctx, const char *name)
+{
+    struct run *r = ctx;
+    return r->worker_needed(r->config.ctx, name);
+}
+
+static void on_worker(void *ctx, const char *name, pid_t pid, bool died)
+{
+    struct run *r = ctx;
+    r->on_worker(r->config.ctx, name, pid, died);
+}
+
 static bool on_node_needed(void *ctx)
 {
     struct run *r = ctx;
@@ -464,6 +478,12 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     r->config.crew.node_needed = on_node_needed;
     r->config.crew.on_failed = on_crew_failed;
     r->config.crew.on_stopped = on_crew_stopped;
+    r->worker_needed = config->crew.worker_needed;
+    r->on_worker = config->crew.on_worker;
+    if (r->worker_needed)
+        r->config.crew.worker_needed = on_worker_needed;
+    if (r->on_worker)
+        r->config.crew.on_worker = on_worker;
     queue_request_init(&r->create.call.request, QUEUE_CREATE, on_created, r);
     queue_request_init(&r->status.call.request, QUEUE_STATUS, on_attached, r);
     queue_request_init(&r->events.call.request, QUEUE_EVENTS, on_events, r);

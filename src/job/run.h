@@ -38,9 +38,11 @@ struct run_config {
     bool only_attach;          /* the job must exist: collect, compute, but do not create */
     struct output_spec output; /* its job and created_ms are filled in here */
     bool ordered;
-    struct crew_config crew; /* its callbacks are not used; no workers: only collect */
-    bool share_names;        /* take the names of workers that the queue still thinks alive */
-    uint64_t status_ms;      /* how often on_status comes; 0: not */
+    /* No workers: only collect. Of its callbacks only those about workers are used, with our ctx.
+     */
+    struct crew_config crew;
+    bool share_names;   /* take the names of workers that the queue still thinks alive */
+    uint64_t status_ms; /* how often on_status comes; 0: not */
     void *ctx;
     void (*on_status)(void *ctx, const struct queue_status *status);
     void (*on_event)(void *ctx, const struct queue_event *event); /* NULL: not asked for */

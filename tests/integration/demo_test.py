@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The demo computes, and notices when the result is wrong."""
+"""The demos compute, and notice when the result is wrong; nothing of them stays."""
 import os
+import signal
+import threading
 
-from harness import ROOT, TTG, main, run, temp_dir, test, write_file
+from demorig import Demo, check_story
+from harness import ROOT, TTG, main, run, temp_dir, test, wait_until, write_file
 
 STATIC = os.path.join(ROOT, "examples/demo/static.sh")
-EMBEDDED = os.path.join(ROOT, "examples/demo/embedded.sh")
 STUB = """#!/bin/sh
 {before}
 echo '{{"chunk_id":"0000'$WORKER_ID'","result_summary":{{"sum":'$(({sum}))',"count":1}}}}'
@@ -21,7 +23,7 @@ def stub(total, before=":"):
 
 @test
 def three_workers_add_up():
-    done = run([STATIC], cwd=ROOT)
+    done = run([STATIC], cwd=ROOT, env={"TTG": TTG})
     assert done.out.endswith(" = 49995000\n"), done
     assert done.out.count('"chunk_id"') == 3, done
 
@@ -41,10 +43,98 @@ def a_failed_worker_is_a_failure():
 
 @test
 def a_killed_worker_costs_nothing():
-    done = run([EMBEDDED], cwd=ROOT, env={"TTG": TTG}, err="chunk.reclaimed .*from=worker-1")
-    assert "100 of 100 chunks" in done.out, done
-    assert "sum 499500 = 1000 * 999 / 2" in done.out, done
-    assert "verified: 100 of 100" in done.out, done
+    demo = Demo()
+    done = demo.run("--scale", "small", "--fault-demo")
+    check_story(done.out)
+    assert "worker-1 is lost (connection lost): 1 lease free again" in done.out, done
+    demo.check_gone()
+
+
+@test
+def json_has_the_summary_and_the_takeover():
+    demo = Demo()
+    line = demo.json("--scale", "medium", "--fault-demo", "--workers", "4")
+    for key, want in (("backend", "embedded"), ("scale", "medium"), ("workers", 4), ("chunks", 100),
+                      ("completed", 100), ("params", 10000), ("sum", 49995000), ("verified", True),
+                      ("dead_letters", 0), ("killed", "worker-1")):
+        assert line[key] == want, (key, line)
+    assert line["takeover_ms"] is not None and line["taken_over"] >= 1, line
+    assert line["taken_over_by"] != line["killed"], line
+    line = demo.json("--scale", "medium")
+    assert line["verified"] is True and "killed" not in line, line
+    demo.check_gone()
+
+
+@test
+def interrupted_it_leaves_nothing():
+    stops = [(signal.SIGINT, 130, r"^1\. undisturbed"), (signal.SIGTERM, 143, r"kill -9 \d+"),
+             (signal.SIGHUP, 143, "took over")]
+
+    def stop(number, code, moment):
+        demo = Demo()
+        process = demo.spawn("--fault-demo")
+        process.wait_for(moment)
+        process.kill(number)
+        assert process.wait() == code, process.err()
+        assert "stopping" in process.out()
+        demo.check_gone()
+    failed = []
+
+    def try_one(*which):
+        try:
+            stop(*which)
+        except AssertionError as error:
+            failed.append((which, error))
+    threads = [threading.Thread(target=try_one, args=which) for which in stops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed
+
+
+@test
+def killed_it_leaves_no_process():
+    demo = Demo()
+    process = demo.spawn("--fault-demo")
+    process.wait_for("kill -9")
+    process.kill()
+    process.wait()
+    wait_until(lambda: not demo.processes(), what="all processes to be gone")
+
+
+@test
+def with_one_worker_its_successor_takes_over():
+    demo = Demo()
+    line = demo.json("--scale", "medium", "--fault-demo", "--workers", "1")
+    assert line["completed"] == 100 and line["verified"] is True, line
+    assert line["killed"] == "worker-0" and line["taken_over"] >= 1, line
+    demo.check_gone()
+
+
+@test
+def what_is_not_possible_is_said():
+    demo = Demo()
+    demo.run("--runtime", "podman", code=2, err="deploy/")
+    demo.run("--runtime", "k8s", code=2, err="deploy/.*kubectl")
+    demo.run("--backend", "kafka", code=2, err="embedded.*redis")
+    demo.run("--backend", "redis", code=3, err="apt-get install redis-server",
+             env={"PATH": "/nonexistent"})
+    demo.run("--workers", "0", code=2)
+    demo.check_gone()
+
+
+@test
+def kept_files_can_be_looked_at():
+    demo = Demo()
+    done = demo.run("--scale", "medium", "--skip-cleanup")
+    kept = [line for line in done.out.splitlines() if line.startswith("kept: ")]
+    assert kept, done
+    path = kept[0].split(" ")[1].rstrip(";")
+    with open(os.path.join(path, "embedded-undisturbed.ndjson"), encoding="utf-8") as file:
+        assert len(file.readlines()) == 100
+    run([TTG, "status", "undisturbed", "--queue", "embedded:" + os.path.join(path, "undisturbed")],
+        out="100 done")
 
 
 main()

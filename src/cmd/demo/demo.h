@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* demo - what the files of `ttg demo` share.
+ *
+ * A demo is one or two *acts* for each backend: an undisturbed job, and the same job with one
+ * worker killed in the middle of a chunk. An act is an ordinary `run` (job/run.h) with ordinary
+ * worker processes; nothing is simulated but the work itself. What a viewer is told comes from the
+ * queue's own events and from the results, not from what we meant to do. */
+#ifndef TTG_CMD_DEMO_DEMO_H
+#define TTG_CMD_DEMO_DEMO_H
+
+#include "cmd/command.h"
+#include "cmd/embedded.h"
+#include "cmd/options.h"
+#include "cmd/state_dir.h"
+#include "io/guard.h"
+#include "io/loop.h"
+#include "io/process.h"
+#include "job/progress.h"
+#include "job/run.h"
+
+enum { DEMO_WORKERS_MAX = 64, DEMO_PATH_BYTES = STATE_DIR_BYTES, DEMO_TRIES = 3 };
+
+enum demo_backend { DEMO_EMBEDDED, DEMO_REDIS, DEMO_RABBITMQ, DEMO_BACKENDS };
+
+struct demo_preset {
+    const char *name, *simulate_ms; /* per parameter */
+    uint64_t params, chunk_params;
+    uint64_t chunk_us; /* of simulated work */
+};
+
+/* What one worker's death looked like. */
+struct demo_kill {
+    bool done;
+    unsigned tries;
+    uint32_t victim;
+    pid_t pid;
+    uint64_t at_ms, into_ms; /* wall clock; into_ms: since the victim's last result */
+    bool lost_known;         /* the queue told when it noticed */
+    uint64_t lost_ms;        /* after the kill */
+    uint64_t takeover_ms;    /* after the kill: the last of its chunks had started elsewhere */
+    uint64_t taken, chunk;   /* how many; the last one */
+    uint32_t to;             /* who took that one */
+    char why[128];           /* as the queue put it */
+};
+
+struct demo_act {
+    struct demo *demo;
+    struct run *run;
+    struct run_totals totals;
+    enum run_end end;
+    bool ended, fault;
+    struct err err;
+    const char *job;
+    enum demo_backend backend;
+    uint64_t began_ms, chunks, done;
+    char *worker_words[COMMAND_WORDS_MAX];
+    pid_t pids[DEMO_WORKERS_MAX];
+    uint64_t last_ms[DEMO_WORKERS_MAX]; /* the last result of each worker came in */
+    uint32_t *who;                      /* by chunk: worker + 1, 0: no result yet */
+    bool *taken;                        /* by chunk: taken over from the victim */
+    struct progress progress;
+    struct loop_timer kill_timer;
+    struct demo_kill kill;
+};
+
+struct demo {
+    struct command_run *command;
+    struct loop *loop;
+    struct loop_signal sigint, sigterm, sighup;
+    int signal; /* that we were told to stop by */
+    struct guard *guard;
+    const struct demo_preset *preset;
+    uint32_t workers;
+    bool fault, json, keep, bar, bar_drawn;
+    char dir[DEMO_PATH_BYTES];
+    struct demo_act *act; /* that runs now */
+    struct err out_err;   /* standard output failed */
+};
+
+/* --- demo_act.c --- */
+
+/* Where an act's chunks wait. */
+struct demo_place {
+    const char *address; /* for workers */
+    struct queue_config queue;
+    char *const *node; /* `ttg node ...`, or NULL */
+};
+
+/* Runs one job to its end. 0, TTG_ECANCELED (a signal), or why it failed. Free it in any case. */
+int demo_act(struct demo *d, struct demo_act *a, const struct demo_place *place, struct err *err);
+void demo_act_free(struct demo_act *a);
+/* All chunks have their result, and those written are those that were committed. */
+bool demo_act_good(const struct demo_act *a);
+
+/* --- demo_broker.c --- */
+
+enum { BROKER_PROCESSES = 2, BROKER_URL_BYTES = 128 };
+
+struct broker {
+    struct demo *demo;
+    enum demo_backend backend;
+    struct process processes[BROKER_PROCESSES]; /* the server first */
+    _Atomic pid_t own_slots[BROKER_PROCESSES];
+    struct loop_timer look;
+    char dir[DEMO_PATH_BYTES], log[DEMO_PATH_BYTES + 16], url[BROKER_URL_BYTES];
+    uint16_t port;
+    bool up;
+    double seconds; /* until it was up */
+    struct err failed;
+};
+
+/* Whether the server's program is there; TTG_ENOENT with the name of its package. */
+int broker_installed(enum demo_backend backend, struct err *err);
+/* Starts a server of our own on free ports of 127.0.0.1 and waits until it serves. */
+int broker_start(struct broker *b, struct demo *d, enum demo_backend backend, struct err *err);
+/* Ends it; with `leave` it goes on without us. */
+void broker_stop(struct broker *b, bool leave);
+
+/* --- demo_show.c --- */
+
+extern const char *const demo_backend_names[DEMO_BACKENDS];
+
+/* A line for people: standard output, or standard error with --json. */
+void demo_say(struct demo *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void demo_bar(struct demo *d, const struct demo_act *a, const struct queue_status *status);
+/* Where color is wanted; otherwise the empty text. */
+const char *demo_red(const struct demo *d);
+const char *demo_green(const struct demo *d);
+const char *demo_plain(const struct demo *d);
+
+/* How an act ended, with the map of who computed what. */
+void demo_show_act(struct demo *d, const struct demo_act *a);
+
+/* What is left of a backend's acts for the table and the JSON line. */
+struct demo_line {
+    bool ran, fault, good, interrupted;
+    enum demo_backend backend;
+    double seconds, undisturbed_seconds;
+    struct queue_status status;
+    enum run_proof proof;
+    uint64_t lines;
+    struct demo_kill kill;
+    char trouble[ERR_TEXT_BYTES_MAX]; /* why it did not run */
+};
+void demo_show_cost(struct demo *d, const struct demo_line *l);
+void demo_show_table(struct demo *d, const struct demo_line *lines, size_t count);
+int demo_show_json(struct demo *d, const struct demo_line *l);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One job of a demo, and the death of a worker in the middle of it. */
+#include "base/mem.h"
+#include "cmd/demo/demo.h"
+#include "io/realclock.h"
+#include "wire/message.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+enum {
+    STATUS_MS = 50,
+    KILL_PERCENT = 25,   /* of the chunks are done */
+    HOLD_BACK_MS = 5000, /* the victim's successor, until somebody else has its chunk */
+    AGAIN_MS = 1000,     /* RabbitMQ delivers again at once */
+    LINE_BYTES_MAX = 1 << 20,
+    STOP_DRAIN_MS = 2000,
+};
+
+static uint64_t wall_ms(void)
+{
+    struct clock *c = realclock();
+    return c->wall_ms(c);
+}
+
+static double since_start(const struct demo_act *a, uint64_t at_ms)
+{
+    return at_ms > a->began_ms ? (double)(at_ms - a->began_ms) / 1000 : 0;
+}
+
+/* "worker-2" is 2; false for other names. */
+static bool worker_number(struct str name, uint32_t *ret_number)
+{
+    struct str prefix = STR("worker-");
+    uint64_t n;
+    if (!str_starts(name, prefix) ||
+        str_to_u64(str_make(name.ptr + prefix.len, name.len - prefix.len), &n) ||
+        n >= DEMO_WORKERS_MAX)
+        return false;
+    *ret_number = (uint32_t)n;
+    return true;
+}
+
+/* --- the kill --- */
+
+static void on_kill_timer(struct loop_timer *t)
+{
+    struct demo_act *a = container_of(t, struct demo_act, kill_timer);
+    struct demo_kill *k = &a->kill;
+    pid_t pid = a->pids[k->victim];
+    if (a->ended || k->done || pid <= 0 || a->done == a->chunks)
+        return;
+    k->at_ms = wall_ms();
+    if (kill(pid, SIGKILL) != 0)
+        return;
+    k->done = true;
+    k->tries++;
+    k->pid = pid;
+    k->into_ms = k->at_ms - a->last_ms[k->victim];
+    demo_say(a->demo, "  %6.2f s  %skill -9 %d%s   # worker-%u, %llu ms into a chunk",
+             since_start(a, k->at_ms), demo_red(a->demo), (int)pid, demo_plain(a->demo), k->victim,
+             (unsigned long long)k->into_ms);
+}
+
+/* Once enough is done the victim's next result says that it has just begun another chunk. */
+static void maybe_kill(struct demo_act *a, uint32_t worker)
+{
+    const struct demo_kill *k = &a->kill;
+    bool time = a->fault && !k->done && k->tries < DEMO_TRIES && worker == k->victim &&
+                a->done * 100 >= a->chunks * KILL_PERCENT;
+    if (time && !loop_timer_is_set(&a->kill_timer))
+        loop_timer_at_ns(&a->kill_timer,
+                         loop_now_ns(a->demo->loop) + a->demo->preset->chunk_us * 1000 / 2);
+}
+
+static void note_takeover(struct demo_act *a, uint64_t chunk, struct str to, uint64_t at_ms)
+{
+    struct demo_kill *k = &a->kill;
+    if (!k->done || chunk >= a->chunks || a->taken[chunk])
+        return;
+    a->taken[chunk] = true;
+    k->taken++;
+    k->chunk = chunk;
+    uint64_t after = at_ms > k->at_ms ? at_ms - k->at_ms : 0;
+    if (after > k->takeover_ms)
+        k->takeover_ms = after;
+    worker_number(to, &k->to);
+    demo_say(a->demo, "  %6.2f s  %s%.*s took over chunk %05llu%s, %llu ms after the kill",
+             since_start(a, at_ms), demo_green(a->demo), STR_ARG(to), (unsigned long long)chunk,
+             demo_plain(a->demo), (unsigned long long)after);
+}
+
+static void note_lost(struct demo_act *a, const struct queue_event *e)
+{
+    struct demo_kill *k = &a->kill;
+    uint32_t worker;
+    if (!k->done || k->lost_known || !worker_number(e->from, &worker) || worker != k->victim)
+        return;
+    if (e->value == 0 && k->tries < DEMO_TRIES) {
+        demo_say(a->demo, "            it held no chunk just then; once more");
+        k->done = false;
+        return;
+    }
+    k->lost_known = true;
+    k->lost_ms = e->at_ms > k->at_ms ? e->at_ms - k->at_ms : 0;
+    snprintf(k->why, sizeof k->why, "%.*s", STR_ARG(e->text));
+    demo_say(a->demo, "  %6.2f s  worker-%u is lost (%s): %llu lease%s free again",
+             since_start(a, e->at_ms), worker, k->why, (unsigned long long)e->value,
+             e->value == 1 ? "" : "s");
+}
+
+/* --- what the run tells --- */
+
+static void on_event(void *ctx, const struct queue_event *e)
+{
+    struct demo_act *a = ctx;
+    uint32_t from;
+    if (str_eq(e->event, STR("worker.lost")))
+        note_lost(a, e);
+    else if (str_eq(e->event, STR("chunk.reclaimed")) && e->chunk >= 0 &&
+             worker_number(e->from, &from) && from == a->kill.victim)
+        note_takeover(a, (uint64_t)e->chunk, e->to, e->at_ms);
+}
+
+/* The result that gave the sign had not been acknowledged yet: what was delivered again is dropped
+ * as a copy, and nobody sees it. */
+static void maybe_again(struct demo_act *a)
+{
+    struct demo_kill *k = &a->kill;
+    if (a->backend != DEMO_RABBITMQ || !k->done || k->taken > 0 || k->tries >= DEMO_TRIES ||
+        wall_ms() - k->at_ms < AGAIN_MS)
+        return;
+    demo_say(a->demo, "            it held no chunk just then; once more");
+    k->done = false;
+}
+
+static void on_status(void *ctx, const struct queue_status *status)
+{
+    struct demo_act *a = ctx;
+    maybe_again(a);
+    progress_add(&a->progress, loop_now_ms(a->demo->loop), status->status.completed,
+                 status->status.chunks);
+    demo_bar(a->demo, a, status);
+}
+
+static void note_result(struct demo_act *a, const struct message_result *m)
+{
+    uint64_t chunk, now = wall_ms(), took = (uint64_t)(m->duration_seconds * 1000);
+    uint32_t worker;
+    if (message_chunk_number(m->chunk_id, &chunk) || chunk >= a->chunks ||
+        !worker_number(m->worker_id, &worker))
+        return;
+    a->done += a->who[chunk] == 0;
+    a->who[chunk] = worker + 1;
+    /* RabbitMQ has no events of its own: the result says that its chunk was delivered before. */
+    if (a->backend == DEMO_RABBITMQ && str_eq(m->extra, STR("\"redelivered\":true")))
+        note_takeover(a, chunk, m->worker_id, now - took);
+    a->last_ms[worker] = now;
+    maybe_kill(a, worker);
+}
+
+static void on_lines(void *ctx, struct str lines)
+{
+    struct demo_act *a = ctx;
+    struct buf room;
+    buf_init(&room, LINE_BYTES_MAX);
+    while (lines.ptr) {
+        struct message_result m;
+        struct str line = str_cut(lines, '\n', &lines);
+        if (line.len > 0 && message_read_result(&m, line, &room, NULL) == 0)
+            note_result(a, &m);
+    }
+    buf_done(&room);
+}
+
+static void on_worker(void *ctx, const char *name, pid_t pid, bool died)
+{
+    struct demo_act *a = ctx;
+    uint32_t worker;
+    if (!worker_number(str_of(name), &worker))
+        return;
+    a->pids[worker] = pid;
+    if (died && !a->kill.done)
+        demo_say(a->demo, "  %6.2f s  %s died", since_start(a, wall_ms()), name);
+    if (pid > 0 && a->kill.done && worker == a->kill.victim)
+        demo_say(a->demo, "  %6.2f s  %s runs again, as process %d", since_start(a, wall_ms()),
+                 name, (int)pid);
+}
+
+/* So that it is seen how others take over: a new process of that name would make the queue drop the
+ * old one's leases before it notices anything by itself. */
+static bool on_worker_needed(void *ctx, const char *name)
+{
+    const struct demo_act *a = ctx;
+    uint32_t worker;
+    if (!worker_number(str_of(name), &worker) || !a->kill.done || worker != a->kill.victim)
+        return true;
+    return a->kill.taken > 0 || a->demo->workers == 1 || wall_ms() - a->kill.at_ms > HOLD_BACK_MS;
+}
+
+static void on_end(void *ctx, enum run_end end, const struct run_totals *totals,
+                   const struct err *err)
+{
+    struct demo_act *a = ctx;
+    a->ended = true;
+    a->end = end;
+    a->totals = *totals;
+    a->err = *err;
+}
+
+/* --- start and end --- */
+
+static void worker_words(struct demo_act *a, const char *address)
+{
+    struct command_words w = {0};
+    const char *const words[] = {
+        "ttg",         "worker", "--queue", address,         "--job",
+        a->job,        "--name", CREW_NAME, "--simulate-ms", a->demo->preset->simulate_ms,
+        "--log-level", "ERROR"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        command_word(&w, words[i]);
+    memcpy(a->worker_words, w.list, sizeof w.list);
+}
+
+static int prepare(struct demo_act *a, struct err *err)
+{
+    const struct demo_preset *p = a->demo->preset;
+    a->chunks = (p->params + p->chunk_params - 1) / p->chunk_params;
+    a->who = mem_zalloc(a->chunks * sizeof *a->who);
+    a->taken = mem_zalloc(a->chunks * sizeof *a->taken);
+    a->kill.victim = a->demo->workers > 1 ? 1 : 0;
+    a->began_ms = wall_ms();
+    for (uint32_t i = 0; i < DEMO_WORKERS_MAX; i++)
+        a->last_ms[i] = a->began_ms;
+    progress_init(&a->progress);
+    loop_timer_init(&a->kill_timer, a->demo->loop, on_kill_timer);
+    return a->who && a->taken ? 0 : err_set(err, TTG_ENOMEM, "out of memory");
+}
+
+static int turn(struct demo_act *a, struct err *err)
+{
+    struct demo *d = a->demo;
+    bool stopping = false;
+    d->act = a;
+    while (!a->ended) {
+        if (d->signal && !stopping)
+            run_stop(a->run);
+        stopping = d->signal != 0;
+        int rc = loop_turn(d->loop, LOOP_FOREVER);
+        if (rc)
+            return err_set(err, rc, "%s", err_text(rc));
+    }
+    return 0;
+}
+
+int demo_act(struct demo *d, struct demo_act *a, const struct demo_place *place, struct err *err)
+{
+    const struct demo_preset *p = d->preset;
+    char output[DEMO_PATH_BYTES + 80], kernel[64];
+    a->demo = d;
+    int rc = prepare(a, err);
+    if (rc)
+        return rc;
+    worker_words(a, place->address);
+    snprintf(output, sizeof output, "%s/%s-%s.ndjson", d->dir, demo_backend_names[a->backend],
+             a->job);
+    snprintf(kernel, sizeof kernel, "simulate %s ms", p->simulate_ms);
+    struct run_config config = {
+        .queue = place->queue,
+        .job = a->job,
+        .spec = {.first = 0,
+                 .params = p->params,
+                 .chunk_params = p->chunk_params,
+                 .window = LEDGER_WINDOW,
+                 .max_attempts = LEDGER_MAX_ATTEMPTS,
+                 .retry_min_ms = LEDGER_RETRY_MIN_MS,
+                 .retry_max_ms = LEDGER_RETRY_MAX_MS,
+                 .retry_jitter = LEDGER_RETRY_JITTER,
+                 .stale_ms = LEDGER_STALE_MS,
+                 .kernel = str_of(kernel)},
+        .output = {.path = output},
+        .crew = {.node = place->node,
+                 .worker = a->worker_words,
+                 .workers = d->workers,
+                 .drain_ms = STOP_DRAIN_MS,
+                 .worker_needed = on_worker_needed,
+                 .on_worker = on_worker},
+        .share_names = true,
+        .status_ms = STATUS_MS,
+        .ctx = a,
+        .on_status = on_status,
+        .on_event = on_event,
+        .on_lines = on_lines,
+        .on_end = on_end,
+    };
+    loop_now_update(d->loop);
+    rc = run_start(&a->run, d->loop, &config, err);
+    if (!rc)
+        rc = turn(a, err);
+    loop_timer_stop(&a->kill_timer);
+    run_free(a->run);
+    a->run = NULL;
+    d->act = NULL;
+    if (rc)
+        return rc;
+    if (a->end == RUN_STOPPED || d->signal)
+        return err_set(err, TTG_ECANCELED, "stopped");
+    return a->end == RUN_FAILED ? err_set(err, a->err.code, "%s", a->err.text) : 0;
+}
+
+void demo_act_free(struct demo_act *a)
+{
+    mem_free(a->who);
+    mem_free(a->taken);
+    a->who = NULL;
+    a->taken = NULL;
+}
+
+bool demo_act_good(const struct demo_act *a)
+{
+    const struct ledger_status *s = &a->totals.status.status;
+    uint64_t n = a->demo->preset->params;
+    __int128 sum = (__int128)n * (n - 1) / 2;
+    return a->ended && a->end == RUN_DONE && s->completed == s->chunks && s->chunks == a->chunks &&
+           a->totals.proof == RUN_PROVEN && s->has_sum && s->sum == sum;
+}

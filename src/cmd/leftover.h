@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leftover - the processes that belong to a directory of ours, noted in it.
+ *
+ * Whoever starts a server in a directory notes it in DIR/processes, so that `ttg cleanup` can end
+ * it when nobody else is left to. One line each: number, start, run of the machine, name. */
+#ifndef TTG_CMD_LEFTOVER_H
+#define TTG_CMD_LEFTOVER_H
+
+#include "base/err.h"
+#include "io/pid.h"
+
+enum { LEFTOVER_NAME_BYTES = 32, LEFTOVER_MAX = 64 };
+
+struct leftover {
+    struct pid_mark mark;
+    char name[LEFTOVER_NAME_BYTES];
+};
+
+/* Notes a process that runs now. The name is one word. */
+int leftover_note(const char *dir, pid_t pid, const char *name, struct err *err);
+/* Those noted that still run, at most LEFTOVER_MAX. */
+size_t leftover_read(const char *dir, struct leftover *out);
+
+#endif

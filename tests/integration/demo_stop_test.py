@@ -1,0 +1,48 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""`ttg demo` with a server of its own, interrupted or killed: nothing stays that runs."""
+import signal
+
+from demorig import Demo, check_port_free, need
+from harness import main, test, wait_until
+
+
+def interrupted(backend, moment, number, code):
+    need(backend)
+    demo = Demo()
+    process = demo.spawn("--backend", backend)
+    process.wait_for(moment)
+    process.kill(number)
+    assert process.wait() == code, process.err()
+    if "serves at" in process.out():
+        check_port_free(process.out())
+    demo.check_gone()
+
+
+@test
+def redis_interrupted_leaves_nothing():
+    interrupted("redis", r"\$ ttg run", signal.SIGINT, 130)
+
+
+@test
+def rabbitmq_interrupted_while_it_starts_leaves_nothing():
+    interrupted("rabbitmq", "starting a server", signal.SIGINT, 130)
+
+
+@test
+def rabbitmq_interrupted_while_it_works_leaves_nothing():
+    interrupted("rabbitmq", r"\$ ttg run", signal.SIGTERM, 143)
+
+
+@test
+def killed_it_leaves_no_server():
+    need("redis")
+    demo = Demo()
+    process = demo.spawn("--backend", "redis")
+    process.wait_for(r"\$ ttg run")
+    process.kill()
+    process.wait()
+    wait_until(lambda: not demo.processes(), what="all processes to be gone")
+
+
+main()
