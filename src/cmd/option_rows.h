@@ -166,11 +166,18 @@ OPTION(REDIS_HOST, .flag = "redis-host", .variable = "REDIS_HOST", .type = OPTIO
        .arg = "HOST", .def = "ttg-redis", .help = "host of Redis", .commands = IN_QUEUE)
 OPTION(REDIS_PORT, .flag = "redis-port", .variable = "REDIS_PORT", .type = OPTION_U64, .min = "1",
        .max = "65535", .def = "6379", .help = "port of Redis", .commands = IN_QUEUE)
+OPTION(REDIS_PASSWORD, .variable = "REDIS_PASSWORD", .type = OPTION_STRING, .secret = true,
+       .empty_ok = true,
+       .help = "password of Redis", .commands = IN_QUEUE)
 OPTION(RABBITMQ_HOST, .flag = "rabbitmq-host", .variable = "RABBITMQ_HOST", .type = OPTION_STRING,
        .arg = "HOST", .def = "ttg-rabbitmq", .help = "host of RabbitMQ", .commands = IN_QUEUE)
 OPTION(RABBITMQ_PORT, .flag = "rabbitmq-port", .variable = "RABBITMQ_PORT", .type = OPTION_U64,
        .min = "1", .max = "65535", .def = "5672", .help = "AMQP port of RabbitMQ",
        .commands = IN_QUEUE)
+OPTION(RABBITMQ_USER, .variable = "RABBITMQ_USER", .type = OPTION_STRING, .def = "guest",
+       .help = "user of RabbitMQ", .commands = IN_QUEUE)
+OPTION(RABBITMQ_PASSWORD, .variable = "RABBITMQ_PASSWORD", .type = OPTION_STRING, .def = "guest",
+       .secret = true, .help = "password of RabbitMQ", .commands = IN_QUEUE)
 OPTION(IDLE_TIMEOUT, .flag = "idle-timeout", .variable = "IDLE_TIMEOUT_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "30",
        .help = "queue mode: end after this long without a chunk", .commands = IN_WORKER)

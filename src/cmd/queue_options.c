@@ -18,17 +18,52 @@ static int add_host(struct buf *out, const char *host, uint64_t port)
     return buf_printf(out, bare_ipv6 ? "[%s]:%llu" : "%s:%llu", host, (unsigned long long)port);
 }
 
-static int add_older(const struct options *o, struct buf *out)
+/* A password may hold what means something in a URL. */
+static int add_escaped(struct buf *out, struct str text)
 {
-    if (str_eq(option_str(o, OPT_QUEUE_BACKEND), STR("redis"))) {
-        int rc = buf_add_str(out, STR("redis://"));
-        return rc ? rc
-                  : add_host(out, option_text(o, OPT_REDIS_HOST), option_u64(o, OPT_REDIS_PORT));
+    int rc = 0;
+    for (size_t i = 0; i < text.len && !rc; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                     (c != 0 && strchr("-._~", c) != NULL);
+        rc = plain ? buf_add_char(out, (char)c) : buf_printf(out, "%%%02X", c);
     }
-    int rc = buf_add_str(out, STR("amqp://guest:guest@"));
+    return rc;
+}
+
+static int add_login(struct buf *out, struct str user, struct str password)
+{
+    int rc = add_escaped(out, user);
+    if (!rc)
+        rc = buf_add_char(out, ':');
+    if (!rc)
+        rc = add_escaped(out, password);
+    return rc ? rc : buf_add_char(out, '@');
+}
+
+static int add_redis(const struct options *o, struct buf *out)
+{
+    struct str password = option_str(o, OPT_REDIS_PASSWORD);
+    int rc = buf_add_str(out, STR("redis://"));
+    if (!rc && password.len > 0)
+        rc = add_login(out, STR(""), password);
+    return rc ? rc : add_host(out, option_text(o, OPT_REDIS_HOST), option_u64(o, OPT_REDIS_PORT));
+}
+
+static int add_rabbitmq(const struct options *o, struct buf *out)
+{
+    int rc = buf_add_str(out, STR("amqp://"));
+    if (!rc)
+        rc = add_login(out, option_str(o, OPT_RABBITMQ_USER), option_str(o, OPT_RABBITMQ_PASSWORD));
     if (!rc)
         rc = add_host(out, option_text(o, OPT_RABBITMQ_HOST), option_u64(o, OPT_RABBITMQ_PORT));
     return rc ? rc : buf_add_str(out, STR("/%2F"));
+}
+
+static int add_older(const struct options *o, struct buf *out)
+{
+    bool redis = str_eq(option_str(o, OPT_QUEUE_BACKEND), STR("redis"));
+    return redis ? add_redis(o, out) : add_rabbitmq(o, out);
 }
 
 int queue_address(const struct options *o, struct buf *out, struct err *err)
