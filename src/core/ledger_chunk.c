@@ -70,6 +70,9 @@ void ledger_chunk_leave(struct ledger *l, struct ledger_chunk *c)
         struct ledger_worker *w = c->worker;
         if (w->held-- == w->slots + 1u)
             l->overloaded--;
+        /* Its next take may have come before this: then it was refused, and waits. */
+        if (w->held < w->slots)
+            l->effects |= LEDGER_WAKE_TAKERS;
     } else {
         ledger_name_free(c->from);
     }

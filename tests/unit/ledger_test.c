@@ -98,6 +98,31 @@ static void commits_once(void **state)
     ledger_free(l);
 }
 
+/* A worker's next take may overtake the end of its last chunk: refused then, it waits, and whatever
+ * frees the slot has to wake it, as nothing else would. */
+static void a_free_slot_wakes_takers(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 2; how++) {
+        struct ledger *l = make(2);
+        struct ledger_worker *w = join(l, "a", 1, 1);
+        enum ledger_fate fate;
+        uint64_t retry_ms;
+        struct ledger_run run = take(l, w, 1, 1000);
+        assert_int_equal(run.count, 1);
+        assert_int_equal(take(l, w, 1, 1000).count, 0);
+        ledger_effects(l);
+        if (how == 0)
+            assert_int_equal(commit(l, "a", 1, run.chunk, run.epoch, "5"), LEDGER_ACCEPTED);
+        else
+            assert_int_equal(
+                ledger_fail(l, run.chunk, run.epoch, true, STR("no"), 1000, &fate, &retry_ms), 0);
+        assert_true(ledger_effects(l) & LEDGER_WAKE_TAKERS);
+        assert_int_equal(take(l, w, 1, 1000).count, 1);
+        ledger_free(l);
+    }
+}
+
 static void a_loss_charges_one_chunk_per_slot(void **state)
 {
     (void)state;
@@ -636,6 +661,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commits_once),
+        cmocka_unit_test(a_free_slot_wakes_takers),
         cmocka_unit_test(a_loss_charges_one_chunk_per_slot),
         cmocka_unit_test(a_late_commit_counts_while_nobody_took_over),
         cmocka_unit_test(killers_become_dead_letters),
