@@ -181,6 +181,9 @@ OPTION(RABBITMQ_PASSWORD, .variable = "RABBITMQ_PASSWORD", .type = OPTION_STRING
 OPTION(IDLE_TIMEOUT, .flag = "idle-timeout", .variable = "IDLE_TIMEOUT_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "30",
        .help = "queue mode: end after this long without a chunk", .commands = IN_WORKER)
+OPTION(STAY, .flag = "stay", .variable = "TTG_STAY", .type = OPTION_BOOL, .def = "false",
+       .help = "queue mode: after the job wait for the next one of its name instead of ending",
+       .commands = IN_WORKER)
 OPTION(STALE_CHECK, .flag = "stale-check", .variable = "STALE_CHECK_INTERVAL_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "1", .max = "1d", .def = "30",
        .help = "Redis: how often to look for chunks of consumers without presence",

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cmd/kernel_options.h"
 #include "cmd/queue_choice.h"
+#include "cmd/worker_stay.h"
 #include "io/loop.h"
 #include "worker/worker.h"
 
@@ -27,6 +28,11 @@ struct worker_command {
     struct err err;
     int signal; /* the first one */
 
+    /* --stay: from one run of the job to the next. */
+    bool stays;
+    struct worker_stay stay;
+    struct loop_timer next;
+
     /* The worker that creates the job: number 0 of those that the older variables started. */
     struct worker_config config;
     struct queue *creator;
@@ -43,7 +49,10 @@ static void on_end(void *ctx, enum worker_end end, const struct worker_totals *t
     w->end = end;
     w->totals = *totals;
     w->err = *err;
-    loop_stop(w->loop);
+    if (w->stays && !w->signal && (end == WORKER_FINISHED || end == WORKER_IDLE))
+        loop_timer_after_ms(&w->next, 0);
+    else
+        loop_stop(w->loop);
 }
 
 static void on_signal(struct loop_signal *s)
@@ -105,6 +114,7 @@ static int configure(struct worker_command *w, struct worker_config *c)
     c->idle_ends = !option_text(o, OPT_QUEUE) && queue_is_one(&c->queue);
     c->ctx = w;
     c->on_end = on_end;
+    w->stays = option_bool(o, OPT_STAY);
     return 0;
 }
 
@@ -178,26 +188,6 @@ static int create_job(struct worker_command *w)
     return rc;
 }
 
-static int run(struct worker_command *w)
-{
-    int rc = loop_signal_start(&w->sigterm, w->loop, SIGTERM, on_signal);
-    if (!rc)
-        rc = loop_signal_start(&w->sigint, w->loop, SIGINT, on_signal);
-    if (rc)
-        return err_set(&w->err, rc, "cannot listen to signals: %s", err_text(rc));
-    rc = creates(w) ? create_job(w) : worker_start(&w->worker, w->loop, &w->config, &w->err);
-    if (!rc)
-        rc = loop_run(w->loop);
-    if (!rc && !w->worker && !w->signal)
-        rc = w->err.code; /* the job could not be created */
-    queue_close(w->creator);
-    queue_request_done(&w->create.call.request);
-    buf_done(&w->kernel);
-    if (creates(w))
-        loop_timer_stop(&w->created);
-    return rc;
-}
-
 static void log_end(const struct worker_command *w)
 {
     static const char *const why[] = {
@@ -211,6 +201,73 @@ static void log_end(const struct worker_command *w)
     log_info("worker.ended", kv_str("reason", why[w->end]),
              kv_u64("committed", w->totals.committed), kv_u64("failed", w->totals.failed),
              kv_u64("stale", w->totals.stale), kv_u64("released", w->totals.released));
+}
+
+/* --- --stay: the job has ended, or is not there yet --- */
+
+static int wait_for_job(struct worker_command *w)
+{
+    return worker_stay_start(&w->stay, w->loop, &w->config.queue, str_of(w->config.job), &w->err);
+}
+
+/* From the wait to the worker, and back. */
+static void on_next(struct loop_timer *t)
+{
+    struct worker_command *w = container_of(t, struct worker_command, next);
+    int rc;
+    if (w->worker) {
+        log_end(w);
+        worker_free(w->worker);
+        w->worker = NULL;
+        w->config.incarnation = queue_random();
+        w->totals = (struct worker_totals){0};
+        w->end = WORKER_STOPPED;
+        rc = wait_for_job(w);
+    } else {
+        worker_stay_stop(&w->stay);
+        rc = w->err.code ? w->err.code : worker_start(&w->worker, w->loop, &w->config, &w->err);
+    }
+    if (rc)
+        loop_stop(w->loop);
+}
+
+static void on_wanted(void *ctx, const struct err *err)
+{
+    struct worker_command *w = ctx;
+    if (err)
+        w->err = *err;
+    loop_timer_after_ms(&w->next, 0);
+}
+
+static int run(struct worker_command *w)
+{
+    int rc = loop_signal_start(&w->sigterm, w->loop, SIGTERM, on_signal);
+    if (!rc)
+        rc = loop_signal_start(&w->sigint, w->loop, SIGINT, on_signal);
+    if (rc)
+        return err_set(&w->err, rc, "cannot listen to signals: %s", err_text(rc));
+    loop_timer_init(&w->next, w->loop, on_next);
+    w->stay.ctx = w;
+    w->stay.on_wanted = on_wanted;
+    w->end = WORKER_STOPPED; /* until a worker says otherwise */
+    if (creates(w))
+        rc = create_job(w);
+    else if (w->stays)
+        rc = wait_for_job(w);
+    else
+        rc = worker_start(&w->worker, w->loop, &w->config, &w->err);
+    if (!rc)
+        rc = loop_run(w->loop);
+    if (!rc && !w->worker && !w->signal)
+        rc = w->err.code; /* no job could be created, or asked for */
+    loop_timer_stop(&w->next);
+    worker_stay_stop(&w->stay);
+    queue_close(w->creator);
+    queue_request_done(&w->create.call.request);
+    buf_done(&w->kernel);
+    if (creates(w))
+        loop_timer_stop(&w->created);
+    return rc;
 }
 
 static int exit_code(struct worker_command *w)

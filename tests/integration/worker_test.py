@@ -420,4 +420,26 @@ def log_lines_name_worker_job_and_chunk():
     assert worker.out() == ""
 
 
+@test
+def a_worker_that_stays_goes_on_with_the_next_run_of_the_job():
+    go = os.path.join(temp_dir(), "go")
+    node = node_at(os.path.join(temp_dir(), "s"))
+    url = f"ttg+unix:{node.unix}"
+    worker = spawn([TTG, "worker", "--stay", "--queue", url, "--job", "j", "--idle-timeout", "0.1",
+                    "--", "test", "-e", go])
+    worker.wait_for("worker.waiting")
+    run([TTG, "submit", "j", "--queue", url, "--params", "3", "--chunk", "1", "--max-attempts", "1",
+         "--", "test", "-e", go])
+    run([TTG, "wait", "j", "--queue", url], code=1)
+    wait_until(lambda: worker.err().count("worker.waiting") == 2, what="the wait for the next run")
+    assert "committed=0 failed=3" in worker.err()
+    write_file(go, "")
+    run([TTG, "dlq", "redrive", "--all", "-j", "j", "--queue", url])
+    run([TTG, "wait", "j", "--queue", url])
+    wait_until(lambda: "committed=3" in worker.err(), what="the second end")
+    worker.kill(signal.SIGTERM)
+    assert worker.wait() == 143
+    node.stop()
+
+
 main()
