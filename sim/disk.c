@@ -404,6 +404,24 @@ static int sim_sync_dir(struct disk *disk)
     return rc;
 }
 
+static int sim_sync_all(struct disk *disk)
+{
+    struct sim_disk *d = sim_of(disk);
+    bool crash;
+    int rc = step(d, SIM_SYNC, &crash);
+    if (crash)
+        sim_disk_crash(d);
+    if (rc || d->faults.ignore_sync)
+        return rc;
+    for (size_t i = 0; i < d->now.count && !rc; i++)
+        rc = sim_file_sync(&d->files[d->now.at[i].file]);
+    for (size_t i = 0; i < d->now.count; i++)
+        sim_file_is_clean(&d->files[d->now.at[i].file]);
+    if (!rc)
+        dir_is_safe(d);
+    return rc;
+}
+
 static int sim_lock(struct disk *disk, const char *name, int *ret_file, uint64_t *ret_holder)
 {
     struct sim_disk *d = sim_of(disk);
@@ -434,6 +452,7 @@ static const struct disk_ops sim_ops = {
     .remove = sim_remove,
     .list = sim_list,
     .sync_dir = sim_sync_dir,
+    .sync_all = sim_sync_all,
     .lock = sim_lock,
 };
 

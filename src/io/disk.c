@@ -233,6 +233,11 @@ static int real_sync_dir(struct disk *d)
     return fsync(dir_of(d)) == 0 ? 0 : failure();
 }
 
+static int real_sync_all(struct disk *d)
+{
+    return syncfs(dir_of(d)) == 0 ? 0 : failure();
+}
+
 /* Somebody who was killed holds his locks until the kernel is done with his last write and his
  * memory. Whoever starts the successor cannot see when that is, so a while is waited for. */
 static bool lock_soon(int file)
@@ -285,6 +290,7 @@ static const struct disk_ops real_ops = {
     .remove = real_remove,
     .list = real_list,
     .sync_dir = real_sync_dir,
+    .sync_all = real_sync_all,
     .lock = real_lock,
 };
 

@@ -56,6 +56,9 @@ struct disk_ops {
     int (*list)(struct disk *d, int (*each)(void *ctx, const char *name), void *ctx);
     /* Creations, renames and removals so far are on disk afterwards. */
     int (*sync_dir)(struct disk *d);
+    /* All files of the directory with their content and names are on disk afterwards: one call
+     * for many files, that may write more than these. */
+    int (*sync_all)(struct disk *d);
 
     /* Takes the lock of a file, creating it: one process at a time, and it goes with the process,
      * however that ends; a forked child does not share it. Waits a second for a holder that is
