@@ -88,6 +88,33 @@ bool log_format_parse(struct str s, enum log_format *ret_format)
     return true;
 }
 
+/* "TIME LEVEL event ..." or {"time":"...","level":"LEVEL",...}, both also without a time. */
+bool log_line_level(struct str line, enum log_level *ret_level)
+{
+    static const struct str time = STR("{\"time\":\""), level = STR("\"level\":\"");
+    struct str rest, word;
+    if (str_starts(line, STR("{"))) {
+        if (str_starts(line, time))
+            str_cut(str_make(line.ptr + time.len, line.len - time.len), '"', &rest);
+        else
+            rest = line;
+        if (rest.len < 1 || !str_starts(str_make(rest.ptr + 1, rest.len - 1), level))
+            return false;
+        rest = str_make(rest.ptr + 1 + level.len, rest.len - 1 - level.len);
+        word = str_cut(rest, '"', &rest);
+    } else {
+        word = str_cut(line, ' ', &rest);
+        if (word.len > 0 && word.ptr[0] >= '0' && word.ptr[0] <= '9')
+            word = str_cut(rest, ' ', &rest);
+    }
+    for (int i = LOG_DEBUG; i <= LOG_ERROR; i++)
+        if (str_eq(word, str_of(level_names[i]))) {
+            *ret_level = (enum log_level)i;
+            return true;
+        }
+    return false;
+}
+
 static bool plain(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -124,6 +151,8 @@ static int add_value(struct buf *b, const struct kv *kv, enum log_format format)
 
 static void add_kv(struct buf *b, const struct kv *kv, enum log_format format)
 {
+    if (kv->type == KV_NONE)
+        return;
     size_t before = buf_len(b);
     int rc =
         format == LOG_JSON ? buf_printf(b, ",\"%s\":", kv->key) : buf_printf(b, " %s=", kv->key);

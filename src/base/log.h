@@ -64,6 +64,12 @@ static inline struct kv kv_bool(const char *key, bool b)
     return (struct kv){key, KV_BOOL, {.b = b}};
 }
 
+/* How many lines before this one were left out: only where there are any. */
+static inline struct kv kv_left_out(uint64_t count)
+{
+    return (struct kv){"left_out", count ? KV_U64 : KV_NONE, {.u = count}};
+}
+
 /* Gets one whole line with its newline. */
 typedef void log_sink(void *ctx, const char *line, size_t len);
 
@@ -88,6 +94,9 @@ bool log_enabled(enum log_level level);
 /* False and unchanged when the text names no level or format. */
 bool log_level_parse(struct str s, enum log_level *ret_level);
 bool log_format_parse(struct str s, enum log_format *ret_format);
+
+/* The level of a line that some process of ours wrote; false: it is no line of a log. */
+bool log_line_level(struct str line, enum log_level *ret_level);
 
 void log_emit(enum log_level level, const char *event, const struct kv *kvs, size_t count);
 

@@ -42,6 +42,15 @@ struct run_command {
     uint64_t event_second, events; /* of the queue's events that were told in that second */
 };
 
+/* Ours shows what happened to the job; workers and node only what is wrong, unless asked for. */
+static enum log_level worker_level(const struct command_run *r)
+{
+    enum log_level level = LOG_WARN;
+    if (option_given(r->options, OPT_LOG_LEVEL))
+        log_level_parse(option_str(r->options, OPT_LOG_LEVEL), &level);
+    return level;
+}
+
 static int worker_words(struct run_command *c)
 {
     static const enum option_id passed[] = {
@@ -59,16 +68,17 @@ static int worker_words(struct run_command *c)
     command_word(&a, c->choice.job);
     command_word(&a, "--name");
     command_word(&a, CREW_NAME);
+    command_word(&a, "--incarnation");
+    command_word(&a, CREW_INCARNATION);
     for (size_t i = 0; i < sizeof passed / sizeof *passed; i++)
         command_option(&a, r->options, passed[i]);
     if (option_bool(r->options, OPT_QUEUE_NO_VERIFY))
         command_word(&a, "--queue-no-verify");
     if (r->word_count == 0 && !option_text(r->options, OPT_PLUGIN))
         command_option(&a, r->options, OPT_SIMULATE_MS);
+    /* What is below the level asked for is not shown, but known when the worker dies of it. */
     command_word(&a, "--log-level");
-    command_word(&a, option_given(r->options, OPT_LOG_LEVEL)
-                         ? option_text(r->options, OPT_LOG_LEVEL)
-                         : "WARN");
+    command_word(&a, worker_level(r) == LOG_DEBUG ? "DEBUG" : "INFO");
     if (option_bool(r->options, OPT_COPROC))
         command_word(&a, "--coproc");
     c->worker = mem_array(a.count + r->word_count + 2, sizeof(char *));
@@ -127,12 +137,13 @@ static void on_event(void *ctx, const struct queue_event *e)
     if (c->events++ >= EVENT_LINES_MAX)
         return;
     progress_show_clear(&c->progress);
+    struct str rest, first_line = str_cut(e->text, '\n', &rest);
     if (str_eq(e->event, STR("chunk.reclaimed")))
         log_info("chunk.reclaimed", kv_i64("chunk", e->chunk), kv_s("from", e->from),
                  kv_s("to", e->to), kv_u64("after_ms", e->value));
     else if (str_eq(e->event, STR("worker.lost")))
         log_warn("worker.lost", kv_s("worker", e->from), kv_u64("leases", e->value),
-                 kv_s("reason", e->text));
+                 kv_s("reason", first_line));
     else if (str_eq(e->event, STR("chunk.dead")))
         log_error("chunk.dead", kv_i64("chunk", e->chunk), kv_u64("attempts", e->value),
                   kv_s("reason", e->text));
@@ -215,6 +226,7 @@ static int configure(struct run_command *c, struct run_config *run)
                  .node_lives = node_lives,
                  .worker = c->worker,
                  .workers = (uint32_t)workers,
+                 .log_level = worker_level(c->command),
                  .drain_ms = option_ms(o, OPT_DRAIN)},
         /* A node that died does not know yet which of its workers did: ours take their places. */
         .share_names = c->embedded && !node_lives,

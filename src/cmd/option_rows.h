@@ -106,6 +106,10 @@ OPTION(NAME, .flag = "name", .variable = "TTG_WORKER_NAME", .type = OPTION_STRIN
        .help = "name of this worker on the queue; default: worker-WORKER_ID, or without a "
                "number one that nobody else has",
        .commands = IN_WORKER)
+OPTION(INCARNATION, .flag = "incarnation", .type = OPTION_U64, .min = "1",
+       .max = "9223372036854775807", .only_flag = true,
+       .help = "number that tells this start from others of the same name; default: a random one",
+       .commands = IN_WORKER)
 OPTION(PREFETCH, .flag = "prefetch", .type = OPTION_U64, .unit = "chunks", .min = "0",
        .max = "4096", .def = "4096", .help = "most chunks to take ahead; how many is measured",
        .commands = IN_WORKER | IN_RUN)

@@ -100,8 +100,9 @@ static int configure(struct worker_command *w, struct worker_config *c)
         rc = kernel_from_options(&c->kernel, w->command, &w->err);
     if (rc)
         return rc;
-    c->incarnation = queue_random();
-    rc = choose_name(w, c->incarnation);
+    c->incarnation =
+        option_given(o, OPT_INCARNATION) ? option_u64(o, OPT_INCARNATION) : queue_random();
+    rc = choose_name(w, queue_random());
     if (rc)
         return rc;
     c->queue = w->choice.config;

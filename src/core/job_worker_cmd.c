@@ -388,7 +388,15 @@ void job_lost(struct core *c, struct core_call *call)
 {
     struct job *j;
     struct ledger_worker *w;
-    if (!arg_job(c, call, 1, &j) || !arg_worker(call, j, &w))
+    uint64_t incarnation;
+    if (!arg_job(c, call, 1, &j) || !arg_incarnation(call, &incarnation))
+        return;
+    if (ledger_lost_reason(j->ledger, call->argv[2], incarnation, call->argv[4])) {
+        call->changed = true;
+        reply_int(call->reply, 0);
+        return;
+    }
+    if (!arg_worker(call, j, &w))
         return;
     call->changed = true;
     reply_int(call->reply, (int64_t)ledger_lost(j->ledger, w, call->argv[4], call->now_ms));

@@ -197,6 +197,10 @@ void *ledger_worker_owner(const struct ledger_worker *w);
 uint64_t ledger_leave(struct ledger *l, struct ledger_worker *w, uint64_t now_ms);
 /* Is lost: the `slots` oldest leases are charged one attempt. The number of leases reclaimed. */
 uint64_t ledger_lost(struct ledger *l, struct ledger_worker *w, struct str reason, uint64_t now_ms);
+/* Somebody knows better why a worker that is lost already was lost (its parent saw the signal):
+ * `reason` replaces what its loss is remembered with. Repeating it is harmless. False: that worker
+ * was not lost, or is forgotten. */
+bool ledger_lost_reason(struct ledger *l, struct str name, uint64_t incarnation, struct str reason);
 
 /* --- chunks --- */
 

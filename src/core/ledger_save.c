@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "core/ledger_state.h"
 
-enum { SAVE_VERSION = 1 };
+enum { SAVE_VERSION = 2, SAVE_VERSION_OLDEST = 1 };
 
 /* --- out --- */
 
@@ -83,6 +83,8 @@ static void save_worker(struct packer *p, const struct ledger_worker *w, bool al
         pack_u64(p, w->recent[at].chunk);
         pack_u64(p, w->recent[at].epoch);
     }
+    pack_u64(p, w->lost_ms);
+    save_name(p, all ? w->why : NULL);
     save_list(p, &w->leases, w->held, all);
 }
 
@@ -306,7 +308,7 @@ static void load_leases(struct ledger *l, struct unpacker *u, struct ledger_work
     }
 }
 
-static void load_worker(struct ledger *l, struct unpacker *u, bool gone)
+static void load_worker(struct ledger *l, struct unpacker *u, uint64_t version, bool gone)
 {
     struct str name = unpack_str(u);
     struct ledger_worker seen = {.incarnation = unpack_u64(u)};
@@ -345,6 +347,10 @@ static void load_worker(struct ledger *l, struct unpacker *u, bool gone)
         ledger_worker_enter(l, w);
     }
     load_recent(u, w, kept);
+    w->lost_ms = version > 1 ? unpack_u64(u) : 0;
+    w->why = version > 1 ? load_name(u) : NULL;
+    if (!gone && (w->lost_ms || w->why))
+        load_bad(u);
     if (!gone)
         load_leases(l, u, w);
     else if (unpack_u64(u) != 0)
@@ -430,7 +436,8 @@ static bool load_consistent(struct ledger *l)
 int ledger_load(struct unpacker *u, const struct ledger_ops *ops, struct ledger **ret_ledger)
 {
     struct ledger *l;
-    if (load_max(u, SAVE_VERSION) != SAVE_VERSION)
+    uint64_t version = load_max(u, SAVE_VERSION);
+    if (version < SAVE_VERSION_OLDEST)
         load_bad(u);
     struct str name = unpack_str(u);
     struct ledger_spec spec = load_spec(u);
@@ -447,9 +454,9 @@ int ledger_load(struct unpacker *u, const struct ledger_ops *ops, struct ledger 
     load_list(l, u, CHUNK_DEAD);
     load_list(l, u, CHUNK_DROPPED);
     for (uint64_t count = unpack_count(u, 11); count > 0 && !u->rc; count--)
-        load_worker(l, u, false);
+        load_worker(l, u, version, false);
     for (uint64_t count = load_max(u, LEDGER_GONE_MAX); count > 0 && !u->rc; count--)
-        load_worker(l, u, true);
+        load_worker(l, u, version, true);
     load_timers(l, u);
     load_events(l, u);
     if (!u->rc && !load_consistent(l))

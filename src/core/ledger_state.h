@@ -75,7 +75,9 @@ struct ledger_worker {
     uint64_t incarnation, client, joined_ms;
     uint32_t slots;
     bool foreign, gone, replaced;
-    struct list leases; /* oldest first */
+    uint64_t lost_ms;        /* gone because it was lost; 0: not so */
+    struct ledger_name *why; /* then: as the reasons of its chunks say it; or NULL */
+    struct list leases;      /* oldest first */
     uint64_t held, completed, failed, lost;
     struct ledger_held *recent; /* ring of its last commits */
     uint32_t recent_cap, recent_count, recent_at;
@@ -144,9 +146,12 @@ static inline struct str ledger_name_str(const struct ledger_name *n)
     return n ? str_make(n->bytes, n->len) : str_make("", 0);
 }
 
+struct str ledger_reason_clip(struct str text); /* what is kept of it */
 void ledger_reason_add(struct ledger_chunk *c, struct ledger_name *worker, struct str text,
                        uint64_t now_ms);
 void ledger_reasons_free(struct ledger_chunk *c);
+/* What was said of a worker's loss, in reasons and events, becomes `text`. */
+void ledger_reasons_replace(struct ledger *l, const struct ledger_worker *w, struct str text);
 
 /* `text` is copied. */
 void ledger_event_add(struct ledger *l, enum ledger_event_kind kind, uint64_t now_ms,

@@ -33,18 +33,35 @@ void ledger_name_free(struct ledger_name *n)
         mem_free(n);
 }
 
+struct str ledger_reason_clip(struct str text)
+{
+    size_t max = LEDGER_REASON_BYTES_MAX;
+    return text.len > max ? str_make(text.ptr + text.len - max, max) : text;
+}
+
+/* In no list; NULL: no memory. */
+static struct ledger_reason_kept *reason_new(struct str text)
+{
+    text = ledger_reason_clip(text);
+    struct ledger_reason_kept *r = mem_alloc(sizeof *r + text.len);
+    if (!r)
+        return NULL;
+    *r = (struct ledger_reason_kept){.len = (uint32_t)text.len};
+    if (text.len > 0)
+        memcpy(r->bytes, text.ptr, text.len);
+    return r;
+}
+
 void ledger_reason_add(struct ledger_chunk *c, struct ledger_name *worker, struct str text,
                        uint64_t now_ms)
 {
-    if (text.len > LEDGER_REASON_BYTES_MAX)
-        text = str_make(text.ptr + text.len - LEDGER_REASON_BYTES_MAX, LEDGER_REASON_BYTES_MAX);
-    struct ledger_reason_kept *r = mem_alloc(sizeof *r + text.len);
+    struct ledger_reason_kept *r = reason_new(text);
     if (!r)
         return;
-    *r = (struct ledger_reason_kept){c->reasons, now_ms, ledger_name_ref(worker), c->attempts,
-                                     (uint32_t)text.len};
-    if (text.len > 0)
-        memcpy(r->bytes, text.ptr, text.len);
+    r->older = c->reasons;
+    r->at_ms = now_ms;
+    r->worker = ledger_name_ref(worker);
+    r->attempt = c->attempts;
     c->reasons = r;
     for (size_t i = 1; r && i < LEDGER_REASONS_MAX; i++)
         r = r->older;
@@ -63,6 +80,50 @@ void ledger_reasons_free(struct ledger_chunk *c)
         mem_free(r);
     }
     c->reasons = NULL;
+}
+
+/* Told of this very loss: at that time, of that worker, in those words. */
+static bool of_loss(const struct ledger_worker *w, uint64_t at_ms, const struct ledger_name *worker,
+                    struct str text)
+{
+    return at_ms == w->lost_ms && str_eq(ledger_name_str(worker), ledger_name_str(w->name)) &&
+           str_eq(text, ledger_name_str(w->why));
+}
+
+static void chunk_reason_replace(struct ledger_chunk *c, const struct ledger_worker *w,
+                                 struct str text)
+{
+    for (struct ledger_reason_kept **at = &c->reasons; *at; at = &(*at)->older) {
+        struct ledger_reason_kept *old = *at, *r;
+        if (!of_loss(w, old->at_ms, old->worker, str_make(old->bytes, old->len)))
+            continue;
+        r = reason_new(text);
+        if (!r)
+            return;
+        r->older = old->older;
+        r->at_ms = old->at_ms;
+        r->worker = old->worker;
+        r->attempt = old->attempt;
+        mem_free(old);
+        *at = r;
+    }
+}
+
+void ledger_reasons_replace(struct ledger *l, const struct ledger_worker *w, struct str text)
+{
+    for (struct map_node *n = map_next(&l->chunks, NULL); n; n = map_next(&l->chunks, n))
+        chunk_reason_replace(container_of(n, struct ledger_chunk, node), w, text);
+    for (uint64_t seq = l->event_first; l->event_cap && seq <= l->event_seq; seq++) {
+        struct ledger_event_kept *e = &l->events[seq % l->event_cap];
+        if ((e->kind != LEDGER_EV_LOST && e->kind != LEDGER_EV_DEAD) ||
+            !of_loss(w, e->at_ms, e->from, ledger_name_str(e->text)))
+            continue;
+        struct ledger_name *told = ledger_name_new(text);
+        if (!told)
+            return;
+        ledger_name_free(e->text);
+        e->text = told;
+    }
 }
 
 /* --- events --- */

@@ -93,6 +93,7 @@ void ledger_worker_free(struct ledger_worker *w)
     if (!w)
         return;
     ledger_name_free(w->name);
+    ledger_name_free(w->why);
     mem_free(w->recent);
     mem_free(w);
 }
@@ -176,6 +177,7 @@ uint64_t ledger_leave(struct ledger *l, struct ledger_worker *w, uint64_t now_ms
 uint64_t ledger_lost(struct ledger *l, struct ledger_worker *w, struct str reason, uint64_t now_ms)
 {
     uint64_t count = w->held, at = 0;
+    reason = ledger_reason_clip(reason);
     ledger_event_add(l, LEDGER_EV_LOST, now_ms, UINT64_MAX, count, w->name, NULL, reason);
     list_each(it, &w->leases)
     {
@@ -187,9 +189,28 @@ uint64_t ledger_lost(struct ledger *l, struct ledger_worker *w, struct str reaso
             list_remove(&c->link);
     }
     l->workers_lost++;
+    w->lost_ms = now_ms;
+    w->why = ledger_name_new(reason);
     worker_go(l, w);
     ledger_settle(l, now_ms);
     return count;
+}
+
+bool ledger_lost_reason(struct ledger *l, struct str name, uint64_t incarnation, struct str reason)
+{
+    struct ledger_worker *w = ledger_worker_any(l, name, incarnation);
+    if (!w || !w->gone || w->lost_ms == 0)
+        return false;
+    reason = ledger_reason_clip(reason);
+    struct ledger_name *why = ledger_name_new(reason);
+    if (!w->why || !why || str_eq(ledger_name_str(w->why), reason)) {
+        ledger_name_free(why);
+        return true;
+    }
+    ledger_reasons_replace(l, w, reason);
+    ledger_name_free(w->why);
+    w->why = why;
+    return true;
 }
 
 /* --- joining --- */
@@ -280,6 +301,9 @@ static int join_find(struct ledger *l, struct str name, uint64_t incarnation, ui
     *ret_new = known != w;
     if (known->gone) { /* it is back */
         known->gone = false;
+        known->lost_ms = 0;
+        ledger_name_free(known->why);
+        known->why = NULL;
         list_remove(&known->link);
         l->gone_count--;
     }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "job/crew.h"
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/loop.h"
 #include "io/process.h"
+#include "io/random.h"
+#include "io/relay.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -19,6 +22,8 @@ enum {
     NODE_GRACE_MS = 10000,
     LOOK_MS = 200, /* until it is asked again whether somebody is needed */
     KILL_GRACE_MS = 2000,
+    REASON_BYTES_MAX = 4096, /* what a queue keeps of a reason */
+    DIGITS = 24,
 };
 
 struct member {
@@ -26,9 +31,11 @@ struct member {
     struct process process;
     struct loop_timer restart;
     _Atomic pid_t group;
-    char name[32];
+    char name[32], digits[DIGITS]; /* digits: of the incarnation */
+    uint64_t incarnation;
+    struct relay relay; /* of a worker's standard error */
     char **argv;
-    bool node, wanted;
+    bool node;
     uint32_t failures; /* in a row */
     uint64_t started_ms;
 };
@@ -39,7 +46,7 @@ struct crew {
     char *program;
     int life[2]; /* the node watches its end: closed when we die */
     bool job_ended, failed;
-    unsigned stops;
+    unsigned stops, keeps;
     struct member node;
     struct member *workers;
     struct loop_timer deadline, stopped;
@@ -74,7 +81,7 @@ static void on_stopped(struct loop_timer *t)
 /* Workers first: the node takes what they still have to say. */
 static void stop_on(struct crew *c)
 {
-    if (c->stops == 0 || running(c) > 0)
+    if (c->stops == 0 || running(c) > 0 || c->keeps > 0)
         return;
     if (process_runs(&c->node.process)) {
         process_end(&c->node.process, NODE_GRACE_MS);
@@ -105,28 +112,63 @@ static void member_failed(struct member *m, const struct err *err)
     loop_timer_after_ms(&m->restart, pause_ms < PAUSE_MS_MAX ? pause_ms : PAUSE_MS_MAX);
 }
 
-static void describe(const struct member *m, struct process_exit e, struct err *err)
+void crew_keep(struct crew *c)
+{
+    c->keeps++;
+}
+
+void crew_release(struct crew *c)
+{
+    if (--c->keeps == 0)
+        stop_on(c);
+}
+
+/* "killed by SIGSEGV" */
+static void describe(struct process_exit e, struct err *err)
 {
     char room[PROCESS_SIGNAL_BYTES];
+    const char *hint = e.signal == SIGKILL ? " (by hand, or since memory ran out)" : "";
     if (e.signal)
-        err_set(err, TTG_ECHILD, "%s was killed by %s", m->name,
-                process_signal_name(e.signal, room));
+        err_set(err, TTG_ECHILD, "killed by %s%s", process_signal_name(e.signal, room), hint);
     else
-        err_set(err, TTG_ECHILD, "%s ended with exit code %d; see its messages above", m->name,
-                e.status);
+        err_set(err, TTG_ECHILD, "ended with exit code %d", e.status);
+}
+
+static void tell_death(const struct member *m, const struct err *how)
+{
+    const struct crew_config *config = &m->crew->config;
+    struct buf reason;
+    if (!config->on_death)
+        return;
+    buf_init(&reason, REASON_BYTES_MAX);
+    int rc = buf_add_str(&reason, str_of(how->text));
+    size_t room = REASON_BYTES_MAX - buf_len(&reason) - 1;
+    struct str lines = str_trim(tail_within(&m->relay.tail, room));
+    if (!rc && lines.len > 0)
+        rc = buf_add_char(&reason, '\n') | buf_add_str(&reason, lines);
+    if (!rc)
+        config->on_death(config->ctx,
+                         &(struct crew_death){m->name, m->incarnation, buf_str(&reason)});
+    buf_done(&reason);
 }
 
 static void on_exit_of(struct process *p, struct process_exit e)
 {
     struct member *m = container_of(p, struct member, process);
     struct crew *c = m->crew;
-    struct err err;
-    describe(m, e, &err);
+    struct err err, how;
+    describe(e, &how);
+    err_set(&err, how.code, "%s %s%s", m->name, e.signal ? "was " : "", how.text);
     bool asked = c->stops > 0 || (!m->node && c->job_ended && e.status == 0);
     /* A worker that ended in order has nothing to do any more: the job is over, or about to be. */
     bool in_order = !m->node && e.status == 0;
     if (c->config.on_worker && !m->node)
         c->config.on_worker(c->config.ctx, m->name, 0, !asked && !in_order);
+    if (!m->node) {
+        relay_close(&m->relay);
+        if (!in_order)
+            tell_death(m, &how);
+    }
     if (asked || in_order) {
         stop_on(c);
         return;
@@ -140,21 +182,34 @@ static void on_exit_of(struct process *p, struct process_exit e)
     member_failed(m, &err);
 }
 
-static int stderr_copy(void)
+/* The node may outlive us, so it gets our own. A worker without a pipe gets that, too. */
+static int stderr_for(struct member *m)
 {
+    int fd;
+    struct err err;
+    if (!m->node && relay_open(&m->relay, &fd, &err) == 0)
+        return fd;
     return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
+/* Drawn for each start, so that a death can be told of the start that it ended. */
+static void new_incarnation(struct member *m)
+{
+    m->incarnation = random_u64() >> 1 | 1;
+    snprintf(m->digits, sizeof m->digits, "%llu", (unsigned long long)m->incarnation);
 }
 
 static void member_start(struct member *m)
 {
     struct crew *c = m->crew;
     struct err err;
+    new_incarnation(m);
     /* The node must outlive the workers: when we die it gets a signal that does nothing, and goes
      * by the end of its standard input. */
     struct process_spec spec = {.file = c->program,
                                 .argv = m->argv,
                                 .envp = environ,
-                                .fds = {m->node ? c->life[0] : -1, -1, stderr_copy()},
+                                .fds = {m->node ? c->life[0] : -1, -1, stderr_for(m)},
                                 .group = &m->group,
                                 .death_signal = m->node ? SIGURG : SIGTERM};
     m->started_ms = loop_now_ms(c->loop);
@@ -162,6 +217,7 @@ static void member_start(struct member *m)
     if (spec.fds[2] >= 0)
         close(spec.fds[2]);
     if (rc) {
+        relay_close(&m->relay);
         log_warn("start.failed", kv_str("name", m->name), kv_str("reason", err.text));
         member_failed(m, &err);
         return;
@@ -207,13 +263,17 @@ static int member_init(struct crew *c, struct member *m, bool node, char *const 
     m->node = node;
     snprintf(m->name, sizeof m->name, "%s", name);
     loop_timer_init(&m->restart, c->loop, on_restart);
+    relay_init(&m->relay, c->loop, c->config.log_level);
     while (words[count])
         count++;
     m->argv = mem_array(count + 1, sizeof(char *));
     if (!m->argv)
         return TTG_ENOMEM;
     for (size_t i = 0; i <= count; i++)
-        m->argv[i] = words[i] && strcmp(words[i], CREW_NAME) == 0 ? m->name : words[i];
+        m->argv[i] = !words[i]                                 ? NULL
+                     : strcmp(words[i], CREW_NAME) == 0        ? m->name
+                     : strcmp(words[i], CREW_INCARNATION) == 0 ? m->digits
+                                                               : words[i];
     return 0;
 }
 
@@ -299,6 +359,7 @@ static void member_done(struct member *m)
         return;
     loop_timer_stop(&m->restart);
     process_kill(&m->process);
+    relay_close(&m->relay);
     mem_free(m->argv);
 }
 

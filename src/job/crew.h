@@ -5,11 +5,15 @@
  * same code as running on many machines. Who dies is started again at once; who dies again and
  * again gets growing pauses, and the crew is given up unless the job gets on. When we
  * die, workers are told to stop (parent-death signal) and finish their chunk; the node goes once
- * nobody is connected to it any more. */
+ * nobody is connected to it any more.
+ *
+ * What workers write to standard error passes through us, so that it is known what one that died
+ * said last. */
 #ifndef TTG_JOB_CREW_H
 #define TTG_JOB_CREW_H
 
 #include "base/err.h"
+#include "base/log.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,12 +23,21 @@
 struct loop;
 struct crew;
 
+/* A worker has ended in disorder: by a signal, or with an exit code of its own. */
+struct crew_death {
+    const char *name;
+    uint64_t incarnation;
+    struct str reason; /* how, and the last lines of its standard error; lives until the return */
+};
+
 /* Words end with NULL; all pointers stay the caller's and live as long as the crew. */
 struct crew_config {
-    char *const *node;   /* `ttg node ...`; NULL: no node */
-    char *const *worker; /* `ttg worker ...`; the word CREW_NAME becomes the worker's name */
-    bool node_lives;     /* another one serves there still: ours starts when it is needed */
+    char *const *node; /* `ttg node ...`; NULL: no node */
+    char *const
+        *worker; /* `ttg worker ...`; CREW_NAME and CREW_INCARNATION stand for those of a start */
+    bool node_lives; /* another one serves there still: ours starts when it is needed */
     uint32_t workers, first_worker; /* named worker-FIRST ... */
+    enum log_level log_level;       /* from which on their messages are shown */
     uint64_t drain_ms;              /* how long workers have to stop before they are killed */
     void *ctx;
     /* Whether a node is missing; asked before one is started again. May be NULL: always. */
@@ -38,9 +51,12 @@ struct crew_config {
     void (*on_stopped)(void *ctx);
     /* For statistics and tests; may be NULL. `died`: was not asked to end. */
     void (*on_worker)(void *ctx, const char *name, pid_t pid, bool died);
+    /* May be NULL. Before it is started again. */
+    void (*on_death)(void *ctx, const struct crew_death *death);
 };
 
 #define CREW_NAME "{worker-name}"
+#define CREW_INCARNATION "{worker-incarnation}"
 
 int crew_start(struct crew **ret_crew, struct loop *loop, const struct crew_config *config,
                struct err *err);
@@ -52,6 +68,10 @@ void crew_start_workers(struct crew *c);
 void crew_job_ended(struct crew *c);
 /* The node serves, or chunks end one way or the other: who died before is not hopeless. */
 void crew_progress(struct crew *c);
+/* There is something to tell the queue: the node stays, and on_stopped waits. Each keep has its
+ * release. */
+void crew_keep(struct crew *c);
+void crew_release(struct crew *c);
 /* TERM to the workers; when they have ended, TERM to the node; then on_stopped. The second time:
  * at once. */
 void crew_stop(struct crew *c);

@@ -5,11 +5,16 @@
 #include "base/mem.h"
 #include "io/loop.h"
 #include "job/collect.h"
+#include "job/obituary.h"
 #include "job/tally.h"
 
 #include <stdio.h>
 
-enum { EVENTS_COUNT = 100, FULL_MS = 1000 /* between tries while the queue is full */ };
+enum {
+    EVENTS_COUNT = 100,
+    FULL_MS = 1000, /* between tries while the queue is full */
+    TELL_MS = 2000, /* we stay at most so long to tell of a death */
+};
 
 enum phase {
     CREATING,
@@ -30,7 +35,9 @@ struct run {
     struct crew *crew;
     struct collect *collect;
     struct output *output;
-    struct loop_timer status_timer, finish, create_again;
+    struct obituaries obituaries;
+    uint32_t untold;
+    struct loop_timer status_timer, finish, create_again, tell_limit;
     struct log_limit full_limit;
     enum phase phase;
     enum run_end end;
@@ -108,6 +115,36 @@ static void on_crew_stopped(void *ctx)
     struct run *r = ctx;
     r->crew_stopped = true;
     loop_timer_after_ms(&r->finish, 0);
+}
+
+/* --- what workers died of --- */
+
+static void on_told(void *ctx)
+{
+    struct run *r = ctx;
+    if (r->untold > 0 && r->phase < ENDED) {
+        r->untold--;
+        crew_release(r->crew);
+    }
+}
+
+static void on_death(void *ctx, const struct crew_death *death)
+{
+    struct run *r = ctx;
+    r->obituaries = (struct obituaries){r->control, r->config.job, r, on_told};
+    r->untold++;
+    crew_keep(r->crew);
+    loop_timer_after_ms(&r->tell_limit, TELL_MS);
+    if (!r->control || !obituary_send(&r->obituaries, death))
+        on_told(r);
+}
+
+/* The queue does not answer. */
+static void on_tell_limit(struct loop_timer *t)
+{
+    struct run *r = container_of(t, struct run, tell_limit);
+    while (r->untold > 0)
+        on_told(r);
 }
 
 static void close_all(struct run *r)
@@ -484,6 +521,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
         r->config.crew.worker_needed = on_worker_needed;
     if (r->on_worker)
         r->config.crew.on_worker = on_worker;
+    r->config.crew.on_death = on_death;
     queue_request_init(&r->create.call.request, QUEUE_CREATE, on_created, r);
     queue_request_init(&r->status.call.request, QUEUE_STATUS, on_attached, r);
     queue_request_init(&r->events.call.request, QUEUE_EVENTS, on_events, r);
@@ -491,6 +529,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     loop_timer_init(&r->status_timer, loop, on_status_timer);
     loop_timer_init(&r->finish, loop, on_finish);
     loop_timer_init(&r->create_again, loop, on_create_again);
+    loop_timer_init(&r->tell_limit, loop, on_tell_limit);
     int rc = 0;
     if (config->crew.node || config->crew.workers > 0)
         rc = crew_start(&r->crew, loop, &r->config.crew, err);
@@ -520,6 +559,7 @@ void run_free(struct run *r)
     loop_timer_stop(&r->status_timer);
     loop_timer_stop(&r->finish);
     loop_timer_stop(&r->create_again);
+    loop_timer_stop(&r->tell_limit);
     collect_free(r->collect);
     output_close(r->output);
     tally_done(&r->tally);

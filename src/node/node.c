@@ -91,7 +91,7 @@ static void count_sync(struct node *n, uint64_t us)
 {
     uint64_t left_out;
     if (us > SLOW_US && log_limit_pass(&n->slow_sync, n->now_ms, &left_out))
-        log_warn("log.slow_sync", kv_u64("ms", us / 1000), kv_u64("left_out", left_out),
+        log_warn("log.slow_sync", kv_u64("ms", us / 1000), kv_left_out(left_out),
                  kv_str("effect", "answers waited for the disk"));
     size_t bucket = 0;
     while (bucket + 1 < NODE_LATENCY_BUCKETS && us >> (bucket + 1))
@@ -190,7 +190,7 @@ static void watch_stall(struct node *n)
     if (us > n->stats.turn_us_max)
         n->stats.turn_us_max = us;
     if (us > SLOW_US && log_limit_pass(&n->slow_turn, n->now_ms, &left_out))
-        log_warn("node.slow_turn", kv_u64("ms", us / 1000), kv_u64("left_out", left_out));
+        log_warn("node.slow_turn", kv_u64("ms", us / 1000), kv_left_out(left_out));
 }
 
 static void on_turn(struct loop_hook *h)

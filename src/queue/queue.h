@@ -69,6 +69,7 @@ enum queue_verb {
     QUEUE_RELEASE,
     QUEUE_BEAT,
     QUEUE_LEAVE,
+    QUEUE_LOST,
     QUEUE_WORKERS,
     QUEUE_RESULTS,
     QUEUE_TRIM,
@@ -249,6 +250,14 @@ struct queue_beat {
 struct queue_leave {
     struct queue_call call;
     struct queue_worker worker;
+};
+
+/* Its process has ended, says whoever started it: at once lost, if it has not said good-bye, and
+ * for this reason, also when the loss is known already. TTG_ESTALE: no such worker. */
+struct queue_lost {
+    struct queue_call call;
+    struct queue_worker worker;
+    struct str reason;
 };
 
 struct queue_workers {

@@ -29,27 +29,17 @@ static struct str job_key(char out[KEY_BYTES], struct str job, const char *what)
 static const struct redis_script *script_of(const struct queue_request *r)
 {
     static const char *const names[QUEUE_VERBS] = {
-        [QUEUE_CREATE] = "create",
-        [QUEUE_STATUS] = "status",
-        [QUEUE_LIST] = "list",
-        [QUEUE_CONTROL] = "control",
-        [QUEUE_JOIN] = "join",
-        [QUEUE_TAKE] = "take",
-        [QUEUE_COMMIT] = "commit",
-        [QUEUE_FAIL] = "fail",
-        [QUEUE_RELEASE] = "release",
-        [QUEUE_BEAT] = "beat",
-        [QUEUE_LEAVE] = "leave",
-        [QUEUE_WORKERS] = "workers",
-        [QUEUE_RESULTS] = "look",
-        [QUEUE_TRIM] = "trim",
-        [QUEUE_DEAD_LIST] = "dead_list",
-        [QUEUE_DEAD_SHOW] = "dead_show",
-        [QUEUE_DEAD_REDRIVE] = "dead_redrive",
-        [QUEUE_DEAD_DROP] = "dead_drop",
-        [QUEUE_EVENTS] = "events",
-        [QUEUE_EXPLAIN] = "explain",
-        [QUEUE_MAP] = "map",
+        [QUEUE_CREATE] = "create",       [QUEUE_STATUS] = "status",
+        [QUEUE_LIST] = "list",           [QUEUE_CONTROL] = "control",
+        [QUEUE_JOIN] = "join",           [QUEUE_TAKE] = "take",
+        [QUEUE_COMMIT] = "commit",       [QUEUE_FAIL] = "fail",
+        [QUEUE_RELEASE] = "release",     [QUEUE_BEAT] = "beat",
+        [QUEUE_LEAVE] = "leave",         [QUEUE_LOST] = "lost",
+        [QUEUE_WORKERS] = "workers",     [QUEUE_RESULTS] = "look",
+        [QUEUE_TRIM] = "trim",           [QUEUE_DEAD_LIST] = "dead_list",
+        [QUEUE_DEAD_SHOW] = "dead_show", [QUEUE_DEAD_REDRIVE] = "dead_redrive",
+        [QUEUE_DEAD_DROP] = "dead_drop", [QUEUE_EVENTS] = "events",
+        [QUEUE_EXPLAIN] = "explain",     [QUEUE_MAP] = "map",
     };
     const struct redis_script *s = redis_scripts;
     while (s->name && strcmp(s->name, names[r->verb]) != 0)

@@ -598,6 +598,7 @@ static bool decode(struct queue_request *r, struct resp_cursor *c, struct buf *s
         return decode_fail((struct queue_fail *)r, c);
     case QUEUE_RELEASE:
     case QUEUE_LEAVE:
+    case QUEUE_LOST:
     case QUEUE_TRIM:
         return next_u64(c, &number);
     case QUEUE_BEAT:

@@ -156,6 +156,10 @@ static void encode(struct words *w, const struct queue_request *r)
     case QUEUE_LEAVE:
         worker_words(w, &((const struct queue_leave *)r)->worker);
         break;
+    case QUEUE_LOST:
+        worker_words(w, &((const struct queue_lost *)r)->worker);
+        word(w, ((const struct queue_lost *)r)->reason);
+        break;
     case QUEUE_RESULTS:
         word_u64(w, results->cursor);
         option_u64(w, STR("COUNT"), results->count);
@@ -218,27 +222,17 @@ int resp_encode(struct queue_request *r, size_t *ret_count)
 void resp_verb_name(const struct queue_request *r, struct str *ret_name, struct str *ret_sub)
 {
     static const char *const names[QUEUE_VERBS][2] = {
-        [QUEUE_CREATE] = {"TTG.JOB", "CREATE"},
-        [QUEUE_STATUS] = {"TTG.JOB", "STATUS"},
-        [QUEUE_LIST] = {"TTG.JOB", "LIST"},
-        [QUEUE_CONTROL] = {"TTG.JOB", NULL},
-        [QUEUE_JOIN] = {"TTG.JOIN", NULL},
-        [QUEUE_TAKE] = {"TTG.TAKE", NULL},
-        [QUEUE_COMMIT] = {"TTG.COMMIT", NULL},
-        [QUEUE_FAIL] = {"TTG.FAIL", NULL},
-        [QUEUE_RELEASE] = {"TTG.RELEASE", NULL},
-        [QUEUE_BEAT] = {"TTG.BEAT", NULL},
-        [QUEUE_LEAVE] = {"TTG.LEAVE", NULL},
-        [QUEUE_WORKERS] = {"TTG.WORKERS", NULL},
-        [QUEUE_RESULTS] = {"TTG.RESULTS", NULL},
-        [QUEUE_TRIM] = {"TTG.TRIM", NULL},
-        [QUEUE_DEAD_LIST] = {"TTG.DEAD", "LIST"},
-        [QUEUE_DEAD_SHOW] = {"TTG.DEAD", "SHOW"},
-        [QUEUE_DEAD_REDRIVE] = {"TTG.DEAD", "REDRIVE"},
-        [QUEUE_DEAD_DROP] = {"TTG.DEAD", "DROP"},
-        [QUEUE_EVENTS] = {"TTG.EVENTS", NULL},
-        [QUEUE_EXPLAIN] = {"TTG.EXPLAIN", NULL},
-        [QUEUE_MAP] = {"TTG.MAP", NULL},
+        [QUEUE_CREATE] = {"TTG.JOB", "CREATE"},   [QUEUE_STATUS] = {"TTG.JOB", "STATUS"},
+        [QUEUE_LIST] = {"TTG.JOB", "LIST"},       [QUEUE_CONTROL] = {"TTG.JOB", NULL},
+        [QUEUE_JOIN] = {"TTG.JOIN", NULL},        [QUEUE_TAKE] = {"TTG.TAKE", NULL},
+        [QUEUE_COMMIT] = {"TTG.COMMIT", NULL},    [QUEUE_FAIL] = {"TTG.FAIL", NULL},
+        [QUEUE_RELEASE] = {"TTG.RELEASE", NULL},  [QUEUE_BEAT] = {"TTG.BEAT", NULL},
+        [QUEUE_LEAVE] = {"TTG.LEAVE", NULL},      [QUEUE_LOST] = {"TTG.LOST", NULL},
+        [QUEUE_WORKERS] = {"TTG.WORKERS", NULL},  [QUEUE_RESULTS] = {"TTG.RESULTS", NULL},
+        [QUEUE_TRIM] = {"TTG.TRIM", NULL},        [QUEUE_DEAD_LIST] = {"TTG.DEAD", "LIST"},
+        [QUEUE_DEAD_SHOW] = {"TTG.DEAD", "SHOW"}, [QUEUE_DEAD_REDRIVE] = {"TTG.DEAD", "REDRIVE"},
+        [QUEUE_DEAD_DROP] = {"TTG.DEAD", "DROP"}, [QUEUE_EVENTS] = {"TTG.EVENTS", NULL},
+        [QUEUE_EXPLAIN] = {"TTG.EXPLAIN", NULL},  [QUEUE_MAP] = {"TTG.MAP", NULL},
     };
     static const char *const controls[] = {[QUEUE_PAUSE] = "PAUSE",
                                            [QUEUE_RESUME] = "RESUME",

@@ -8,12 +8,12 @@
  * answer belongs to which task. */
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/tail.h"
 #include "io/process.h"
 #include "wire/answer.h"
 #include "worker/feed.h"
 #include "worker/kernel_impl.h"
 #include "worker/stream.h"
-#include "worker/tail.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -7,11 +7,11 @@
  * group) is not waited for. */
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/tail.h"
 #include "io/process.h"
 #include "worker/feed.h"
 #include "worker/kernel_impl.h"
 #include "worker/stream.h"
-#include "worker/tail.h"
 
 #include <unistd.h>
 

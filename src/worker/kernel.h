@@ -43,8 +43,6 @@ enum {
     KERNEL_EXIT_PERMANENT = 100, /* a command's "do not retry" */
     KERNEL_OUTPUT_BYTES_DEFAULT = 1 << 20,
     KERNEL_GRACE_MS_DEFAULT = 5000,
-    KERNEL_STDERR_BYTES_MAX = 4096, /* kept of what a command said last */
-    KERNEL_STDERR_LINES_MAX = 20,
     KERNEL_STDERR_LOGGED_MAX = 1000,   /* lines of a chunk that go to the log */
     KERNEL_LINES_BYTES_MAX = 64 << 20, /* lines of one chunk, where they are held in memory */
 };
@@ -91,7 +89,7 @@ struct kernel_result {
     bool output_is_utf8; /* otherwise the message carries it as output_base64 */
 
     /* Otherwise: one phrase ("killed by SIGSEGV", "exit status 3"), and what the command last said
-     * on stderr (whole lines, at most KERNEL_STDERR_...; also with KERNEL_OK). */
+     * on stderr (whole lines, see base/tail.h; also with KERNEL_OK). */
     struct str reason;
     struct str stderr_tail;
 

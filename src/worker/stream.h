@@ -3,8 +3,9 @@
 #ifndef TTG_WORKER_STREAM_H
 #define TTG_WORKER_STREAM_H
 
+#include "base/buf.h"
+#include "base/tail.h"
 #include "io/loop.h"
-#include "worker/tail.h"
 
 enum { STREAM_READ_BYTES = 65536 };
 

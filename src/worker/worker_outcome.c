@@ -32,7 +32,7 @@ static void put_failure(struct worker *w, const struct worker_slot *s, bool fina
     w->totals.failed++;
     if (worker_log_passes(w, &w->failed_lines, &left_out))
         log_warn("chunk.failed", kv_u64("chunk", s->task.chunk), kv_u64("attempt", s->task.attempt),
-                 kv_s("reason", reason), kv_bool("final", final), kv_u64("left_out", left_out));
+                 kv_s("reason", reason), kv_bool("final", final), kv_left_out(left_out));
     struct buf text;
     buf_init(&text, SIZE_MAX / 2);
     int rc = buf_add_str(&text, reason);
@@ -131,7 +131,7 @@ static void on_verdict(void *ctx, uint64_t chunk, enum ledger_verdict verdict)
         log_error("commit.invalid", kv_u64("chunk", chunk));
     else if (worker_log_passes(w, &w->stale_lines, &left_out))
         log_info(verdict == LEDGER_STALE ? "commit.stale" : "commit.refused",
-                 kv_u64("chunk", chunk), kv_u64("left_out", left_out));
+                 kv_u64("chunk", chunk), kv_left_out(left_out));
 }
 
 static void on_fate(void *ctx, const struct outbox_failure *f, enum ledger_fate fate)

@@ -301,6 +301,35 @@ def the_map_shows_where_all_chunks_are():
 
 
 @test
+def who_started_a_worker_tells_what_it_died_of():
+    job = Job(Redis())
+    job.create(2, MAXATTEMPTS=2)
+
+    def reasons():
+        shown = pairs(job("dead_show", 0))["reasons"]
+        return [dict(zip(r[::2], r[1::2]))[b"reason"].decode() for r in shown]
+    # Before its silence is noticed: lost at once.
+    job.join("a", 11)
+    assert job.take("a", 11)[0][0] == 0
+    assert job("lost", "a", 11, "killed by SIGSEGV") == 1
+    # And afterwards: what is known of the loss becomes better, also when it is told twice.
+    job.join("b", 12)
+    assert job.take("b", 12)[0][0] == 0
+    silence(job, "b")
+    assert job.status()["dead_letters"] == 1
+    assert "silent" in reasons()[1], reasons()
+    for _ in range(2):
+        assert job("lost", "b", 12, "killed by SIGBUS\nlast words") == 0
+        assert reasons() == ["worker a was lost: killed by SIGSEGV",
+                             "worker b was lost: killed by SIGBUS\nlast words"], reasons()
+    assert "LOST" in error_of(job, "lost", "b", 13, "why")
+    assert job.status()["workers_lost"] == 2
+    for i in range(100):
+        job.join("c", 100 + i)
+    assert job.r.hlen(job.key("charged")) == 64
+
+
+@test
 def pause_cancel_forget():
     job = Job(Redis())
     job.create(10)

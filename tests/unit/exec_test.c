@@ -2,6 +2,7 @@
 #include "kernel_rig.h"
 
 #include "base/log.h"
+#include "base/tail.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -133,7 +134,7 @@ static void last_lines_of_stderr_are_kept(void **state)
     kernel_close(rig.kernel);
     open_sh(SH("head -c 100000 /dev/zero | tr '\\0' x >&2; echo >&2; exit 1"));
     r = rig_run(0, 0);
-    assert_in_range(r->stderr_tail.len, 2000, KERNEL_STDERR_BYTES_MAX);
+    assert_in_range(r->stderr_tail.len, 2000, TAIL_BYTES_MAX);
 }
 
 static char logged[4096];

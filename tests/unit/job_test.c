@@ -368,7 +368,8 @@ static void workers_come_and_go(void **state)
     assert_string_equal(run(&s, "TTG.TAKE j w 6 COUNT 2"), "[0 1 1 1099511627780 2 2 1 "
                                                            "1099511627781 1]");
     assert_string_equal(run(&s, "TTG.LOST j w 6 silent"), "2");
-    assert_string_equal(run(&s, "TTG.LOST j w 6 silent"),
+    assert_string_equal(run(&s, "TTG.LOST j w 6 killed"), "0"); /* only the reason is better now */
+    assert_string_equal(run(&s, "TTG.LOST j w 7 silent"),
                         "-LOST this worker is not joined (any more): join again");
     assert_string_equal(run(&s, "TTG.JOIN j w 6 SLOTS 1 HELD 1 1099511627780 0 5"),
                         "[state running boot 1 protocol 1 first 0 chunk_params 1 params_total 100 "
@@ -385,7 +386,7 @@ static void workers_come_and_go(void **state)
     assert_string_equal(run(&s, "TTG.TAKE j w 6 COUNT 2 BLOCK 100"), "[3]");
     assert_string_equal(run(&s, "TTG.EVENTS j 6 COUNT 2"),
                         "[[seq 7 at_ms 1770631200000 event worker.lost chunk -1 from w to  value "
-                        "2 text silent] [seq 8 at_ms 1770631200000 event worker.joined chunk -1 "
+                        "2 text killed] [seq 8 at_ms 1770631200000 event worker.joined chunk -1 "
                         "from w to  value 1 text ]]");
     session_close(&s);
 }

@@ -207,6 +207,71 @@ static void killers_become_dead_letters(void **state)
     ledger_free(l);
 }
 
+/* The ledger as a snapshot keeps it; frees the one given. */
+static struct ledger *reload(struct ledger *l)
+{
+    struct ledger *copy;
+    struct buf b;
+    buf_init(&b, 100000);
+    struct packer p = {&b, 0};
+    ledger_save(l, &p);
+    struct unpacker u = unpack_of(buf_str(&b));
+    assert_int_equal(ledger_load(&u, NULL, &copy), 0);
+    assert_int_equal(ledger_digest(copy), ledger_digest(l));
+    buf_done(&b);
+    ledger_free(l);
+    return copy;
+}
+
+static struct str reason_of(const struct ledger *l, uint64_t chunk, size_t i)
+{
+    struct ledger_reason reason = {.text = STR("none")};
+    ledger_chunk_reason(l, chunk, i, &reason);
+    return reason.text;
+}
+
+static struct str last_event(const struct ledger *l, enum ledger_event_kind kind)
+{
+    struct str text = STR("none");
+    struct ledger_event e;
+    for (uint64_t seq = 0; ledger_event_next(l, seq, &e); seq = e.seq)
+        if (e.kind == kind)
+            text = e.text;
+    return text;
+}
+
+/* The node sees a cut, the parent of the worker the signal: the second says more. */
+static void a_loss_is_explained_later(void **state)
+{
+    (void)state;
+    struct ledger *l = make(2);
+    struct str cut = STR("connection lost"), why = STR("killed by SIGSEGV\nlast line");
+    struct ledger_worker *w;
+    for (uint64_t i = 1; i <= 3; i++) {
+        assert_int_equal(ledger_join(l, STR("a"), i, 9, 1, 4, NULL, 0, 1000 * i, &w), 0);
+        take(l, w, 1, 1000 * i);
+    }
+    assert_false(ledger_lost_reason(l, STR("a"), 3, why)); /* it lives */
+    assert_false(ledger_lost_reason(l, STR("b"), 1, why));
+    ledger_lost(l, w, cut, 4000);
+    assert_true(str_eq(reason_of(l, 0, 2), cut));
+    assert_true(ledger_lost_reason(l, STR("a"), 3, why));
+    assert_true(str_eq(reason_of(l, 0, 2), why));
+    assert_true(str_eq(reason_of(l, 0, 1), STR("replaced by a new incarnation"))); /* another one */
+    assert_true(str_eq(last_event(l, LEDGER_EV_LOST), why));
+    assert_true(str_eq(last_event(l, LEDGER_EV_DEAD), why));
+    assert_true(ledger_lost_reason(l, STR("a"), 1, STR("killed by SIGBUS"))); /* late */
+    l = reload(l);
+    assert_true(ledger_lost_reason(l, STR("a"), 2, STR("killed by SIGABRT"))); /* later still */
+    assert_true(ledger_lost_reason(l, STR("a"), 3, why));                      /* again */
+    assert_true(str_eq(reason_of(l, 0, 0), STR("killed by SIGBUS")));
+    assert_true(str_eq(reason_of(l, 0, 1), STR("killed by SIGABRT")));
+    assert_true(str_eq(reason_of(l, 0, 2), why));
+    assert_int_equal(ledger_join(l, STR("a"), 3, 9, 1, 4, NULL, 0, 5000, &w), 0);
+    assert_false(ledger_lost_reason(l, STR("a"), 3, why)); /* it came back */
+    ledger_free(l);
+}
+
 static void failures_wait_longer_each_time(void **state)
 {
     (void)state;
@@ -665,6 +730,7 @@ int main(void)
         cmocka_unit_test(a_loss_charges_one_chunk_per_slot),
         cmocka_unit_test(a_late_commit_counts_while_nobody_took_over),
         cmocka_unit_test(killers_become_dead_letters),
+        cmocka_unit_test(a_loss_is_explained_later),
         cmocka_unit_test(failures_wait_longer_each_time),
         cmocka_unit_test(reattaches_after_a_restart),
         cmocka_unit_test(a_new_incarnation_replaces),

@@ -48,7 +48,36 @@ static void writes_text(void **state)
     log_warn("bare");
     expect("WARN bare\n");
     log_error("null", kv_str("value", NULL), (struct kv){.key = "none"});
-    expect("ERROR null value=\"\" none=\n");
+    expect("ERROR null value=\"\"\n");
+    log_warn("again", kv_left_out(0));
+    log_warn("again", kv_left_out(7));
+    expect("WARN again\nWARN again left_out=7\n");
+}
+
+static void knows_the_level_of_a_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        int level; /* -1: none of ours */
+    } cases[] = {
+        {"2026-02-09T10:00:12.345Z INFO lease.expired task=17", LOG_INFO},
+        {"ERROR bare", LOG_ERROR},
+        {"{\"time\":\"2026-02-09T10:00:12.345Z\",\"level\":\"WARN\",\"event\":\"e\"}", LOG_WARN},
+        {"{\"level\":\"DEBUG\",\"event\":\"e\"}", LOG_DEBUG},
+        {"INFORMATION", -1},
+        {"something went wrong", -1},
+        {"2026-02-09 ERRORS", -1},
+        {"{\"message\":\"INFO\"}", -1},
+        {"{", -1},
+        {"{\"time\":\"", -1},
+        {"", -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        enum log_level level = LOG_DEBUG;
+        bool ours = log_line_level(str_of(cases[i].line), &level);
+        assert_int_equal(ours ? (int)level : -1, cases[i].level);
+    }
 }
 
 static void writes_json(void **state)
@@ -245,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_text),
         cmocka_unit_test(writes_json),
+        cmocka_unit_test(knows_the_level_of_a_line),
         cmocka_unit_test(any_bytes_stay_on_the_line),
         cmocka_unit_test(level_decides),
         cmocka_unit_test(names_are_parsed),

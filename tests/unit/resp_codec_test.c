@@ -33,6 +33,7 @@ union any {
     struct queue_release release;
     struct queue_beat beat;
     struct queue_leave leave;
+    struct queue_lost lost;
     struct queue_workers workers;
     struct queue_results results;
     struct queue_trim trim;
@@ -108,6 +109,10 @@ static union any make(enum queue_verb verb)
         break;
     case QUEUE_LEAVE:
         a.leave.worker = w;
+        break;
+    case QUEUE_LOST:
+        a.lost.worker = w;
+        a.lost.reason = STR("killed");
         break;
     case QUEUE_RESULTS:
         a.results.cursor = 11;
@@ -203,6 +208,7 @@ static const struct {
      "EVALSHA release 1 ttg:{j}:job j " W " 7 70 8 80"},
     {QUEUE_BEAT, "TTG.BEAT j " W " 7 70 8 80", "EVALSHA beat 1 ttg:{j}:job j " W " 7 70 8 80"},
     {QUEUE_LEAVE, "TTG.LEAVE j " W, "EVALSHA leave 1 ttg:{j}:job j " W},
+    {QUEUE_LOST, "TTG.LOST j " W " killed", "EVALSHA lost 1 ttg:{j}:job j " W " killed"},
     {QUEUE_WORKERS, "TTG.WORKERS j", "EVALSHA workers 1 ttg:{j}:job j"},
     {QUEUE_RESULTS, "TTG.RESULTS j 11 COUNT 100 BLOCK 20 JSON",
      "MULTI\nEVALSHA look 1 ttg:{j}:job j\nXRANGE ttg:{j}:results (0-11 + COUNT 100\nEXEC"},
@@ -352,6 +358,8 @@ static const struct {
     {QUEUE_BEAT, false, TTG_EPROTO, "*1\r\n:0\r\n"},
     {QUEUE_RELEASE, true, 0, ":2\r\n"},
     {QUEUE_LEAVE, true, TTG_EPROTO, "+OK\r\n"},
+    {QUEUE_LOST, true, 0, ":1\r\n"},
+    {QUEUE_LOST, false, TTG_ESTALE, "-LOST this worker is not joined (any more): join again\r\n"},
     {QUEUE_CONTROL, true, 0, "+OK\r\n"},
     {QUEUE_RESULTS, false, 0, "*4\r\n:5\r\n:1\r\n:1\r\n" BULK(3, "{}\n")},
     {QUEUE_RESULTS, false, TTG_ERANGE, "-CURSOR 3 the job has only 3 results\r\n"},

@@ -9,7 +9,7 @@ if what == 'FORGET' then
         return fail('ERR job ' .. ARGV[1] .. ' has not ended')
     end
     call('DEL', JOB, TASKS, RESULTS, LEASE, READY, DELAY, DEAD, WHY, WORKERS, ALIVE, HELD, EVENTS,
-         DIGEST, LOSS, GONE, RECENT, GARBAGE, RENEWED)
+         DIGEST, LOSS, GONE, RECENT, GARBAGE, RENEWED, CHARGED)
     redis.pcall('SREM', 'ttg:jobs', ARGV[1]) -- on a cluster it may live elsewhere
     return redis.status_reply('OK')
 end

@@ -43,7 +43,7 @@ for _, s in ipairs(same) do
 end
 call('HSET', JOB, unpack(fields))
 call('DEL', LEASE, READY, DELAY, DEAD, WHY, WORKERS, ALIVE, HELD, EVENTS, DIGEST, LOSS, GONE, RECENT,
-     GARBAGE, RENEWED)
+     GARBAGE, RENEWED, CHARGED)
 call('HSET', LEASE, '', 'a value of more than 64 bytes makes Redis keep this hash as a table, for speed')
 call('XGROUP', 'CREATE', TASKS, GROUP, '0', 'MKSTREAM')
 open()

@@ -28,6 +28,25 @@ local function touch(name)
     end
 end
 
+-- Workers that were lost are remembered: should one come back while another has its name, it is too
+-- late; and whoever started it may still tell of what it died.
+local GONE_MAX = 64
+
+local function remember_loss(name, w, charged)
+    local key = name .. ' ' .. w.incarnation
+    call('ZADD', GONE, int(now), key)
+    call('HSET', CHARGED, key, table.concat(charged, ' '))
+    local more = call('ZCARD', GONE) - GONE_MAX
+    local old = more > 0 and call('ZPOPMIN', GONE, more) or {}
+    for i = 1, #old, 2 do
+        call('HDEL', CHARGED, old[i])
+    end
+end
+
+local function loss_text(name, reason)
+    return 'worker ' .. name .. ' was lost: ' .. reason
+end
+
 local function forget_worker(name)
     call('HDEL', WORKERS, name)
     call('HDEL', HELD, name)
@@ -37,16 +56,15 @@ end
 
 -- A worker is gone: the `slots` oldest leases had started and are charged.
 local function lose(name, w, reason)
-    local leases = leases_of(name)
+    local leases, charged = leases_of(name), {}
     for i, l in ipairs(leases) do
-        reclaim(l[1], l[2], l[3], name, i <= w.slots, 'worker ' .. name .. ' was lost: ' .. reason)
+        reclaim(l[1], l[2], l[3], name, i <= w.slots, loss_text(name, reason))
+        charged[i] = i <= w.slots and int(l[1]) or nil
     end
     job.workers_lost = job.workers_lost + 1
     event('worker.lost', nil, name, nil, #leases, reason)
     forget_worker(name)
-    -- Should it come back while another has its name, it is too late.
-    call('ZADD', GONE, int(now), name .. ' ' .. w.incarnation)
-    call('ZREMRANGEBYRANK', GONE, 0, -65)
+    remember_loss(name, w, charged)
     finish_if_done()
     return #leases
 end

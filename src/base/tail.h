@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tail - what a command said last: cut into lines for the log, the newest kept for the reason. */
-#ifndef TTG_WORKER_TAIL_H
-#define TTG_WORKER_TAIL_H
+/* tail - what a process said last: cut into lines, the newest kept. */
+#ifndef TTG_BASE_TAIL_H
+#define TTG_BASE_TAIL_H
 
 #include "base/str.h"
-#include "worker/kernel.h"
 
-enum { TAIL_LINE_BYTES_MAX = 1024 }; /* longer lines are cut into several */
+enum {
+    TAIL_BYTES_MAX = 4096,
+    TAIL_LINES_MAX = 20,
+    TAIL_LINE_BYTES_MAX = 1024, /* longer lines are cut into several */
+};
 
 struct tail {
     size_t len, line_start; /* of the last line, which may be unfinished */
     unsigned lines;
-    char bytes[KERNEL_STDERR_BYTES_MAX];
+    char bytes[TAIL_BYTES_MAX];
 };
 
+/* Told of each line as it ends, without its newline; may be NULL. */
 typedef void tail_on_line(void *ctx, struct str line);
 
 void tail_start(struct tail *t);
@@ -25,5 +29,8 @@ static inline struct str tail_str(const struct tail *t)
 {
     return str_make(t->bytes, t->len);
 }
+
+/* The newest whole lines that have room in so many bytes. */
+struct str tail_within(const struct tail *t, size_t bytes_max);
 
 #endif

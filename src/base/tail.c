@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/tail.h"
+#include "base/tail.h"
 
 #include "base/ensure.h"
 
@@ -25,10 +25,11 @@ static void end_line(struct tail *t, tail_on_line *on_line, void *ctx)
     struct str line = str_make(t->bytes + t->line_start, t->len - t->line_start);
     if (line.len > 0 && line.ptr[line.len - 1] == '\r')
         line.len--;
-    on_line(ctx, line);
+    if (on_line)
+        on_line(ctx, line);
     t->bytes[t->len++] = '\n';
     t->line_start = t->len;
-    if (++t->lines > KERNEL_STDERR_LINES_MAX)
+    if (++t->lines > TAIL_LINES_MAX)
         drop_first_line(t);
 }
 
@@ -55,4 +56,15 @@ void tail_end(struct tail *t, tail_on_line *on_line, void *ctx)
 {
     if (t->len > t->line_start)
         end_line(t, on_line, ctx);
+}
+
+struct str tail_within(const struct tail *t, size_t bytes_max)
+{
+    struct str s = tail_str(t);
+    while (s.len > bytes_max) {
+        const char *newline = memchr(s.ptr, '\n', s.len);
+        size_t n = newline ? (size_t)(newline - s.ptr) + 1 : s.len;
+        s = str_make(s.ptr + n, s.len - n);
+    }
+    return s;
 }

@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks that kill their worker: dead letters with the signal and what was said last."""
+import subprocess
+
+from harness import ROOT, main, skip, test, write_file
+from jobrig import Jobs
+from redisrig import Redis
+
+# Chunk 2 kills the process that runs it, the others are done; each says so.
+COMMAND = ["sh", "-c", "echo about to do {chunk} >&2; "
+                       "[ {chunk} != 2 ] || { sleep 0.1; kill -KILL $PPID; sleep 5; }; echo done"]
+PLUGIN = r"""
+#include <ttg/plugin.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+static int run(void *state, struct ttg_call *call)
+{
+    (void)state;
+    if (call->chunk == 2) {
+        fprintf(stderr, "the matrix is singular\nno way out\n");
+        %s;
+    }
+    ttg_sum(call, 1);
+    return TTG_DONE;
+}
+TTG_PLUGIN(.name = "deadly", .run = run);
+"""
+
+
+def plugin(jobs, end):
+    source = write_file(jobs.path("deadly.c"), PLUGIN % end)
+    made = subprocess.run(["cc", "-std=gnu11", "-shared", "-fPIC", f"-I{ROOT}/include", source,
+                           "-o", jobs.path("deadly.so")], check=False)
+    if made.returncode:
+        skip("no C compiler")
+    return ["--plugin", jobs.path("deadly.so")]
+
+
+def deadly(jobs, place, *kernel, workers=2):
+    """Runs the job; what `dlq show` says of chunk 2, attempt by attempt."""
+    done = jobs.run("run", "-q", place, "-j", "deadly", "--params", 40, "--chunk", 10,
+                    "--max-attempts", 3, "-w", workers, "-o", jobs.output, *kernel, code=1)
+    assert "3 of 4 chunks" in done.err and "1 dead letters" in done.err, done.err
+    assert sorted(jobs.chunks()) == [0, 1, 3]
+    shown = jobs.run("dlq", "show", 2, "-q", place, "-j", "deadly").out
+    parts = shown.split("\nattempt ")
+    assert len(parts) == 4, shown
+    return parts[1:], done.err
+
+
+@test
+def a_command_that_kills_its_worker():
+    j = Jobs()
+    attempts, err = deadly(j, f"embedded:{j.path('place')}", "--", *COMMAND)
+    for text in attempts:
+        assert "killed by SIGKILL" in text and 'line="about to do 2"' in text, text
+    shown = [line.split()[2] for line in err.splitlines() if " INFO " in line[:40]]
+    assert "command.stderr" not in shown, "what is below the level of the log is not shown"
+
+
+@test
+def a_plugin_that_crashes():
+    j = Jobs()
+    fault = "signal(SIGSEGV, SIG_DFL); *(volatile int *)8 = 1"
+    attempts, err = deadly(j, f"embedded:{j.path('place')}", *plugin(j, fault))
+    for text in attempts:
+        assert "killed by SIGSEGV" in text, text
+        assert "the matrix is singular\nno way out" in text, text
+    assert err.count("the matrix is singular\n") == 3, "it is shown all the same"
+
+
+@test
+def a_plugin_that_exits():
+    j = Jobs()
+    attempts, _ = deadly(j, f"embedded:{j.path('place')}", *plugin(j, "exit(7)"), workers=1)
+    for text in attempts:
+        assert "ended with exit code 7" in text and "no way out" in text, text
+
+
+@test
+def on_redis():
+    j = Jobs()
+    server = Redis()
+    attempts, _ = deadly(j, server.url, "--", *COMMAND)
+    for text in attempts:
+        assert "killed by SIGKILL" in text and 'line="about to do 2"' in text, text
+    j.run("run", "-q", server.url, "-j", "next", "--params", 10, "--simulate-ms", 0)
+
+
+main()
