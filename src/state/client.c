@@ -9,7 +9,8 @@ enum { ALIGNMENT = 16, TAIL_BYTES_MAX = 1 << 30 };
 
 static bool is_client(const struct map_node *node, const void *key)
 {
-    return str_eq(client_id(container_of(node, struct client, node)), *(const struct str *)key);
+    return str_eq(state_client_id(container_of(node, struct client, node)),
+                  *(const struct str *)key);
 }
 
 static uint64_t hash_of(const struct state *s, struct str id)
@@ -25,7 +26,7 @@ struct client *state_client_find(struct state *s, struct str id)
 
 static size_t state_at(struct str id)
 {
-    size_t at = offsetof(struct client, id) + id.len;
+    size_t at = offsetof(struct client, id) + id.len + 1;
     return (at + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
@@ -68,8 +69,8 @@ void state_client_free(struct state *s, struct client *c)
 
 void state_client_weigh(struct state *s, struct client *c)
 {
-    uint64_t now = STATE_CLIENT_COST + state_at(client_id(c)) + s->o.state_bytes + c->tail.cap +
-                   ids_memory(&c->ids);
+    uint64_t now = STATE_CLIENT_COST + state_at(state_client_id(c)) + s->o.state_bytes +
+                   c->tail.cap + ids_memory(&c->ids);
     s->memory += now - c->memory;
     c->memory = now;
 }
@@ -135,7 +136,7 @@ int state_clients_evict(struct state *s, const struct client *keep, struct err *
 
 int state_client_apply(struct state *s, struct client *c, const struct state_row *row)
 {
-    int rc = s->o.apply ? s->o.apply(s->o.user, client_id(c), c->state, row) : 0;
+    int rc = s->o.apply ? s->o.apply(s->o.user, state_client_id(c), c->state, row) : 0;
     if (rc)
         return rc;
     c->rows += row->rows;
@@ -161,18 +162,19 @@ static struct ready *ready_find(const struct state *s, struct str id)
 
 int state_client_ready_look(struct state *s, struct client *c)
 {
-    if (c->ready || c->rows == 0 || !s->o.ready || !s->o.ready(s->o.user, client_id(c), c->state))
+    if (c->ready || c->rows == 0 || !s->o.ready ||
+        !s->o.ready(s->o.user, state_client_id(c), c->state))
         return 0;
     /* One that left memory meanwhile is noted already. */
-    if (!ready_find(s, client_id(c))) {
-        struct ready *r = mem_alloc(sizeof *r + c->id_len);
+    if (!ready_find(s, state_client_id(c))) {
+        struct ready *r = mem_zalloc(sizeof *r + c->id_len + 1);
         if (!r)
             return TTG_ENOMEM;
         r->position = store_last_position(s->store);
         r->len = c->id_len;
         if (c->id_len)
             memcpy(r->id, c->id, c->id_len);
-        if (map_add(&s->readies, &r->node, hash_of(s, client_id(c)))) {
+        if (map_add(&s->readies, &r->node, hash_of(s, state_client_id(c)))) {
             mem_free(r);
             return TTG_ENOMEM;
         }

@@ -96,9 +96,11 @@ int csv_read(char *bytes, size_t len, struct csv_row *ret_row, size_t *ret_used)
                 at++;
             *field = str_make(start, (size_t)(at - start));
         }
-        if (at >= end)
-            return at == end ? 0 : TTG_ECORRUPT;
-        if (*at != ',')
+        bool last = at == end;
+        if (!last && (at > end || *at != ','))
             return TTG_ECORRUPT;
+        bytes[field->ptr + field->len - bytes] = '\0';
+        if (last)
+            return 0;
     }
 }

@@ -26,7 +26,8 @@ struct csv_row {
 
 /* Reads the row at the front of `bytes` (of `len`). *ret_used: how long it is, with its newline.
  * TTG_EAGAIN: it does not end within `bytes` (nothing was changed). TTG_ECORRUPT: this is no row.
- * A blank line is a row of no fields. The fields lie in `bytes`, of which quotes are removed. */
+ * A blank line is a row of no fields. The fields lie in `bytes`, of which quotes are removed; each
+ * has a NUL behind it. */
 int csv_read(char *bytes, size_t len, struct csv_row *ret_row, size_t *ret_used);
 
 #endif

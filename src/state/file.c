@@ -160,7 +160,7 @@ static int cut_torn(struct state *s, const struct reading *r, struct err *e)
 int file_load(struct state *s, struct client *c, struct err *e)
 {
     struct reading r = {.c = c};
-    int file, rc = file_name(s, client_id(c), NAME_ROWS, &r.name, NULL);
+    int file, rc = file_name(s, state_client_id(c), NAME_ROWS, &r.name, NULL);
     if (rc)
         return err_set(e, rc, "%s", err_text(rc));
     rc = ops(s)->open(s->rows_disk, r.name, 0, &file);
@@ -203,13 +203,13 @@ int file_flush(struct state *s, struct client *c, struct err *e)
     if (buf_len(&c->tail) == 0)
         return 0;
     const char *name;
-    int file, rc = file_name(s, client_id(c), NAME_ROWS, &name, NULL);
+    int file, rc = file_name(s, state_client_id(c), NAME_ROWS, &name, NULL);
     if (!rc)
         rc = ops(s)->open(s->rows_disk, name, DISK_WRITE, &file);
     if (rc == TTG_ENOENT && c->file_bytes > 0)
         return state_failed(s, TTG_ECORRUPT, e, "a file was removed while its worker runs");
     if (rc == TTG_ENOENT)
-        rc = create(s, client_id(c), &file);
+        rc = create(s, state_client_id(c), &file);
     if (rc)
         return state_failed(s, rc, e, "cannot open a client's file");
     rc = ops(s)->write(s->rows_disk, file, c->file_bytes, buf_ptr(&c->tail), buf_len(&c->tail));
@@ -314,7 +314,7 @@ static int replace(struct state *s, struct client *c, const struct buf *content)
     temporary[at + str_from_u64(temporary + at, ++s->new_files)] = '\0';
     int rc = write_new(s, temporary, content);
     if (!rc)
-        rc = file_name(s, client_id(c), NAME_ROWS, &name, NULL);
+        rc = file_name(s, state_client_id(c), NAME_ROWS, &name, NULL);
     if (!rc)
         rc = ops(s)->rename(s->rows_disk, temporary, name);
     if (rc)
@@ -328,11 +328,12 @@ int file_compact(struct state *s, struct client *c, struct err *e)
     struct summary w = {s, &out, c->rows};
     buf_init(&out, COMPACT_BYTES_MAX);
     state_values_clear(&s->values);
-    int rc = s->o.merge(s->o.user, client_id(c), c->state, &s->values);
+    int rc = s->o.merge(s->o.user, state_client_id(c), c->state, &s->values);
     if (!rc)
         rc = state_values_end(s, &s->values);
     if (rc) { /* the file does without */
-        log_warn("state.merge_failed", kv_s("client", client_id(c)), kv_str("why", err_text(rc)));
+        log_warn("state.merge_failed", kv_s("client", state_client_id(c)),
+                 kv_str("why", err_text(rc)));
         c->plain_rows = 0;
         list_remove(&c->bulky);
         return 0;

@@ -91,12 +91,13 @@ struct state {
     struct list ready, removals;
 
     struct buf row, record, name, scratch; /* of the call under way */
+    struct buf told;                       /* the ready client last handed out */
     struct state_values values;
     struct state_stats stats;
     uint64_t new_files; /* numbers those being written */
 };
 
-static inline struct str client_id(const struct client *c)
+static inline struct str state_client_id(const struct client *c)
 {
     return str_make(c->id, c->id_len);
 }

@@ -50,6 +50,8 @@ int state_value_add(struct state_values *v, struct str value)
         return TTG_EINVAL;
     int rc = buf_add_str(&v->bytes, value);
     if (!rc)
+        rc = buf_add_char(&v->bytes, '\0');
+    if (!rc)
         v->ends[v->count++] = buf_len(&v->bytes);
     return rc == TTG_EFULL ? TTG_ERANGE : rc;
 }
@@ -59,7 +61,7 @@ int state_values_end(const struct state *s, struct state_values *v)
     if (v->count != s->o.column_count - 1)
         return TTG_EINVAL;
     for (size_t i = 0, from = 0; i < v->count; from = v->ends[i++])
-        v->views[i] = str_make(buf_str(&v->bytes).ptr + from, v->ends[i] - from);
+        v->views[i] = str_make(buf_str(&v->bytes).ptr + from, v->ends[i] - from - 1);
     return 0;
 }
 
@@ -107,6 +109,7 @@ static void init(struct state *s, const struct state_options *o)
     buf_init(&s->row, SCRATCH_BYTES_MAX);
     buf_init(&s->record, SCRATCH_BYTES_MAX);
     buf_init(&s->name, SCRATCH_BYTES_MAX);
+    buf_init(&s->told, SCRATCH_BYTES_MAX);
     buf_init(&s->scratch, SCRATCH_BYTES_MAX);
     buf_init(&s->values.bytes, STATE_ROW_BYTES_MAX);
 }
@@ -172,6 +175,7 @@ static void done(struct state *s)
     buf_done(&s->record);
     buf_done(&s->name);
     buf_done(&s->scratch);
+    buf_done(&s->told);
     buf_done(&s->values.bytes);
     mem_free(s->column_text);
     mem_free(s);
@@ -230,7 +234,8 @@ static int rebuild_one(void *ctx, struct str id)
     int rc = state_client_get(s, id, &c, r->e);
     if (rc || c->rows == 0)
         return rc;
-    return r->on_client ? r->on_client(r->ctx, id, c->state, c->rows, c->duplicates) : 0;
+    return r->on_client ? r->on_client(r->ctx, state_client_id(c), c->state, c->rows, c->duplicates)
+                        : 0;
 }
 
 int state_rebuild(struct state *s, state_on_client *on_client, void *ctx, struct err *e)
@@ -259,36 +264,45 @@ static int check_message(const struct state *s, const struct state_message *m, s
     return 0;
 }
 
-/* Takes the values of the message, and writes the row as text. */
+static int take_values(struct state *s, const struct state_message *m, struct err *e)
+{
+    state_values_clear(&s->values);
+    int rc = s->o.extract ? s->o.extract(s->o.user, m, &s->values) : 0;
+    for (size_t i = 0; i < m->value_count && !s->o.extract && !rc; i++)
+        rc = state_value_add(&s->values, m->values[i]);
+    if (rc)
+        return err_set(e, rc, "the message's values: %s", err_text(rc));
+    if (state_values_end(s, &s->values))
+        return err_set(e, TTG_EINVAL, "a row has %zu values behind its id, not %zu",
+                       s->o.column_count - 1, s->values.count);
+    return 0;
+}
+
+/* The row of a message, and as text in s->row. Its id stands in s->scratch. */
 static int make_row(struct state *s, const struct state_message *m, struct state_row *row,
                     struct err *e)
 {
     size_t count = s->o.column_count - 1;
-    *row = (struct state_row){m->id, m->values, m->value_count, 1};
-    if (s->o.extract) {
-        state_values_clear(&s->values);
-        int rc = s->o.extract(s->o.user, m, &s->values);
-        if (rc)
-            return err_set(e, rc, "the message's values: %s", err_text(rc));
-        row->values = s->values.views;
-        row->count = s->values.count;
-    }
-    if (row->count != count || (s->o.extract && state_values_end(s, &s->values)))
-        return err_set(e, TTG_EINVAL, "a row has %zu values behind its id, not %zu", count,
-                       row->count);
+    int rc = take_values(s, m, e);
+    if (rc)
+        return rc;
     buf_clear(&s->row);
     buf_clear(&s->scratch);
-    int rc = 0;
-    if (m->id.ptr[0] == STATE_SUMMARY_MARK) /* doubled, or it would be taken for a summary */
+    bool mark = m->id.ptr[0] == STATE_SUMMARY_MARK; /* doubled, or it would be a summary */
+    if (mark)
         rc = buf_add_char(&s->scratch, STATE_SUMMARY_MARK);
     if (!rc)
         rc = buf_add_str(&s->scratch, m->id);
+    if (!rc && !buf_cstr(&s->scratch))
+        rc = TTG_ENOMEM;
     if (!rc)
         rc = csv_add(&s->row, buf_str(&s->scratch), count ? ',' : '\n');
     for (size_t i = 0; i < count && !rc; i++)
-        rc = csv_add(&s->row, row->values[i], i + 1 < count ? ',' : '\n');
+        rc = csv_add(&s->row, s->values.views[i], i + 1 < count ? ',' : '\n');
     if (rc || buf_len(&s->row) > STATE_ROW_BYTES_MAX)
         return err_set(e, rc && rc != TTG_EFULL ? rc : TTG_ERANGE, "a row is too long");
+    *row = (struct state_row){str_make(buf_ptr(&s->scratch) + mark, m->id.len), s->values.views,
+                              count, 1};
     return 0;
 }
 
@@ -312,7 +326,7 @@ static void add_tail(struct state *s, struct client *c)
 {
     bool is_new = c->file_bytes == 0 && buf_len(&c->tail) == 0;
     uint64_t offset = c->file_bytes + buf_len(&c->tail);
-    journal_row(s, client_id(c), offset, buf_str(&s->row));
+    journal_row(s, state_client_id(c), offset, buf_str(&s->row));
     if (is_new)
         (void)buf_add_str(&c->tail, buf_str(&s->header));
     (void)buf_add_str(&c->tail, buf_str(&s->row));
@@ -496,8 +510,12 @@ int state_ready_next(struct state *s, struct str *ret_client)
     struct ready *r = first ? container_of(first, struct ready, link) : NULL;
     if (!r || r->position > store_durable_position(s->store))
         return TTG_EDONE;
+    /* A copy: the user may finish the client and still speak of it. */
+    buf_clear(&s->told);
+    if (buf_add_str(&s->told, str_make(r->id, r->len)) || !buf_cstr(&s->told))
+        return TTG_ENOMEM;
     list_remove(&r->link);
-    *ret_client = str_make(r->id, r->len);
+    *ret_client = buf_str(&s->told);
     return 0;
 }
 

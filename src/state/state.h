@@ -35,8 +35,8 @@ enum {
 
 struct state;
 
-/* Values of the columns behind the message id. A summary (of a file that was compacted) stands for
- * `rows` rows and has no id. */
+/* Values of the columns behind the message id, each with a NUL behind it. A summary (of a file that
+ * was compacted) stands for `rows` rows and has no id. */
 struct state_row {
     struct str id;
     const struct str *values;
@@ -126,7 +126,8 @@ int state_get(struct state *s, struct str client, void **ret_state, uint64_t *re
               struct err *e);
 
 /* The next client that became ready and whose rows are committed; each one once for an open. The
- * view lives until the next call of this function. TTG_EDONE: none at present. */
+ * view lives until the next call of this function. TTG_EDONE: none at
+ * present. TTG_ENOMEM. */
 int state_ready_next(struct state *s, struct str *ret_client);
 
 /* The client's result is out and confirmed: its file goes with the next commit, a tombstone stays.
