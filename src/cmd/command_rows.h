@@ -154,6 +154,19 @@ COMMAND(DEMO, demo,
             "--backend all shows one after the other, and a table.\n\n"
             "With --json standard output gets one line of JSON for each backend.")
 
+COMMAND(CLEANUP, cleanup,
+        .summary = "show what of ttg lies about, and remove it",
+        .usage = "--local | --redis | --rabbitmq | --pods | --all",
+        .details =
+            "--local: directories of demos and of embedded jobs below the state directory, and "
+            "servers that a demo left running. --redis and --rabbitmq: all jobs of the servers "
+            "named by --queue, with their keys or queues. --pods: objects of Kubernetes (in the "
+            "current namespace), podman and docker with the label app.kubernetes.io/part-of=ttg. "
+            "--all: all of these, and labelled volumes and secrets.\n\n"
+            "It shows first and then asks; without a terminal nothing is removed unless --force is "
+            "given. Nothing that carries other names or labels is touched, and what is in use by a "
+            "run or demo stays.")
+
 COMMAND(CONFIG, config,
         .summary = "print each setting and where its value came from",
         .usage = "[COMMAND]",

@@ -32,7 +32,7 @@ OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTIO
        .commands = IN_LOGGING)
 OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
        .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_SPEC | IN_STATUS | IN_WAIT | IN_VERIFY | IN_DLQ |
-                   IN_EXPLAIN | IN_DEMO)
+                   IN_EXPLAIN | IN_DEMO | IN_CLEANUP)
 
 /* What to compute. */
 OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
@@ -151,16 +151,16 @@ OPTION(JOB, .flag = "job", .letter = 'j', .type = OPTION_NAME, .arg = "NAME", .o
        .help = "name of the job", .commands = IN_QUEUE)
 OPTION(QUEUE_RETRY, .flag = "queue-retry", .variable = "QUEUE_RETRY_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "60",
-       .help = "how long to try to reach a queue that is away", .commands = IN_QUEUE)
+       .help = "how long to try to reach a queue that is away", .commands = IN_QUEUE | IN_CLEANUP)
 OPTION(QUEUE_CA, .flag = "queue-ca", .variable = "TTG_QUEUE_CA", .type = OPTION_STRING,
        .arg = "FILE", .help = "who must have signed the queue's certificate; default: the system's",
-       .commands = IN_QUEUE)
+       .commands = IN_QUEUE | IN_CLEANUP)
 OPTION(QUEUE_CERT, .flag = "queue-cert", .variable = "TTG_QUEUE_CERT", .type = OPTION_STRING,
-       .arg = "FILE", .help = "certificate to show to the queue", .commands = IN_QUEUE)
+       .arg = "FILE", .help = "certificate to show to the queue", .commands = IN_QUEUE | IN_CLEANUP)
 OPTION(QUEUE_KEY, .flag = "queue-key", .variable = "TTG_QUEUE_KEY", .type = OPTION_STRING,
-       .arg = "FILE", .help = "its key", .commands = IN_QUEUE)
+       .arg = "FILE", .help = "its key", .commands = IN_QUEUE | IN_CLEANUP)
 OPTION(QUEUE_NO_VERIFY, .flag = "queue-no-verify", .type = OPTION_BOOL, .only_flag = true,
-       .help = "do not check the queue's certificate: anybody may answer", .commands = IN_QUEUE)
+       .help = "do not check the queue's certificate: anybody may answer", .commands = IN_QUEUE | IN_CLEANUP)
 OPTION(QUEUE_MODE, .flag = "queue-mode", .variable = "QUEUE_MODE", .type = OPTION_BOOL,
        .def = "false", .help = "take chunks from the queue of QUEUE_BACKEND", .commands = IN_QUEUE)
 OPTION(QUEUE_BACKEND, .flag = "queue-backend", .variable = "QUEUE_BACKEND", .type = OPTION_ENUM,
@@ -212,6 +212,24 @@ OPTION(RUNTIME, .flag = "runtime", .type = OPTION_ENUM, .choices = "local|podman
        .def = "local", .only_flag = true, .help = "what runs the workers", .commands = IN_DEMO)
 OPTION(SKIP_CLEANUP, .flag = "skip-cleanup", .type = OPTION_BOOL, .only_flag = true,
        .help = "leave servers running and files in place, to look around", .commands = IN_DEMO)
+
+/* ttg cleanup */
+OPTION(CLEANUP_ALL, .flag = "all", .type = OPTION_BOOL, .only_flag = true,
+       .help = "look everywhere, also for volumes", .commands = IN_CLEANUP)
+OPTION(CLEANUP_LOCAL, .flag = "local", .type = OPTION_BOOL, .only_flag = true,
+       .help = "directories and processes on this machine", .commands = IN_CLEANUP)
+OPTION(CLEANUP_REDIS, .flag = "redis", .type = OPTION_BOOL, .only_flag = true,
+       .help = "jobs on the Redis servers and nodes named by --queue", .commands = IN_CLEANUP)
+OPTION(CLEANUP_RABBITMQ, .flag = "rabbitmq", .type = OPTION_BOOL, .only_flag = true,
+       .help = "jobs on the RabbitMQ brokers named by --queue", .commands = IN_CLEANUP)
+OPTION(CLEANUP_PODS, .flag = "pods", .type = OPTION_BOOL, .only_flag = true,
+       .help = "objects of Kubernetes, podman and docker with ttg's label", .commands = IN_CLEANUP)
+OPTION(DRY_RUN, .flag = "dry-run", .type = OPTION_BOOL, .only_flag = true,
+       .help = "only show what would be removed", .commands = IN_CLEANUP)
+OPTION(FORCE, .flag = "force", .type = OPTION_BOOL, .only_flag = true,
+       .help = "remove without asking", .commands = IN_CLEANUP)
+OPTION(CLEANUP_QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = OPTION_LIST,
+       .arg = "URL", .help = "server to look at; may be repeated", .commands = IN_CLEANUP)
 
 /* ttg node */
 OPTION(DATA, .flag = "data", .type = OPTION_STRING, .variable = "TTG_DATA", .arg = "DIR",

@@ -4,13 +4,15 @@ import glob
 import json
 import os
 import re
+import signal
 import socket
 
 from harness import TTG, have, run, skip, spawn, temp_dir, wait_until
 
 
 class Demo:
-    """A user who has nothing yet; all processes of the demo carry the directory's name."""
+    """A user who has nothing yet; its environment or directory tells a process of the demo
+    (Redis writes its title over its environment)."""
 
     def __init__(self):
         self.dir = temp_dir()
@@ -31,16 +33,25 @@ class Demo:
         """{pid: command line} of all that were started with our environment."""
         found, mark = {}, self.dir.encode()
         for path in glob.glob("/proc/[0-9]*/environ"):
+            where = os.path.dirname(path)
             try:
                 with open(path, "rb") as file:
                     ours = mark in file.read()
-                with open(os.path.join(os.path.dirname(path), "cmdline"), "rb") as file:
+                ours = ours or os.readlink(os.path.join(where, "cwd")).startswith(self.dir)
+                with open(os.path.join(where, "cmdline"), "rb") as file:
                     line = file.read().decode(errors="replace").replace("\0", " ")
             except OSError:
                 continue
             if ours and line:
                 found[int(path.split("/")[2])] = line
         return found
+
+    def kill_all(self):
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def files(self):
         """Everything that is not an empty directory."""

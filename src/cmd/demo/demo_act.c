@@ -213,10 +213,13 @@ static void on_end(void *ctx, enum run_end end, const struct run_totals *totals,
 static void worker_words(struct demo_act *a, const char *address)
 {
     struct command_words w = {0};
-    const char *const words[] = {
-        "ttg",         "worker", "--queue", address,         "--job",
-        a->job,        "--name", CREW_NAME, "--simulate-ms", a->demo->preset->simulate_ms,
-        "--log-level", "ERROR"};
+    const char *const words[] = {"ttg",           "worker",
+                                 "--queue",       address,
+                                 "--job",         a->job,
+                                 "--name",        CREW_NAME,
+                                 "--simulate-ms", a->demo->preset->simulate_ms,
+                                 "--log-level",   "ERROR",
+                                 "--drain",       "1"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         command_word(&w, words[i]);
     memcpy(a->worker_words, w.list, sizeof w.list);
