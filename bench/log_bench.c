@@ -7,6 +7,7 @@
  *                               fills, at most WINDOW records unacknowledged; then open and replay
  */
 #include "io/disk.h"
+#include "io/realclock.h"
 #include "store/writer.h"
 
 #include <poll.h>
@@ -15,7 +16,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { SYNCS = 400, ROUNDS = 9, FILE_BYTES = 64 << 20, PIECE = 1 << 20, RECORD_BYTES = 150 };
+enum {
+    SYNCS = 400,
+    ROUNDS = 9,
+    FILE_BYTES = 64 << 20,
+    AHEAD = 64 << 10,
+    PIECE = 1 << 20,
+    RECORD_BYTES = 150
+};
 
 static double seconds(void)
 {
@@ -34,8 +42,8 @@ static void check(int rc, const char *what)
 
 enum room { APPEND, ALLOCATE, ALLOCATE_ZERO_AHEAD, ZERO_FILL, RECYCLE, ROOMS };
 static const char *const room_names[] = {"append", "fallocate",
-                                         "fallocate, zeros 1 MiB ahead (ours)", "filled with zeros",
-                                         "recycled (overwritten before)"};
+                                         "fallocate, zeros 64 KiB ahead (ours)",
+                                         "filled with zeros", "recycled (overwritten before)"};
 
 static void fill(struct disk *d, int file, char *piece, char byte)
 {
@@ -65,8 +73,8 @@ static void bench_room(struct disk *d, enum room room, size_t len, double *best,
         memset(bytes, (int)i | 1, sizeof bytes);
         check(d->ops->write(d, file, i * len, bytes, len), "write");
         if (room == ALLOCATE_ZERO_AHEAD && end > zeroed) {
-            check(d->ops->write(d, file, end, piece, PIECE), "write");
-            zeroed = end + PIECE;
+            check(d->ops->write(d, file, end, piece, AHEAD), "write");
+            zeroed = end + AHEAD;
         }
         check(d->ops->sync(d, file), "sync");
     }
@@ -126,7 +134,7 @@ static void bench_log(struct disk *d, const char *sync, uint64_t records, uint64
     uint64_t found;
     check(store_sync_parse(str_of(sync), &o, &e), "sync");
     open_log(&o, &s, &found);
-    check(store_writer_start(s, &w), "thread");
+    check(store_writer_start(s, realclock(), &w), "thread");
     double began = seconds();
     uint64_t at = 0;
     while (store_ack_position(s) < records) {

@@ -70,13 +70,13 @@ static void persistence(struct node *n, struct buf *out)
                "aof_current_size:%" PRIu64 "\r\n",
                s.records_since_snapshot, snapshot_running(n),
                n->stats.snapshots_failed ? "err" : "ok", n->disk_full ? "err" : "ok", s.log_bytes);
-    buf_printf(out,
-               "log_position:%" PRIu64 "\r\nlog_durable_position:%" PRIu64
-               "\r\nlog_segments:%" PRIu64 "\r\nlog_bytes:%" PRIu64 "\r\nlog_batches:%" PRIu64
-               "\r\nlog_syncs:%" PRIu64 "\r\nlog_records:%" PRIu64 "\r\nlog_bytes_written:%" PRIu64
-               "\r\n",
-               store_last_position(n->store), store_durable_position(n->store), s.segments,
-               s.log_bytes, s.batches, s.syncs, s.records, s.bytes_written);
+    buf_printf(
+        out,
+        "log_position:%" PRIu64 "\r\nlog_durable_position:%" PRIu64 "\r\nlog_segments:%" PRIu64
+        "\r\nlog_bytes:%" PRIu64 "\r\nlog_batches:%" PRIu64 "\r\nlog_batches_in_loop:%" PRIu64
+        "\r\nlog_syncs:%" PRIu64 "\r\nlog_records:%" PRIu64 "\r\nlog_bytes_written:%" PRIu64 "\r\n",
+        store_last_position(n->store), store_durable_position(n->store), s.segments, s.log_bytes,
+        s.batches, store_writer_own(n->writer), s.syncs, s.records, s.bytes_written);
     buf_printf(
         out,
         "snapshots:%" PRIu64 "\r\nsnapshots_failed:%" PRIu64 "\r\nsnapshot_position:%" PRIu64

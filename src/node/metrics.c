@@ -73,6 +73,8 @@ static void store(struct node *n, struct buf *out)
     store_stats(n->store, &s);
     number(out, "log_records_total", "counter", "Records appended to the log.", s.records);
     number(out, "log_batches_total", "counter", "Batches written.", s.batches);
+    number(out, "log_batches_in_loop_total", "counter", "Batches written without the thread.",
+           store_writer_own(n->writer));
     number(out, "log_syncs_total", "counter", "Syncs of the log.", s.syncs);
     number(out, "log_written_bytes_total", "counter", "Bytes written to the log.", s.bytes_written);
     number(out, "log_bytes", "gauge", "Room that the log takes on disk.", s.log_bytes);

@@ -105,14 +105,10 @@ void node_commit(struct node *n)
 {
     struct err err;
     uint64_t before = store_ack_position(n->store);
-    bool was_busy = store_writer_busy(n->writer);
-    uint64_t began_ns = n->batch_began_ns, now_ns = n->clock->mono_ns(n->clock);
     int rc = store_writer_poll(n->writer, n->now_ms, &err);
     bool moved = store_ack_position(n->store) != before;
-    if (was_busy && moved)
-        count_sync(n, (now_ns - began_ns) / 1000);
-    if (store_writer_busy(n->writer) && (!was_busy || moved))
-        n->batch_began_ns = now_ns;
+    if (moved)
+        count_sync(n, store_writer_took_ns(n->writer) / 1000);
     if (moved || !store_writer_busy(n->writer))
         n->stalled = false;
     if (rc == TTG_ENOSPC)
@@ -341,7 +337,7 @@ static int state_open(struct node *n, struct err *err)
 static int service_open(struct node *n, struct err *err)
 {
     int rc = 0;
-    if (exec_init(n) || store_writer_start(n->store, &n->writer))
+    if (exec_init(n) || store_writer_start(n->store, n->clock, &n->writer))
         rc = err_set(err, TTG_ENOMEM, "cannot start the thread that writes the log");
     if (!rc &&
         loop_poll_start(&n->writer_poll, n->loop, store_writer_fd(n->writer), LOOP_READ, on_writer))

@@ -137,7 +137,7 @@ struct node {
     uint64_t due_ms;
     struct loop_timer park_timer; /* first time-out of a parked client */
     struct loop_signal sigterm, sigint, sighup;
-    uint64_t batch_began_ns, lap_ns;
+    uint64_t lap_ns;
     uint64_t released; /* the position up to which answers have left */
 
     struct list clients, held, again, dead;

@@ -7,7 +7,8 @@
 #include "store/walk.h"
 
 enum {
-    STORE_ZERO_AHEAD_BYTES = 1 << 20,
+    STORE_ZERO_AHEAD_BYTES = 1 << 16, /* a sync that also brings so many takes twice as long */
+    STORE_LIGHT_BATCH_BYTES = 16 << 10,
     STORE_SEGMENT_BYTES_MIN = 4096,
     STORE_FIRST_BYTES_MIN = 1 << 20,
     STORE_SPARE_RETRY_MS = 100,

@@ -290,6 +290,13 @@ struct store_batch *store_batch_take(struct store *s, uint64_t now_ms)
     return take(s, now_ms, false);
 }
 
+bool store_batch_is_light(const struct store *s, const struct store_batch *b)
+{
+    bool catches_up = b->sync && s->o.sync != STORE_SYNC_ALWAYS;
+    return !catches_up && !b->make_spare && !b->new_segment &&
+           b->head.bytes <= STORE_LIGHT_BATCH_BYTES;
+}
+
 static int write_zeros(struct store_batch *b, uint64_t from, uint64_t to)
 {
     static const char zeros[65536];

@@ -120,6 +120,10 @@ int store_append(struct store *s, uint32_t group, uint32_t type, struct str byte
  * may be empty: a sync is due. */
 struct store_batch *store_batch_take(struct store *s, uint64_t now_ms);
 
+/* Whether writing it is one short sync: little to write, no file to make, finish or catch up with.
+ */
+bool store_batch_is_light(const struct store *s, const struct store_batch *b);
+
 /* Writes and syncs. Any thread; touches nothing that the owner's calls touch. */
 void store_batch_write(struct store *s, struct store_batch *b);
 

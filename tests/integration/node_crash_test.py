@@ -97,7 +97,7 @@ def shim(name, **variables):
                 ASAN_OPTIONS="verify_asan_link_order=0:detect_leaks=0:exitcode=99")
 
 
-def power_cuts(rounds, **variables):
+def power_cuts(rounds, slow=False, **variables):
     """Kills a node and drops all that it has not synced, again and again."""
     rng = random.Random(SEED)
     data = temp_dir()
@@ -109,6 +109,8 @@ def power_cuts(rounds, **variables):
         for w in writers:
             w.start()
         time.sleep(rng.uniform(0.02, 0.2))  # the moment of the cut, not a wait
+        if slow:
+            assert int(node.info("log_batches_in_loop")) == 0
         node.process.kill(signal.SIGUSR2)
         assert node.process.wait() == -signal.SIGKILL
         for w in writers:
@@ -122,6 +124,14 @@ def power_cuts(rounds, **variables):
 def nothing_acknowledged_is_lost_by_a_power_cut():
     rounds = ROUNDS // 5 + 3
     print(f"# {power_cuts(rounds)} acknowledged writes survived {rounds} power cuts, seed {SEED}")
+
+
+@test
+def nothing_acknowledged_is_lost_when_the_thread_syncs():
+    """A quick disk is synced by the loop, a slow one by a thread (docs/decisions/who-syncs.md)."""
+    rounds = ROUNDS // 10 + 2
+    acked = power_cuts(rounds, slow=True, TTG_SHIM_SYNC_US="1500")
+    print(f"# {acked} acknowledged writes survived {rounds} power cuts, seed {SEED}")
 
 
 @test

@@ -7,7 +7,8 @@
  * files and kills the process with SIGKILL. Writing back goes straight to the kernel, with what it
  * needs allocated beforehand, under a lock that every write and sync takes: nothing is acknowledged
  * in between. With TTG_SHIM_NOSYNC=1 syncs only pretend: a test that still passes then tests
- * nothing. Names (creations, renames, removals) are left as they are; the simulator covers those.
+ * nothing; with TTG_SHIM_SYNC_US=N each takes so long. Names (creations, renames, removals) are
+ * left as they are; the simulator covers those.
  *
  * Watched: pwrite, write, fallocate, ftruncate, fdatasync, fsync, open, openat, close of
  * descriptors below 1024. Files are read back from disk at open, so it is for small stores. */
@@ -42,6 +43,7 @@ static struct file files[FILES_MAX];
 static int file_of[DESCRIPTORS_MAX]; /* index + 1 */
 static char root[PATH_BYTES];
 static bool pretend;
+static useconds_t sync_us;
 static pid_t owner;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -102,7 +104,9 @@ __attribute__((constructor)) static void begin(void)
     const char *dir = getenv("TTG_SHIM_DIR"), *fake = getenv("TTG_SHIM_NOSYNC");
     if (!dir || !realpath(dir, root))
         root[0] = '\0';
+    const char *us = getenv("TTG_SHIM_SYNC_US");
     pretend = fake && strcmp(fake, "1") == 0;
+    sync_us = us ? (useconds_t)strtoul(us, NULL, 10) : 0;
     owner = getpid();
     if (root[0])
         signal(SIGUSR2, on_power_cut);
@@ -320,6 +324,8 @@ EXPORT int ftruncate64(int fd, off_t len) __attribute__((alias("ftruncate")));
 
 static int synced(int fd, int (*really)(int))
 {
+    if (sync_us)
+        usleep(sync_us);
     sigset_t before = enter();
     struct file *f = watched(fd);
     int rc = 0;

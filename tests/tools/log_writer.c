@@ -7,6 +7,7 @@
  *                                    store cannot be opened or a record is wrong */
 #include "base/err.h"
 #include "io/disk.h"
+#include "io/realclock.h"
 #include "store/writer.h"
 
 #include <poll.h>
@@ -75,7 +76,7 @@ static void write_for_ever(struct store *s, struct state *state, struct err *e)
     struct store_writer *w;
     char bytes[256];
     uint64_t said = 0, next_snapshot = state->last + 3000, now_ms = 0;
-    must(store_writer_start(s, &w), e, "thread");
+    must(store_writer_start(s, realclock(), &w), e, "thread");
     for (;; now_ms++) {
         for (int i = 0; i < 20; i++) {
             size_t len = record(bytes, state->last + 1);

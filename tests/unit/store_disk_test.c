@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "io/disk.h"
+#include "io/realclock.h"
 #include "store/writer.h"
 
 #include <poll.h>
@@ -149,7 +150,7 @@ static void a_thread_writes_while_the_owner_appends(void **state)
     struct store *s = start(f);
     struct store_writer *w;
     struct err e;
-    assert_int_equal(store_writer_start(s, &w), 0);
+    assert_int_equal(store_writer_start(s, realclock(), &w), 0);
     uint64_t total = 0;
     while (total < 20000 || store_ack_position(s) < total) {
         if (total < 20000) {
