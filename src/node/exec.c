@@ -183,7 +183,10 @@ static enum exec_result run_core(struct client *c, struct node_entry *e, size_t 
         buf_done(&resume);
     if (call.changed && n->watch_count > 0)
         watch_touch(n, e, argc, argv);
-    client_mark(c, e->core->flags & CORE_EARLY ? 0 : store_last_position(n->store));
+    bool early = e->core->flags & CORE_EARLY;
+    if (early)
+        store_writer_yield(n->writer);
+    client_mark(c, early ? 0 : store_last_position(n->store));
     return EXEC_DONE;
 }
 

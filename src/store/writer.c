@@ -121,6 +121,11 @@ bool store_writer_busy(const struct store_writer *w)
     return w->under_way != NULL;
 }
 
+void store_writer_yield(struct store_writer *w)
+{
+    w->quick_row = 0;
+}
+
 uint64_t store_writer_took_ns(const struct store_writer *w)
 {
     return w->took_ns;

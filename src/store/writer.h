@@ -26,6 +26,10 @@ int store_writer_fd(const struct store_writer *w);
  * and when the descriptor is readable. TTG_ENOSPC: as store_batch_done; call again in 100 ms. */
 int store_writer_poll(struct store_writer *w, uint64_t now_ms, struct err *e);
 
+/* The owner serves somebody who need not wait for the disk: for the next 16 batches the thread
+ * writes. */
+void store_writer_yield(struct store_writer *w);
+
 /* Whether a batch is under way. */
 bool store_writer_busy(const struct store_writer *w);
 
