@@ -92,6 +92,7 @@ int ask_open_queue(struct ask *a, struct queue **ret_queue, struct err *err)
     struct queue_config *config = &a->choice.config; /* has to stay as long as the queue */
     config->client_name = a->command->command->name;
     config->ctx = a;
+    config->job = a->job;
     config->on_lost = on_lost;
     return queue_open(ret_queue, a->loop, config, err);
 }

@@ -11,7 +11,7 @@ struct results {
     struct output *output;
     struct output_cursor cursor;
     struct collect *collect;
-    struct tally tally; /* ordered: of what is in the output */
+    struct tally tally; /* of what is in the output */
     bool ended;
     int rc;
     struct err err;
@@ -24,6 +24,21 @@ static void on_end(void *ctx, int rc, const struct err *err)
     s->rc = rc;
     if (rc)
         s->err = *err;
+}
+
+static int on_lines(void *ctx, struct str lines, uint64_t count)
+{
+    struct results *s = ctx;
+    (void)count;
+    return tally_add(&s->tally, lines);
+}
+
+static int on_cut(void *ctx, struct err *err)
+{
+    struct results *s = ctx;
+    tally_done(&s->tally);
+    tally_init(&s->tally);
+    return tally_file(&s->tally, option_text(s->ask.command->options, OPT_OUTPUT), err);
 }
 
 static int open_output(struct results *s, const struct options *o, struct err *err)
@@ -56,6 +71,8 @@ static int collect(struct results *s, const struct options *o, struct err *err)
                                     .follow = option_bool(o, OPT_FOLLOW),
                                     .keep = !option_bool(o, OPT_TRIM),
                                     .ctx = s,
+                                    .on_lines = on_lines,
+                                    .on_cut = on_cut,
                                     .on_end = on_end};
     rc = collect_start(&s->collect, s->ask.loop, &config, err);
     if (!rc)

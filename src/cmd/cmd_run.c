@@ -54,9 +54,9 @@ static enum log_level worker_level(const struct command_run *r)
 static int worker_words(struct run_command *c)
 {
     static const enum option_id passed[] = {
-        OPT_SLOTS,      OPT_FAULT_RATE, OPT_PLUGIN,    OPT_PLUGIN_ARG, OPT_TIMEOUT,
-        OPT_OUTPUT_MAX, OPT_DRAIN,      OPT_PREFETCH,  OPT_LOG_FORMAT, OPT_QUEUE_RETRY,
-        OPT_QUEUE_CA,   OPT_QUEUE_CERT, OPT_QUEUE_KEY,
+        OPT_SLOTS,      OPT_FAULT_RATE, OPT_PLUGIN,     OPT_PLUGIN_ARG, OPT_TIMEOUT,
+        OPT_OUTPUT_MAX, OPT_DRAIN,      OPT_PREFETCH,   OPT_LOG_FORMAT, OPT_QUEUE_RETRY,
+        OPT_REDIS_WAIT, OPT_QUEUE_CA,   OPT_QUEUE_CERT, OPT_QUEUE_KEY,
     };
     const struct command_run *r = c->command;
     struct command_words a = {0};

@@ -23,6 +23,7 @@ void command_option(struct command_words *w, const struct options *o, enum optio
         [OPT_LOG_FORMAT] = "--log-format",
         [OPT_SYNC] = "--sync",
         [OPT_QUEUE_RETRY] = "--queue-retry",
+        [OPT_REDIS_WAIT] = "--redis-wait",
         [OPT_QUEUE_CA] = "--queue-ca",
         [OPT_QUEUE_CERT] = "--queue-cert",
         [OPT_QUEUE_KEY] = "--queue-key",

@@ -152,6 +152,9 @@ OPTION(JOB, .flag = "job", .letter = 'j', .type = OPTION_NAME, .arg = "NAME", .o
 OPTION(QUEUE_RETRY, .flag = "queue-retry", .variable = "QUEUE_RETRY_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "60",
        .help = "how long to try to reach a queue that is away", .commands = IN_QUEUE | IN_CLEANUP)
+OPTION(REDIS_WAIT, .flag = "redis-wait", .variable = "TTG_REDIS_WAIT", .type = OPTION_U64,
+       .unit = "replicas", .min = "0", .max = "100", .def = "0",
+       .help = "Redis: results count once N replicas have them", .commands = IN_QUEUE)
 OPTION(QUEUE_CA, .flag = "queue-ca", .variable = "TTG_QUEUE_CA", .type = OPTION_STRING,
        .arg = "FILE", .help = "who must have signed the queue's certificate; default: the system's",
        .commands = IN_QUEUE | IN_CLEANUP)

@@ -181,6 +181,7 @@ static int create_job(struct worker_command *w)
                                           .kernel = buf_str(&w->kernel),
                                           .input = STR("")};
     w->creator_config = w->config.queue;
+    w->creator_config.job = w->config.job;
     w->creator_config.ctx = w;
     w->creator_config.on_lost = on_creator_lost;
     int rc = queue_open(&w->creator, w->loop, &w->creator_config, &w->err);

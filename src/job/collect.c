@@ -26,7 +26,7 @@ struct collect {
     struct order *order;
     struct buf lines; /* in order, to be written */
     uint64_t seq, saved_seq, saved_ms, unsaved_lines;
-    bool full, ended;
+    bool full, ended, repeats; /* repeats: chunks that are in the output come again */
     struct log_limit full_limit;
 };
 
@@ -50,7 +50,8 @@ static int save(struct collect *c, struct err *err)
 {
     bool saved;
     /* In order of chunks the queue's cursor says nothing about the output: all is read again. */
-    int rc = output_save(c->config.output, c->order ? 0 : c->seq, &saved, err);
+    int rc = output_save(c->config.output, c->order ? 0 : c->seq,
+                         c->order ? "" : c->results.history, &saved, err);
     if (rc)
         return rc;
     c->saved_ms = loop_now_ms(c->loop);
@@ -114,6 +115,27 @@ static int put_lines(struct collect *c, struct str lines, uint64_t count, struct
     return rc ? err_set(err, rc, "counting results: %s", err_text(rc)) : 0;
 }
 
+/* The lines of chunks that are not in the output. */
+static int put_news(struct collect *c, struct str lines, struct err *err)
+{
+    buf_clear(&c->lines);
+    while (lines.len > 0) {
+        struct str rest, line = str_cut(lines, '\n', &rest);
+        uint64_t chunk;
+        int rc = chunk_of_line(line, &chunk);
+        line.len++;
+        lines = rest;
+        if (rc || tally_has(c->config.there, chunk))
+            continue;
+        rc = buf_add_str(&c->lines, line);
+        if (rc)
+            return err_set(err, rc, "%s", err_text(rc));
+    }
+    int rc = put_lines(c, buf_str(&c->lines), count_lines(buf_str(&c->lines)), err);
+    buf_clear(&c->lines);
+    return rc;
+}
+
 /* What waits in memory for room in the output, or has just come into order. */
 static int put_waiting(struct collect *c, struct err *err)
 {
@@ -137,7 +159,7 @@ static int put(struct collect *c, struct err *err)
         if (!rc)
             rc = put_waiting(c, err);
     } else {
-        rc = put_lines(c, lines, count_lines(lines), err);
+        rc = c->repeats ? put_news(c, lines, err) : put_lines(c, lines, count_lines(lines), err);
     }
     if (!rc)
         c->seq = c->results.last;
@@ -154,6 +176,47 @@ static void wait_for_room(struct collect *c, const struct err *err)
     loop_timer_after_ms(&c->again, FULL_MS);
 }
 
+/* --- a queue that lost results --- */
+
+/* Back to the last line that the queue still stands for: then output and queue agree again, also
+ * where a chunk's second run gives something else. */
+static int cut_output(struct collect *c, uint64_t kept, int64_t kept_chunk, struct err *err)
+{
+    struct buf line;
+    uint64_t bytes, chunk;
+    buf_init(&line, ORDERED_BYTES_MAX);
+    int rc = output_line(c->config.output, kept, &line, &bytes, err);
+    bool fits = rc || kept == 0 || kept_chunk < 0 ||
+                (chunk_of_line(buf_str(&line), &chunk) == 0 && chunk == (uint64_t)kept_chunk);
+    buf_done(&line);
+    if (!fits)
+        return err_set(err, TTG_ECORRUPT,
+                       "the queue went back in time, to its result %llu, of chunk %lld, but that "
+                       "is not line %llu of the output: remove it and its cursor to collect again",
+                       (unsigned long long)kept, (long long)kept_chunk, (unsigned long long)kept);
+    if (!rc)
+        rc = output_cut(c->config.output, kept, bytes, c->seq, c->results.history, err);
+    if (!rc && c->config.on_cut)
+        rc = c->config.on_cut(c->config.ctx, err);
+    return rc;
+}
+
+static int go_back(struct collect *c, struct err *err)
+{
+    uint64_t had = output_lines(c->config.output), kept = c->results.kept;
+    bool cut = !c->order && output_is_file(c->config.output);
+    c->seq = c->saved_seq = c->results.last;
+    log_warn("results.went_back", kv_u64("lines", had), kv_u64("kept_by_queue", kept),
+             kv_str("then", cut ? "the output is cut to what the queue has; the rest runs again"
+                                : "the rest runs again; what is in the output is not repeated"));
+    if (cut)
+        return cut_output(c, kept, c->results.kept_chunk, err);
+    c->repeats = true;
+    return c->config.there
+               ? 0
+               : err_set(err, TTG_ERANGE, "the queue lost results that were printed already");
+}
+
 static void on_results(struct queue_request *r, int rc, const struct err *err)
 {
     struct collect *c = r->ctx;
@@ -166,6 +229,14 @@ static void on_results(struct queue_request *r, int rc, const struct err *err)
         return;
     }
     bool nothing = rc == TTG_EAGAIN;
+    if (rc == TTG_ESTALE) {
+        rc = go_back(c, &why);
+        if (rc)
+            end(c, rc, &why);
+        else
+            ask(c);
+        return;
+    }
     if (rc && !nothing) {
         if (rc == TTG_ERANGE)
             err_set(&why, TTG_ERANGE,
@@ -240,6 +311,8 @@ int collect_start(struct collect **ret_collect, struct loop *loop,
     c->loop = loop;
     c->seq = c->saved_seq = config->ordered ? 0 : config->cursor.seq;
     c->saved_ms = loop_now_ms(loop);
+    if (!config->ordered)
+        memcpy(c->results.history, config->cursor.history, sizeof c->results.history);
     buf_init(&c->lines, ORDERED_BYTES_MAX);
     queue_request_init(&c->results.call.request, QUEUE_RESULTS, on_results, c);
     queue_request_init(&c->trim.call.request, QUEUE_TRIM, on_trimmed, c);
@@ -275,6 +348,11 @@ void collect_free(struct collect *c)
     order_free(c->order);
     buf_done(&c->lines);
     mem_free(c);
+}
+
+bool collect_repeated(const struct collect *c)
+{
+    return c->repeats;
 }
 
 uint64_t collect_lines(const struct collect *c)

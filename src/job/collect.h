@@ -17,11 +17,16 @@ struct collect_config {
     const char *output_path;     /* its file, if it is one */
     struct output_cursor cursor; /* from output_open */
     bool ordered, follow;        /* follow: wait for results until the job has ended */
-    const struct tally *there;   /* ordered: of the lines in the output; may grow in on_lines */
-    bool keep;                   /* the queue does not forget what is safe in the output */
+    /* Of the lines in the output; grows in on_lines. Without `ordered` it is needed only to drop
+     * what comes again after the queue lost some results. */
+    const struct tally *there;
+    bool keep; /* the queue does not forget what is safe in the output */
     void *ctx;
     /* Lines are in the output; may be NULL. An error ends the collecting. */
     int (*on_lines)(void *ctx, struct str lines, uint64_t count);
+    /* The queue lost results, and the output was cut back to those it has: `there` has to be
+     * counted anew. May be NULL. */
+    int (*on_cut)(void *ctx, struct err *err);
     /* Comes once: all results up to the end of the job (or, without follow, up to now) are in the
      * output and saved; or what went wrong. */
     void (*on_end)(void *ctx, int rc, const struct err *err);
@@ -37,5 +42,9 @@ int collect_stop(struct collect *c, struct err *err);
 void collect_free(struct collect *c);
 
 uint64_t collect_lines(const struct collect *c);
+
+/* The queue lost results that are in the output and could not be taken back: their chunks ran
+ * again, and what came then was dropped. */
+bool collect_repeated(const struct collect *c);
 
 #endif

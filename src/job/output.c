@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CURSOR_TEXT_BYTES = 512, OUTPUT_PATH_BYTES = 4096 };
+enum { CURSOR_TEXT_BYTES = 1024, OUTPUT_PATH_BYTES = 4096 };
 
 struct output {
     int fd; /* -1: standard output */
@@ -30,6 +30,8 @@ static int cursor_format(const struct output *o, const struct output_cursor *c, 
                      "ttg-cursor 1 job=%s created_ms=%llu seq=%llu bytes=%llu lines=%llu", o->job,
                      (unsigned long long)c->job_created_ms, (unsigned long long)c->seq,
                      (unsigned long long)c->bytes, (unsigned long long)c->lines);
+    if (c->history[0])
+        n += snprintf(out + n, CURSOR_TEXT_BYTES - (size_t)n, " history=%s", c->history);
     return n + snprintf(out + n, CURSOR_TEXT_BYTES - (size_t)n, " crc=%08x\n",
                         hash_crc32c(0, out, (size_t)n));
 }
@@ -51,7 +53,10 @@ static int cursor_read(struct output *o, struct err *err)
                       job, &created, &seq, &bytes, &lines)
              : 0;
     if (fields == 5) {
-        o->at = (struct output_cursor){created, seq, bytes, lines};
+        const char *history = strstr(line, " history=");
+        o->at = (struct output_cursor){created, seq, bytes, lines, ""};
+        if (history && sscanf(history, " history=%511s", o->at.history) != 1)
+            o->at.history[0] = '\0'; /* and the texts differ */
         snprintf(o->job, sizeof o->job, "%s", job);
         cursor_format(o, &o->at, again);
     }
@@ -109,7 +114,7 @@ static int output_resume(struct output *o, const struct output_spec *spec, struc
                        "output of ttg",
                        o->path, o->cursor_path);
     if (rc == TTG_ENOENT) { /* the crash came before the first save */
-        o->at = (struct output_cursor){spec->job_created_ms, 0, 0, 0};
+        o->at = (struct output_cursor){spec->job_created_ms, 0, 0, 0, ""};
         return cursor_write(o, &o->at, err);
     }
     if (rc)
@@ -155,7 +160,7 @@ static int output_open_file(struct output *o, const struct output_spec *spec, st
                        "the output %s is not empty; remove it, choose another, or continue with "
                        "--resume",
                        spec->path);
-    o->at = (struct output_cursor){spec->job_created_ms, 0, 0, 0};
+    o->at = (struct output_cursor){spec->job_created_ms, 0, 0, 0, ""};
     return cursor_write(o, &o->at, err);
 }
 
@@ -213,7 +218,8 @@ int output_add(struct output *o, struct str lines, uint64_t line_count, struct e
     return 0;
 }
 
-int output_save(struct output *o, uint64_t seq, bool *ret_saved, struct err *err)
+int output_save(struct output *o, uint64_t seq, const char *history, bool *ret_saved,
+                struct err *err)
 {
     struct output_cursor next = o->at;
     *ret_saved = o->fd >= 0;
@@ -222,10 +228,82 @@ int output_save(struct output *o, uint64_t seq, bool *ret_saved, struct err *err
     if (fdatasync(o->fd) != 0)
         return err_set_errno(err, errno, "cannot sync the output %s", o->path);
     next.seq = seq;
+    snprintf(next.history, sizeof next.history, "%s", history);
     int rc = cursor_write(o, &next, err);
     if (!rc)
         o->at = next;
     return rc;
+}
+
+bool output_is_file(const struct output *o)
+{
+    return o->fd >= 0;
+}
+
+/* Where the first byte behind the `skip`-th newline from the end stands: lines are taken back in
+ * small numbers, so it is looked for from there. */
+static int find_back(const struct output *o, uint64_t skip, uint64_t *ret_bytes, struct err *err)
+{
+    char block[65536];
+    uint64_t at = o->at.bytes;
+    while (at > 0) {
+        size_t len = at < sizeof block ? (size_t)at : sizeof block;
+        ssize_t n = pread(o->fd, block, len, (off_t)(at - len));
+        if (n != (ssize_t)len)
+            return err_set_errno(err, n < 0 ? errno : EIO, "cannot read back %s", o->path);
+        for (size_t i = len; i-- > 0;)
+            if (block[i] == '\n' && skip-- == 0) {
+                *ret_bytes = at - len + i + 1;
+                return 0;
+            }
+        at -= len;
+    }
+    *ret_bytes = 0;
+    return 0;
+}
+
+int output_line(struct output *o, uint64_t lines, struct buf *out, uint64_t *ret_bytes,
+                struct err *err)
+{
+    uint64_t from, to;
+    char *at;
+    buf_clear(out);
+    if (lines > o->at.lines)
+        return err_set(err, TTG_ECORRUPT, "%s has only %llu lines", o->path,
+                       (unsigned long long)o->at.lines);
+    int rc = find_back(o, o->at.lines - lines, &to, err);
+    if (!rc && lines > 0)
+        rc = find_back(o, o->at.lines - lines + 1, &from, err);
+    if (rc || lines == 0) {
+        *ret_bytes = 0;
+        return rc;
+    }
+    rc = buf_reserve(out, to - from, &at);
+    if (rc)
+        return err_set(err, rc, "%s: %s", o->path, err_text(rc));
+    if (pread(o->fd, at, to - from, (off_t)from) != (ssize_t)(to - from))
+        return err_set_errno(err, EIO, "cannot read back %s", o->path);
+    buf_grew(out, to - from);
+    *ret_bytes = to;
+    return 0;
+}
+
+/* First the cursor: a crash before the cut finds a file that is longer than it says, as always. */
+int output_cut(struct output *o, uint64_t lines, uint64_t bytes, uint64_t seq, const char *history,
+               struct err *err)
+{
+    struct output_cursor next = o->at;
+    next.lines = lines;
+    next.bytes = bytes;
+    next.seq = seq;
+    snprintf(next.history, sizeof next.history, "%s", history);
+    int rc = cursor_write(o, &next, err);
+    if (rc)
+        return rc;
+    o->at = next;
+    if (ftruncate(o->fd, (off_t)bytes) != 0 || lseek(o->fd, 0, SEEK_END) < 0)
+        return err_set_errno(err, errno, "cannot cut %s", o->path);
+    return 0;
 }
 
 int output_finish(struct output *o, struct err *err)

@@ -9,17 +9,21 @@
 #ifndef TTG_JOB_OUTPUT_H
 #define TTG_JOB_OUTPUT_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { OUTPUT_HISTORY_BYTES = 512 };
+
 /* What the cursor file holds, beside its checksum. */
 struct output_cursor {
-    uint64_t job_created_ms; /* another job of that name is not continued */
-    uint64_t seq;            /* of the queue's results */
-    uint64_t bytes, lines;   /* of the output */
+    uint64_t job_created_ms;            /* another job of that name is not continued */
+    uint64_t seq;                       /* of the queue's results */
+    uint64_t bytes, lines;              /* of the output */
+    char history[OUTPUT_HISTORY_BYTES]; /* of the queue, see queue/history.h; "" for none */
 };
 
 struct output;
@@ -44,8 +48,20 @@ void output_close(struct output *o);
  */
 int output_add(struct output *o, struct str lines, uint64_t line_count, struct err *err);
 
-/* Makes safe what was added and notes `seq`. False in *ret_saved for standard output. */
-int output_save(struct output *o, uint64_t seq, bool *ret_saved, struct err *err);
+/* Makes safe what was added and notes `seq`, and how the queue came to it. False in *ret_saved for
+ * standard output. */
+int output_save(struct output *o, uint64_t seq, const char *history, bool *ret_saved,
+                struct err *err);
+
+/* Whether lines can be taken back. */
+bool output_is_file(const struct output *o);
+/* The last line of those that begin the output, `lines` of them; a view until the next call. */
+int output_line(struct output *o, uint64_t lines, struct buf *out, uint64_t *ret_bytes,
+                struct err *err);
+/* Takes back all behind the first `lines` lines, which end at `bytes`, and notes it like
+ * output_save. */
+int output_cut(struct output *o, uint64_t lines, uint64_t bytes, uint64_t seq, const char *history,
+               struct err *err);
 
 /* Removes the cursor file: the job is complete. */
 int output_finish(struct output *o, struct err *err);

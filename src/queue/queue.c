@@ -17,6 +17,8 @@ int queue_open(struct queue **ret_queue, struct loop *loop, const struct queue_c
     case URL_TTG_UNIX:
     case URL_TTG:
     case URL_REDIS:
+    case URL_REDIS_SENTINEL:
+    case URL_REDIS_CLUSTER:
         q = (config->engine ? config->engine : resp_engine_new)(loop, config, &why);
         break;
     case URL_EMBEDDED:
@@ -24,11 +26,6 @@ int queue_open(struct queue **ret_queue, struct loop *loop, const struct queue_c
         break;
     case URL_AMQP:
         q = amqp_engine_new(loop, config, &why);
-        break;
-    case URL_REDIS_SENTINEL:
-    case URL_REDIS_CLUSTER:
-        err_set(&why, TTG_EUNSUPPORTED,
-                "this version speaks to ttg nodes, single Redis servers and RabbitMQ only");
         break;
     }
     if (!q) {

@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "core/ledger.h"
+#include "queue/history.h"
 #include "queue/url.h"
 
 struct loop;
@@ -36,8 +37,10 @@ struct queue_config {
     const char *client_name;                 /* shown by CLIENT LIST; NULL: none */
     const char *tls_ca, *tls_cert, *tls_key; /* NULL: the system's, none, none */
     bool tls_no_verify;
-    uint64_t retry_ms; /* without a connection for so long: lost */
-    uint64_t seed;     /* of the jitter */
+    const char *job; /* whose server is looked for, in a Redis Cluster; NULL: the first asked for */
+    unsigned redis_wait; /* Redis: replicas that have a change before it counts */
+    uint64_t retry_ms;   /* without a connection for so long: lost */
+    uint64_t seed;       /* of the jitter */
     void *ctx;
     void (*on_up)(void *ctx);                        /* connected (again) */
     void (*on_down)(void *ctx, const struct err *e); /* cut; it will be tried again */
@@ -94,6 +97,8 @@ struct queue_request {
     struct buf words;               /* as sent, for sending again */
     bool sent, with_text;           /* with_text: the script itself, not its hash */
     uint8_t skip, step;             /* answers before the one that counts; which step */
+    uint8_t behind;                 /* answers behind it that it needs */
+    bool answered;                  /* it has come, and waits for those */
     struct err early;               /* what one of those refused */
     uint64_t deadline_ms, pause_ms; /* of a wait that the queue itself cannot do */
 };
@@ -268,11 +273,14 @@ struct queue_workers {
 };
 
 /* Committed results behind a cursor, in the form of the output: one line each. TTG_EAGAIN: none
- * came within block_ms. TTG_ERANGE: the queue has only `last` results (it went back in time). */
+ * came within block_ms. TTG_ERANGE: the queue has only `last` results (it went back in time).
+ * TTG_ESTALE: it went back in time, and what was read is true up to the cursor `last`, the
+ * `kept`-th result, of chunk `kept_chunk` (-1: unknown); chunks of later ones run again. */
 struct queue_results {
     struct queue_call call;
     uint64_t cursor; /* 0: from the start */
     uint64_t count, block_ms;
+    char history[HISTORY_TEXT_BYTES]; /* in and out: kept with the cursor; "" at first */
     /* What is collected already, up to the cursor: the memory of an engine that has none itself. */
     const char *collected_path; /* NULL: not kept */
     uint64_t collected_bytes;
@@ -280,6 +288,8 @@ struct queue_results {
     uint64_t last;  /* the new cursor */
     uint64_t first; /* of these lines; above cursor + 1: older ones are gone */
     bool ended;     /* nothing follows */
+    uint64_t kept;
+    int64_t kept_chunk;
     struct str lines;
     const uint64_t *cursors; /* behind each line; NULL: they count up from `first` */
 };

@@ -5,7 +5,11 @@
  * survive. Scripts are called by their hash; a server that does not know one (it restarted, or
  * SCRIPT FLUSH) says NOSCRIPT and gets the text. Results are read without a script: a look, which
  * also takes in what plain clients added, and an XRANGE, in one MULTI. The cursor of a result is
- * its entry's id, 42 bits of milliseconds and 22 of sequence. */
+ * its entry's id, 42 bits of milliseconds and 22 of sequence.
+ *
+ * Each call names the server that the connection was made to, so that the first one on another
+ * server notices (docs/decisions/redis-failover.md). With `redis_wait` a change counts, and so does
+ * what was read, once that many replicas have it: a WAIT follows. */
 #include "queue/redis.h"
 
 #include "base/ensure.h"
@@ -14,13 +18,19 @@
 
 #include <stdio.h>
 
-enum { KEY_BYTES = 96, SEQ_BITS = 22 };
+enum { KEY_BYTES = 128, SEQ_BITS = 22, WAIT_MS = 1000 };
 
-/* ttg:job for the default job, ttg:{NAME}:job for others: the hash tag keeps a job's keys in one
- * slot of a cluster. */
-static struct str job_key(char out[KEY_BYTES], struct str job, const char *what)
+static bool on_cluster(const struct queue *q)
 {
-    int n = str_eq(job, STR("default"))
+    return q->config->url->scheme == URL_REDIS_CLUSTER;
+}
+
+/* ttg:job for the default job, ttg:{NAME}:job for others and on a cluster: the hash tag keeps a
+ * job's keys in one slot. */
+static struct str job_key(const struct queue *q, char out[KEY_BYTES], struct str job,
+                          const char *what)
+{
+    int n = str_eq(job, STR("default")) && !on_cluster(q)
                 ? snprintf(out, KEY_BYTES, "ttg:%s", what)
                 : snprintf(out, KEY_BYTES, "ttg:{%.*s}:%s", STR_ARG(job), what);
     return str_make(out, (size_t)n);
@@ -209,23 +219,29 @@ static int adapt(struct resp_engine *e, struct queue_request *r, size_t *count)
     }
 }
 
-static int put_call(struct queue_request *r, bool text, size_t count, struct buf *out)
+static int put_call(struct resp_engine *e, struct queue_request *r, size_t count, struct buf *out)
 {
     const struct redis_script *s = script_of(r);
-    char key[KEY_BYTES];
-    int rc = resp_command(out, count + (r->verb == QUEUE_LIST ? 3 : 4));
+    struct str job = ((const struct queue_call *)r)->job;
+    bool named = e->server[0] != '\0';
+    char key[KEY_BYTES], server[sizeof e->server + 1];
+    snprintf(server, sizeof server, "@%s", e->server);
+    int rc = resp_command(out, count + (named ? 5 : 4));
     if (!rc)
-        rc = resp_word(out, text ? STR("EVAL") : STR("EVALSHA"));
+        rc = resp_word(out, r->with_text ? STR("EVAL") : STR("EVALSHA"));
     if (!rc)
-        rc = resp_word(out, str_of(text ? s->text : s->sha));
+        rc = resp_word(out, str_of(r->with_text ? s->text : s->sha));
     if (!rc)
-        rc = resp_word(out, STR("1"));
+        rc = resp_word(out, named ? STR("2") : STR("1"));
     if (!rc)
-        rc = resp_word(out, job_key(key, ((const struct queue_call *)r)->job, "job"));
+        rc = resp_word(out, job_key(&e->queue, key, job, "job"));
+    if (!rc && named)
+        rc = resp_word(out, job_key(&e->queue, key, job, server));
     return rc ? rc : buf_add_str(out, buf_str(&r->words));
 }
 
-static int put_results(struct queue_request *r, bool text, size_t count, struct buf *out)
+static int put_results(struct resp_engine *e, struct queue_request *r, size_t count,
+                       struct buf *out)
 {
     const struct queue_results *q = (const struct queue_results *)r;
     char key[KEY_BYTES];
@@ -233,13 +249,13 @@ static int put_results(struct queue_request *r, bool text, size_t count, struct 
     if (!rc)
         rc = resp_word(out, STR("MULTI"));
     if (!rc)
-        rc = put_call(r, text, count, out);
+        rc = put_call(e, r, count, out);
     if (!rc)
         rc = resp_command(out, 6);
     if (!rc)
         rc = resp_word(out, STR("XRANGE"));
     if (!rc)
-        rc = resp_word(out, job_key(key, q->call.job, "results"));
+        rc = resp_word(out, job_key(&e->queue, key, q->call.job, "results"));
     if (!rc)
         rc = put_id(out, "(", q->cursor);
     if (!rc)
@@ -262,8 +278,11 @@ static int put_list(struct queue_request *r, struct buf *out)
     return rc ? rc : resp_word(out, STR("ttg:jobs"));
 }
 
-static int put_create(struct queue_request *r, bool text, size_t count, struct buf *out)
+/* On a cluster the names of all jobs have no place of their own: keys are looked through. */
+static int put_create(struct resp_engine *e, struct queue_request *r, size_t count, struct buf *out)
 {
+    if (on_cluster(&e->queue))
+        return put_call(e, r, count, out);
     int rc = resp_command(out, 3);
     if (!rc)
         rc = resp_word(out, STR("SADD"));
@@ -272,7 +291,62 @@ static int put_create(struct queue_request *r, bool text, size_t count, struct b
     if (!rc)
         rc = resp_word(out, ((const struct queue_call *)r)->job);
     r->skip = 1;
-    return rc ? rc : put_call(r, text, count, out);
+    return rc ? rc : put_call(e, r, count, out);
+}
+
+/* WAIT looks at the connection's own last write, so there has to be one. */
+static int put_wait(struct resp_engine *e, struct queue_request *r, struct buf *out)
+{
+    char key[KEY_BYTES];
+    int rc = resp_command(out, 5);
+    if (!rc)
+        rc = resp_word(out, STR("SET"));
+    if (!rc)
+        rc = resp_word(out,
+                       job_key(&e->queue, key, ((const struct queue_call *)r)->job, "replicated"));
+    if (!rc)
+        rc = resp_word(out, STR("1"));
+    if (!rc)
+        rc = option(out, "EX", 3600);
+    if (!rc)
+        rc = resp_command(out, 3);
+    if (!rc)
+        rc = option(out, "WAIT", e->queue.config->redis_wait);
+    r->behind = 2;
+    return rc ? rc : resp_word_u64(out, WAIT_MS);
+}
+
+/* What somebody relies on once it is answered. Leases are not: lost ones are given anew. */
+static bool needs_wait(const struct queue_request *r)
+{
+    switch (r->verb) {
+    case QUEUE_CREATE:
+    case QUEUE_CONTROL:
+    case QUEUE_COMMIT:
+    case QUEUE_FAIL:
+    case QUEUE_RESULTS:
+    case QUEUE_DEAD_REDRIVE:
+    case QUEUE_DEAD_DROP:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int redis_confirm(struct resp_engine *e, struct str reply, struct err *err)
+{
+    struct resp_cursor c = resp_cursor_of(reply);
+    struct resp_value v;
+    unsigned wanted = e->queue.config->redis_wait;
+    if (!resp_next(&c, &v) || v.type == RESP_ERROR)
+        return resp_decode_error(v.s, err);
+    if (v.type != RESP_INT)
+        return err_set(err, TTG_EPROTO, "an unexpected answer to WAIT");
+    if (v.number >= wanted)
+        return 0;
+    return err_set(err, TTG_EFULL,
+                   "NOREPLICAS %lld of %u replicas (--redis-wait) have the newest changes",
+                   (long long)v.number, wanted);
 }
 
 static int redis_command(struct resp_engine *e, struct queue_request *r, size_t count,
@@ -282,10 +356,12 @@ static int redis_command(struct resp_engine *e, struct queue_request *r, size_t 
     r->skip = 0;
     int rc = adapt(e, r, &count);
     if (!rc)
-        rc = r->verb == QUEUE_RESULTS  ? put_results(r, r->with_text, count, out)
-             : r->verb == QUEUE_CREATE ? put_create(r, r->with_text, count, out)
+        rc = r->verb == QUEUE_RESULTS  ? put_results(e, r, count, out)
+             : r->verb == QUEUE_CREATE ? put_create(e, r, count, out)
              : r->verb == QUEUE_LIST   ? put_list(r, out)
-                                       : put_call(r, r->with_text, count, out);
+                                       : put_call(e, r, count, out);
+    if (!rc && e->queue.config->redis_wait > 0 && needs_wait(r))
+        rc = put_wait(e, r, out);
     if (rc && out->data)
         buf_truncate(out, before);
     return rc;
@@ -338,9 +414,9 @@ static int add_line(struct resp_cursor *c, struct buf *lines, uint64_t *ret_curs
     return rc == TTG_EPROTO || rc == TTG_EINVAL || rc == TTG_ERANGE ? 0 : rc;
 }
 
-/* What a command inside a script was refused with. Before version 7 that stands at the end:
+/* Before version 7 that stands at the end:
  * "ERR Error running script (call to f_...): @user_script:1: -READONLY You can't write ..." */
-static struct str refusal_of(struct str text)
+struct str resp_refusal(struct str text)
 {
     if (str_starts(text, STR("ERR Error running script")))
         for (size_t i = text.len; i-- > 3;)
@@ -349,9 +425,53 @@ static struct str refusal_of(struct str text)
     return text;
 }
 
+/* "NUMBER ID MS-SEQ COUNT CHUNK", newest first. */
+static bool read_history(struct resp_cursor *c, struct history *ret_history)
+{
+    size_t count;
+    if (!resp_next_array(c, &count) || count > HISTORY_MAX)
+        return false;
+    ret_history->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct str line, rest;
+        char text[256];
+        uint64_t cursor;
+        if (!resp_next_str(c, &line))
+            return false;
+        struct str number = str_cut(line, ' ', &rest), id = str_cut(rest, ' ', &rest);
+        if (!rest.ptr || !cursor_of(str_cut(rest, ' ', &rest), &cursor) || !rest.ptr)
+            return false;
+        snprintf(text, sizeof text, "%.*s %.*s %llu %.*s", STR_ARG(number), STR_ARG(id),
+                 (unsigned long long)cursor, STR_ARG(rest));
+        if (!history_add(ret_history, str_of(text)))
+            return false;
+    }
+    return true;
+}
+
+/* Whether what was read up to the cursor is still true. */
+static int check_history(struct queue_results *r, const struct history *now, struct err *err)
+{
+    struct history mine;
+    struct history_entry fork;
+    if (!history_read(&mine, str_of(r->history)))
+        return err_set(err, TTG_EINVAL, "the history of the cursor is no history");
+    enum history_verdict verdict = history_compare(&mine, now, &fork);
+    if (verdict == HISTORY_UNKNOWN)
+        return err_set(err, TTG_ERANGE, "CURSOR of another history");
+    history_write(now, r->history);
+    if (verdict == HISTORY_SAME || r->cursor <= fork.cursor)
+        return 0;
+    r->last = fork.cursor;
+    r->kept = fork.count;
+    r->kept_chunk = fork.chunk;
+    return err_set(err, TTG_ESTALE, "the server lost its newest changes");
+}
+
 static int decode_results(struct resp_engine *e, struct queue_results *r, struct resp_cursor *c,
                           struct err *err)
 {
+    struct history history;
     size_t parts, entries;
     int64_t ended;
     struct str newest, trimmed;
@@ -363,12 +483,15 @@ static int decode_results(struct resp_engine *e, struct queue_results *r, struct
         return err_set(err, TTG_EPROTO, "an unexpected answer to EXEC");
     *c = look;
     if (resp_next(&look, &v) && v.type == RESP_ERROR)
-        return resp_decode_error(refusal_of(v.s), err);
-    if (!resp_next_array(c, &parts) || parts != 3 || !resp_next_int(c, &ended) ||
+        return resp_decode_error(resp_refusal(v.s), err);
+    if (!resp_next_array(c, &parts) || parts != 4 || !resp_next_int(c, &ended) ||
         !resp_next_str(c, &newest) || !cursor_of(newest, &newest_cursor) ||
         !resp_next_str(c, &trimmed) || !cursor_of(trimmed, &trimmed_cursor) ||
-        !resp_next_array(c, &entries))
+        !read_history(c, &history) || !resp_next_array(c, &entries))
         return err_set(err, TTG_EPROTO, "an unexpected answer about results");
+    int rc = check_history(r, &history, err);
+    if (rc)
+        return rc;
     if (r->cursor > newest_cursor) {
         r->last = newest_cursor;
         return err_set(err, TTG_ERANGE, "CURSOR %llu", (unsigned long long)newest_cursor);
@@ -379,7 +502,7 @@ static int decode_results(struct resp_engine *e, struct queue_results *r, struct
     r->first = 1 + (r->cursor < trimmed_cursor ? trimmed_cursor : r->cursor);
     for (size_t i = 0; i < entries; i++) {
         size_t before = buf_len(lines);
-        int rc = add_line(c, lines, &r->last);
+        rc = add_line(c, lines, &r->last);
         if (!rc && buf_len(lines) > before)
             rc = buf_add(&e->cursors, &r->last, sizeof r->last);
         if (rc)
@@ -401,8 +524,8 @@ static int redis_decode(struct resp_engine *e, struct queue_request *r, struct s
         *err = r->early;
         return err->code;
     }
-    if (refused && refusal_of(v.s).ptr != v.s.ptr)
-        return resp_decode_error(refusal_of(v.s), err);
+    if (refused && resp_refusal(v.s).ptr != v.s.ptr)
+        return resp_decode_error(resp_refusal(v.s), err);
     if (r->verb == QUEUE_RESULTS && v.type == RESP_ARRAY) {
         c = resp_cursor_of(reply);
         return decode_results(e, (struct queue_results *)r, &c, err);
@@ -425,7 +548,8 @@ static bool redis_wants_text(const struct queue_request *r, struct str reply)
 static bool redis_unfit(struct str reply)
 {
     static const char *const words[] = {"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN",
-                                        "TRYAGAIN", "BUSY",    "NOREPLICAS"};
+                                        "TRYAGAIN", "BUSY",    "NOREPLICAS", "MOVED",
+                                        "ASK",      "OUTDATED"};
     struct resp_cursor c = resp_cursor_of(reply);
     struct resp_value v;
     struct str rest;
@@ -434,7 +558,7 @@ static bool redis_unfit(struct str reply)
         found = resp_next(&c, &v);
     if (!found || v.type != RESP_ERROR)
         return false;
-    struct str word = str_cut(refusal_of(v.s), ' ', &rest);
+    struct str word = str_cut(resp_refusal(v.s), ' ', &rest);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (str_eq(word, str_of(words[i])))
             return true;
@@ -461,17 +585,71 @@ static int redis_next_step(struct queue_request *r, struct str reply, struct buf
     if (!rc)
         rc = resp_word_u64(out, count);
     for (struct str name; !rc && count > 0 && resp_next_str(&c, &name); count--)
-        rc = resp_word(out, job_key(key, name, "job"));
+        rc = resp_word(out, job_key(r->queue, key, name, "job"));
     return rc ? rc : 1;
 }
 
+/* --- the greeting: is it the master, and which one? --- */
+
 static int redis_greet(struct resp_engine *e, struct buf *out)
 {
-    (void)e;
-    return resp_command(out, 1) | resp_word(out, STR("PING")) ? TTG_ENOMEM : 1;
+    static const char *const sections[] = {"server", "replication"};
+    int rc = resp_command(out, 1) | resp_word(out, STR("PING"));
+    memset(e->server, 0, sizeof e->server);
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        rc |= resp_command(out, 2) | resp_word(out, STR("INFO")) |
+              resp_word(out, str_of(sections[i]));
+    return rc ? TTG_ENOMEM : 3;
+}
+
+/* The value of "name:value" in INFO's lines; empty when it is not there. */
+static struct str info_value(struct str info, struct str name)
+{
+    while (info.ptr && info.len > 0) {
+        struct str value, line = str_cut(info, '\n', &info);
+        struct str key = str_cut(line, ':', &value);
+        if (value.ptr && str_eq(key, name))
+            return str_trim(value);
+    }
+    return STR("");
+}
+
+/* A server without INFO (rights, or something that only speaks the protocol) has no identity. */
+static int redis_greeted(struct resp_engine *e, struct str reply, struct err *err)
+{
+    enum { PART = 8 };
+    struct resp_cursor c = resp_cursor_of(reply);
+    struct resp_value v;
+    if (e->hello_left >= 2 || !resp_next(&c, &v))
+        return 0; /* PING, and what comes before */
+    if (v.type == RESP_ERROR && !str_starts(v.s, STR("NOPERM")) && !str_starts(v.s, STR("ERR")))
+        return 0;
+    struct str run = v.type == RESP_STR ? info_value(v.s, STR("run_id")) : STR("");
+    struct str replication = v.type == RESP_STR ? info_value(v.s, STR("master_replid")) : STR("");
+    if (v.type == RESP_STR && str_eq(info_value(v.s, STR("role")), STR("slave")))
+        return err_set(err, TTG_EAGAIN, "READONLY this server is a replica");
+    if (run.len >= PART)
+        memcpy(e->server, run.ptr, PART);
+    if (replication.len >= PART && e->server[0])
+        memcpy(e->server + PART, replication.ptr, PART);
+    else if (e->hello_left == 0)
+        e->server[0] = '\0';
+    return 1;
+}
+
+unsigned resp_redis_slot(const struct queue *q)
+{
+    char key[KEY_BYTES];
+    struct list *first = list_first(&((struct queue *)(uintptr_t)q)->requests);
+    struct str job = q->config->job ? str_of(q->config->job) : STR("default");
+    if (first)
+        job = ((const struct queue_call *)container_of(first, struct queue_request, link))->job;
+    return resp_key_slot(job_key(q, key, job, "job"));
 }
 
 const struct resp_dialect resp_redis_dialect = {.greet = redis_greet,
+                                                .greeted = redis_greeted,
+                                                .confirm = redis_confirm,
                                                 .command = redis_command,
                                                 .decode = redis_decode,
                                                 .wants_text = redis_wants_text,

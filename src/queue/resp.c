@@ -17,7 +17,8 @@ enum {
     PAUSE_MS_MIN_UNIX = 5, /* a node on this machine is back at once, */
     SOON_MS = 100,         /* mostly before this: then a look costs less than the wait */
     PAUSE_MS_MAX = 2000,
-    EAGER_MS = 5000, /* a short outage ends before anybody takes us for lost */
+    FOLLOW_MS = 2000, /* between looks for another master while one serves */
+    EAGER_MS = 5000,  /* a short outage ends before anybody takes us for lost */
     TELL_MS = 1000,
     PAUSE_MS_EAGER = 300,
     POLL_MS_MIN = 10,
@@ -36,7 +37,7 @@ static void engine_connect(struct resp_engine *e);
 static bool repeatable(const struct queue_request *r)
 {
     return r->verb != QUEUE_TAKE && r->verb != QUEUE_JOIN && r->verb != QUEUE_BEAT &&
-           r->verb != QUEUE_COMMIT && r->verb != QUEUE_FAIL;
+           r->verb != QUEUE_COMMIT && r->verb != QUEUE_FAIL && r->verb != QUEUE_TRIM;
 }
 
 /* Encodes once; what fails here is our own limit, not the queue's. */
@@ -44,6 +45,8 @@ static void request_put(struct resp_engine *e, struct queue_request *r)
 {
     size_t count;
     r->early = (struct err){0};
+    r->behind = 0;
+    r->answered = false;
     int rc = resp_encode(r, &count);
     if (!rc)
         rc = e->dialect->command(e, r, count, &e->conn.out);
@@ -139,6 +142,40 @@ static bool request_goes_on(struct resp_engine *e, struct queue_request *r, stru
 
 static void engine_cut(struct resp_engine *e, const struct err *why);
 
+/* An answer that counts only with what follows it is put aside. True: not yet. In the end *reply is
+ * that answer, and *ret_rc what those behind it say, unless it is an error itself. */
+static bool request_waits(struct resp_engine *e, struct queue_request *r, struct str *reply,
+                          int *ret_rc, struct err *err)
+{
+    *ret_rc = 0;
+    if (r->behind == 0)
+        return false;
+    if (!r->answered) {
+        buf_clear(&e->kept);
+        r->answered = true;
+        if (buf_add_str(&e->kept, *reply)) {
+            r->early.code = err_set(&r->early, TTG_ENOMEM, "out of memory");
+            buf_add_str(&e->kept, STR("_\r\n"));
+        }
+        return true;
+    }
+    if (--r->behind > 0) {
+        struct str text = str_make(reply->ptr + 1, reply->len > 3 ? reply->len - 3 : 0);
+        if (reply->ptr[0] == '-' && !r->early.code)
+            resp_decode_error(resp_refusal(text), &r->early);
+        return true;
+    }
+    struct str main = buf_str(&e->kept);
+    bool refused = main.ptr[0] == '-';
+    *ret_rc = refused ? 0 : e->dialect->confirm(e, *reply, err);
+    if (!refused && r->early.code) {
+        *err = r->early;
+        *ret_rc = err->code;
+    }
+    *reply = main;
+    return false;
+}
+
 static void request_answer(struct resp_engine *e, struct str reply)
 {
     struct list *it = list_first(&e->queue.requests);
@@ -153,9 +190,12 @@ static void request_answer(struct resp_engine *e, struct str reply)
             resp_decode(r, reply, &e->scratch, &r->early);
         return;
     }
+    int unsure;
+    if (request_waits(e, r, &reply, &unsure, &err))
+        return;
     if (request_goes_on(e, r, reply))
         return;
-    int rc = e->dialect->decode(e, r, reply, &err);
+    int rc = unsure ? unsure : e->dialect->decode(e, r, reply, &err);
     if (e->dialect->unfit && e->dialect->unfit(reply)) {
         engine_cut(e, &err);
         return;
@@ -279,6 +319,9 @@ static void engine_cut(struct resp_engine *e, const struct err *why)
     conn_close(&e->conn);
     loop_timer_stop(&e->timer);
     loop_timer_stop(&e->watch);
+    loop_timer_stop(&e->follow);
+    if (e->locate)
+        resp_locate_stop(e->locate);
     e->scan = (struct resp_scan){0};
     e->hello_left = 0;
     q->up = false;
@@ -320,7 +363,9 @@ static void engine_up(struct resp_engine *e)
     }
     conn_send_all(&e->conn);
     engine_watch(e);
-    log_debug("queue.up", kv_bool("again", e->again));
+    if (q->config->url->scheme == URL_REDIS_SENTINEL)
+        loop_timer_after_ms(&e->follow, FOLLOW_MS);
+    log_debug("queue.up", kv_bool("again", e->again), kv_str("server", e->server));
     e->again = true;
     if (q->config->on_up)
         q->config->on_up(q->config->ctx);
@@ -350,7 +395,8 @@ static void greeting_answer(struct resp_engine *e, struct str reply)
 {
     struct err err;
     e->hello_left--;
-    if (resp_hello_check(reply, &err)) {
+    int refused = e->dialect->greeted ? e->dialect->greeted(e, reply, &err) : 0;
+    if (refused < 0 || (refused == 0 && resp_hello_check(reply, &err))) {
         engine_cut(e, &err);
         return;
     }
@@ -420,19 +466,17 @@ int resp_address(const struct url *u, size_t host, struct net_addr *addr, const 
         return net_addr_unix(addr, str_of(u->path), err);
     }
     size_t i = host % u->host_count;
-    bool six = strchr(u->hosts[i].name, ':');
-    char text[300];
     *ret_host = u->hosts[i].name;
-    snprintf(text, sizeof text, six ? "[%s]:%u" : "%s:%u", u->hosts[i].name, u->hosts[i].port);
-    return net_addr_parse(addr, str_of(text), u->hosts[i].port, err);
+    return resp_node_address(u->hosts[i].name, u->hosts[i].port, addr, err);
 }
 
-static void engine_connect(struct resp_engine *e)
+static void engine_dial(struct resp_engine *e)
 {
     struct net_addr addr;
     struct err err;
-    const char *host;
-    int rc = resp_address(e->queue.config->url, e->host, &addr, &host, &err);
+    const char *host = e->node.host;
+    int rc = e->locate ? resp_node_address(host, e->node.port, &addr, &err)
+                       : resp_address(e->queue.config->url, e->host, &addr, &host, &err);
     if (!rc)
         rc = conn_connect(&e->conn, e->queue.loop, &addr, e->tls, host, &handler, IN_BYTES_MAX,
                           OUT_BYTES_MAX, &err);
@@ -440,6 +484,49 @@ static void engine_connect(struct resp_engine *e)
         engine_retry(e, &err);
     else
         loop_timer_after_ms(&e->timer, CONNECT_MS);
+}
+
+/* --- where the server is --- */
+
+static void on_located(struct resp_locate *l, const struct err *why)
+{
+    struct resp_engine *e = l->ctx;
+    bool same = !why && e->node.port == l->found.port && strcmp(e->node.host, l->found.host) == 0;
+    struct err err;
+    if (e->queue.up) {
+        loop_timer_after_ms(&e->follow, FOLLOW_MS);
+        if (why || same)
+            return;
+        err_set(&err, TTG_ECLOSED, "the sentinels name another master: %s:%u", l->found.host,
+                l->found.port);
+        engine_cut(e, &err);
+    } else if (why) {
+        engine_retry(e, why);
+    } else {
+        e->node = l->found;
+        engine_dial(e);
+    }
+}
+
+/* A connection to a master that was cut off may stay, while others follow a new one. */
+static void on_follow(struct loop_timer *t)
+{
+    struct resp_engine *e = container_of(t, struct resp_engine, follow);
+    struct err err;
+    if (resp_locate_start(e->locate, &err))
+        loop_timer_after_ms(t, FOLLOW_MS);
+}
+
+static void engine_connect(struct resp_engine *e)
+{
+    struct err err;
+    if (!e->locate) {
+        engine_dial(e);
+        return;
+    }
+    e->locate->slot = resp_redis_slot(&e->queue);
+    if (resp_locate_start(e->locate, &err))
+        engine_retry(e, &err);
 }
 
 /* Asks those again whose pause is over, and sets the timer for the next one. */
@@ -491,8 +578,13 @@ static void engine_close(struct queue *q)
     struct resp_engine *e = engine_of(q);
     loop_timer_stop(&e->timer);
     loop_timer_stop(&e->watch);
+    loop_timer_stop(&e->follow);
     conn_close(&e->conn);
+    if (e->locate)
+        resp_locate_done(e->locate);
+    mem_free(e->locate);
     tls_free(e->tls);
+    buf_done(&e->kept);
     buf_done(&e->scratch);
     buf_done(&e->cursors);
     mem_free(e);
@@ -509,14 +601,19 @@ struct queue *resp_engine_new(struct loop *loop, const struct queue_config *conf
     }
     e->queue = (struct queue){.engine = &resp_engine, .config = config, .loop = loop};
     list_init(&e->queue.requests);
-    e->dialect = config->url->scheme == URL_REDIS ? &resp_redis_dialect : &resp_node_dialect;
+    bool locates =
+        config->url->scheme == URL_REDIS_SENTINEL || config->url->scheme == URL_REDIS_CLUSTER;
+    e->dialect =
+        locates || config->url->scheme == URL_REDIS ? &resp_redis_dialect : &resp_node_dialect;
     e->conn.fd = -1;
     e->cut_ms = loop_now_ms(loop);
     prng_init(&e->prng, config->seed);
+    buf_init(&e->kept, SIZE_MAX);
     buf_init(&e->scratch, SIZE_MAX);
     buf_init(&e->cursors, SIZE_MAX);
     loop_timer_init(&e->timer, loop, on_timer);
     loop_timer_init(&e->watch, loop, on_watch);
+    loop_timer_init(&e->follow, loop, on_follow);
     struct tls_options tls = {.cert_file = config->tls_cert,
                               .key_file = config->tls_key,
                               .ca_file = config->tls_ca,
@@ -525,8 +622,11 @@ struct queue *resp_engine_new(struct loop *loop, const struct queue_config *conf
         mem_free(e);
         return NULL;
     }
+    e->locate = locates ? mem_zalloc(sizeof *e->locate) : NULL;
+    if (e->locate)
+        resp_locate_init(e->locate, loop, config->url, e->tls, on_located, e);
     /* From the loop, so that no callback comes before the caller has the queue. */
-    if (loop_timer_after_ms(&e->timer, 0)) {
+    if ((locates && !e->locate) || loop_timer_after_ms(&e->timer, 0)) {
         err_set(err, TTG_ENOMEM, "out of memory");
         engine_close(&e->queue);
         return NULL;

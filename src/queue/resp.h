@@ -11,6 +11,7 @@
 #include "base/prng.h"
 #include "io/conn.h"
 #include "queue/engine.h"
+#include "queue/resp_locate.h"
 #include "wire/resp_client.h"
 
 struct resp_engine {
@@ -25,20 +26,29 @@ struct resp_engine {
     size_t host;       /* which of the addresses */
     size_t hello_left; /* answers of the greeting still to come */
     size_t hello_commands;
-    uint64_t cut_ms;    /* since when without a connection */
-    uint64_t tries;     /* since then */
-    uint64_t heard_ms;  /* last bytes */
-    struct buf scratch; /* arrays for a decoded answer */
-    struct buf cursors; /* of result lines */
-    bool again;         /* has been up before */
-    bool told;          /* that nobody answers at the start */
-    bool fit;           /* it has answered a request since it is up */
+    uint64_t cut_ms;            /* since when without a connection */
+    uint64_t tries;             /* since then */
+    uint64_t heard_ms;          /* last bytes */
+    struct resp_locate *locate; /* who is asked where the server is; NULL: the address says */
+    struct resp_node node;      /* where it is, then */
+    struct loop_timer follow;   /* asks again while connected */
+    char server[24];            /* Redis: names the server's run and role; "" unknown */
+    struct buf kept;            /* an answer that waits for those behind it */
+    struct buf scratch;         /* arrays for a decoded answer */
+    struct buf cursors;         /* of result lines */
+    bool again;                 /* has been up before */
+    bool told;                  /* that nobody answers at the start */
+    bool fit;                   /* it has answered a request since it is up */
 };
 
 /* How the engine at the other end is spoken to. */
 struct resp_dialect {
     /* Adds greeting commands after AUTH and SELECT; returns how many, or TTG_E.... */
     int (*greet)(struct resp_engine *e, struct buf *out);
+    /* May be NULL: looks at an answer to a greeting; an error with a text ends the try. */
+    int (*greeted)(struct resp_engine *e, struct str reply, struct err *err);
+    /* May be NULL: the last of the `behind` answers; not 0: the request ends with that. */
+    int (*confirm)(struct resp_engine *e, struct str reply, struct err *err);
     /* Adds a whole command for the request, whose words are in r->words (`count` of them). */
     int (*command)(struct resp_engine *e, struct queue_request *r, size_t count, struct buf *out);
     /* Like resp_decode, which it calls for what is common. */
@@ -54,6 +64,12 @@ struct resp_dialect {
     /* Whether an answer "nothing yet" is asked again by us, since the engine cannot wait. */
     bool polls;
 };
+
+/* The slot of the job that the queue is for. */
+unsigned resp_redis_slot(const struct queue *q);
+
+/* What a command inside a script, or a command itself, was refused with. */
+struct str resp_refusal(struct str text);
 
 extern const struct resp_dialect resp_node_dialect;
 extern const struct resp_dialect resp_redis_dialect;

@@ -10,13 +10,15 @@ static int error_code(struct str text)
         const char *word;
         int code;
     } rows[] = {
-        {"NOJOB", TTG_ENOENT},      {"JOBEXISTS", TTG_EEXIST}, {"JOBENDED", TTG_EDONE},
-        {"LOST", TTG_ESTALE},       {"REPLACED", TTG_EBUSY},   {"CURSOR", TTG_ERANGE},
-        {"LIVEJOB", TTG_EBUSY},     {"OOM", TTG_EFULL},        {"MISCONF", TTG_EFULL},
-        {"NOSPACE", TTG_EFULL},     {"VERSION", TTG_EVERSION}, {"NOAUTH", TTG_EAUTH},
-        {"NOPERM", TTG_EAUTH},      {"WRONGPASS", TTG_EAUTH},  {"LOADING", TTG_EAGAIN},
-        {"READONLY", TTG_EACCES},   {"NOENT", TTG_ENOENT},     {"UNKILLABLE", TTG_EAGAIN},
-        {"MASTERDOWN", TTG_EAGAIN}, {"BUSY", TTG_EAGAIN},
+        {"NOJOB", TTG_ENOENT},      {"JOBEXISTS", TTG_EEXIST},  {"JOBENDED", TTG_EDONE},
+        {"LOST", TTG_ESTALE},       {"REPLACED", TTG_EBUSY},    {"CURSOR", TTG_ERANGE},
+        {"LIVEJOB", TTG_EBUSY},     {"OOM", TTG_EFULL},         {"MISCONF", TTG_EFULL},
+        {"NOSPACE", TTG_EFULL},     {"VERSION", TTG_EVERSION},  {"NOAUTH", TTG_EAUTH},
+        {"NOPERM", TTG_EAUTH},      {"WRONGPASS", TTG_EAUTH},   {"LOADING", TTG_EAGAIN},
+        {"READONLY", TTG_EACCES},   {"NOENT", TTG_ENOENT},      {"UNKILLABLE", TTG_EAGAIN},
+        {"MASTERDOWN", TTG_EAGAIN}, {"BUSY", TTG_EAGAIN},       {"CLUSTERDOWN", TTG_EAGAIN},
+        {"TRYAGAIN", TTG_EAGAIN},   {"MOVED", TTG_EAGAIN},      {"ASK", TTG_EAGAIN},
+        {"OUTDATED", TTG_EAGAIN},   {"NOREPLICAS", TTG_EAGAIN},
     };
     struct str rest, word = str_cut(text, ' ', &rest);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -18,7 +18,9 @@ static const struct scheme_row schemes[] = {
     {"redis", URL_REDIS, false, true, 6379},
     {"rediss", URL_REDIS, true, true, 6379},
     {"redis+sentinel", URL_REDIS_SENTINEL, false, true, 26379},
+    {"rediss+sentinel", URL_REDIS_SENTINEL, true, true, 26379},
     {"redis+cluster", URL_REDIS_CLUSTER, false, true, 6379},
+    {"rediss+cluster", URL_REDIS_CLUSTER, true, true, 6379},
     {"amqp", URL_AMQP, false, true, 5672},
     {"amqps", URL_AMQP, true, true, 5671},
 };
@@ -97,19 +99,56 @@ static int parse_host(struct keeper *k, struct str text, uint16_t port, struct e
     return 0;
 }
 
+static int parse_db(struct url *u, struct str text, struct err *err)
+{
+    uint64_t db = 0;
+    if (text.len > 0 && (str_to_u64(text, &db) || db > 65535))
+        return err_set(err, TTG_EUSAGE, "queue address: database '%.*s' is not a number",
+                       STR_ARG(text));
+    u->db = (unsigned)db;
+    return 0;
+}
+
+/* "sentinel_user=U&sentinel_password=P" */
+static int parse_query(struct keeper *k, struct str query, struct err *err)
+{
+    struct url *u = k->u;
+    while (query.len > 0) {
+        struct str rest, value, one = str_cut(query, '&', &rest);
+        struct str name = str_cut(one, '=', &value);
+        const char **slot = str_eq(name, STR("sentinel_user"))       ? &u->sentinel_user
+                            : str_eq(name, STR("sentinel_password")) ? &u->sentinel_password
+                                                                     : NULL;
+        if (!slot || !value.ptr || u->scheme != URL_REDIS_SENTINEL)
+            return err_set(err, TTG_EUSAGE,
+                           "queue address: '?%.*s' is not known; redis+sentinel takes "
+                           "sentinel_user= and sentinel_password=",
+                           STR_ARG(name));
+        *slot = keep_decoded(k, value);
+        if (!*slot)
+            return err_set(err, TTG_EUSAGE, "queue address: broken %%XX in %.*s", STR_ARG(name));
+        query = rest;
+    }
+    return 0;
+}
+
 /* The part behind the hosts: what it means depends on the scheme. */
 static int parse_tail(struct keeper *k, struct str tail, struct err *err)
 {
     struct url *u = k->u;
-    uint64_t db = 0;
+    struct str rest;
+    int rc;
     switch (u->scheme) {
     case URL_REDIS:
-        if (tail.len > 0 && (str_to_u64(tail, &db) || db > 65535))
-            return err_set(err, TTG_EUSAGE, "queue address: database '%.*s' is not a number",
-                           STR_ARG(tail));
-        u->db = (unsigned)db;
+        rc = parse_db(u, tail, err);
+        if (rc)
+            return rc;
         break;
     case URL_REDIS_SENTINEL:
+        tail = str_cut(tail, '/', &rest);
+        rc = parse_db(u, rest, err);
+        if (rc)
+            return rc;
         if (tail.len == 0)
             return err_set(err, TTG_EUSAGE,
                            "queue address: redis+sentinel needs the name of the master: "
@@ -150,6 +189,13 @@ static int parse_network(struct keeper *k, struct str rest, uint16_t port, struc
     if (!str_starts(rest, STR("//")))
         return err_set(err, TTG_EUSAGE, "queue address: '//' is missing behind the scheme");
     rest = str_make(rest.ptr + 2, rest.len - 2);
+    struct str query = {0};
+    if (k->u->scheme == URL_REDIS_SENTINEL) { /* elsewhere a ? is part of a name or a mistake */
+        rest = str_cut(rest, '?', &query);
+        int rc = parse_query(k, query, err);
+        if (rc)
+            return rc;
+    }
     /* A password may hold '@' only as %40, but people forget: the last one before '/' counts. */
     struct str tail, authority = str_cut(rest, '/', &tail), hosts = authority;
     const char *at = authority.len > 0 ? memrchr(authority.ptr, '@', authority.len) : NULL;
@@ -174,7 +220,7 @@ int url_parse(struct url *u, struct str text, struct err *err)
 {
     struct keeper k = {u, 0};
     struct str rest, name = str_cut(text, ':', &rest);
-    u->user = u->password = NULL;
+    u->user = u->password = u->sentinel_user = u->sentinel_password = NULL;
     u->path = "";
     u->db = 0;
     u->host_count = 0;
@@ -189,7 +235,8 @@ int url_parse(struct url *u, struct str text, struct err *err)
         return err_set(
             err, TTG_EUSAGE,
             "queue address: unknown kind '%.*s'; use embedded:DIR, ttg://, ttgs://, ttg+unix:PATH, "
-            "redis://, rediss://, redis+sentinel://, redis+cluster://, amqp:// or amqps://",
+            "redis://, rediss://, redis+sentinel://, redis+cluster://, rediss+sentinel://, "
+            "rediss+cluster://, amqp:// or amqps://",
             (int)(name.len > 40 ? 40 : name.len), name.ptr);
     u->scheme = row->scheme;
     u->tls = row->tls;
@@ -216,8 +263,8 @@ void url_show(const struct url *u, char *out)
             (size_t)snprintf(out + used, cap - used, "%s%s%s%s:%u", i ? "," : "", six ? "[" : "",
                              u->hosts[i].name, six ? "]" : "", u->hosts[i].port);
     }
-    if (u->scheme == URL_REDIS && u->db > 0 && used < cap)
+    if (*u->path && used < cap)
+        used += (size_t)snprintf(out + used, cap - used, "%s%s", row->hosts ? "/" : "", u->path);
+    if (u->db > 0 && used < cap)
         snprintf(out + used, cap - used, "/%u", u->db);
-    else if (*u->path && used < cap)
-        snprintf(out + used, cap - used, "%s%s", row->hosts ? "/" : "", u->path);
 }

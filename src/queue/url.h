@@ -4,10 +4,13 @@
  *     embedded:DIR                                ttg+unix:PATH
  *     ttg://[:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]           ttgs://...
  *     redis://[USER:PASSWORD@]HOST[:PORT][/DB]                 rediss://...
- *     redis+sentinel://[USER:PASSWORD@]HOST[:PORT],.../MASTER  redis+cluster://HOST[:PORT],...
+ *     redis+sentinel://[USER:PASSWORD@]HOST[:PORT],.../MASTER[/DB]  rediss+sentinel://...
+ *     redis+cluster://[USER:PASSWORD@]HOST[:PORT],...               rediss+cluster://...
  *     amqp://[USER:PASSWORD@]HOST[:PORT],.../VHOST             amqps://...
  *
- * USER, PASSWORD, VHOST and MASTER may hold %XX. IPv6 addresses stand in brackets. */
+ * USER, PASSWORD, VHOST and MASTER may hold %XX. IPv6 addresses stand in brackets. The sentinels
+ * are told the same user and password as the servers, unless
+ * ?sentinel_user=...&sentinel_password=... stands at the end. */
 #ifndef TTG_QUEUE_URL_H
 #define TTG_QUEUE_URL_H
 
@@ -32,7 +35,8 @@ struct url {
     const char *user, *password; /* NULL: none given */
     const char *path;            /* embedded: directory; ttg+unix: socket; sentinel: master name;
                                     amqp: virtual host; otherwise "" */
-    unsigned db;                 /* redis only */
+    const char *sentinel_user, *sentinel_password; /* NULL: as for the servers */
+    unsigned db;                                   /* redis and sentinel */
     size_t host_count;
     struct {
         const char *name;

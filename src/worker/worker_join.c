@@ -291,6 +291,7 @@ static void on_queue_lost(void *ctx, const struct err *err)
 int worker_connect(struct worker *w, struct err *err)
 {
     w->config.queue.ctx = w;
+    w->config.queue.job = w->config.job;
     w->config.queue.on_up = on_takes_up;
     w->config.queue.on_down = on_takes_down;
     w->config.queue.on_lost = on_queue_lost;

@@ -396,7 +396,7 @@ def trimming_keeps_the_newest_ten_thousand():
     seen = 0
     for _ in range(35):
         job.commit("w", job.take("w", count=1000))
-        _, newest, _ = job("look")
+        _, newest, _, _ = job("look")
         lowest = job("trim", newest)
         kept = job.r.xlen(job.key("results"))
         seen += 1000

@@ -73,7 +73,7 @@ static void save(struct output *o, uint64_t seq)
 {
     struct err err;
     bool saved;
-    assert_int_equal(output_save(o, seq, &saved, &err), 0);
+    assert_int_equal(output_save(o, seq, "", &saved, &err), 0);
     assert_true(saved);
 }
 
@@ -108,6 +108,54 @@ static void goes_on_behind_the_cursor(void **state)
         assert_text(p->path, "one\ntwo\nthree\n");
         assert_int_not_equal(access(p->cursor, F_OK), 0);
     }
+}
+
+/* The queue lost results: lines go back, at any place, and the cursor says so. */
+static void lines_are_taken_back(void **state)
+{
+    struct place *p = *state;
+    struct output *o;
+    struct output_cursor c;
+    struct buf line, all;
+    struct err err;
+    uint64_t bytes;
+    buf_init(&line, 1 << 20);
+    buf_init(&all, 1 << 20);
+    for (uint64_t keep = 0; keep <= 5; keep++) {
+        unlink(p->path);
+        unlink(p->cursor);
+        assert_int_equal(open_output(p, "j", 5, false, &o, &c), 0);
+        buf_clear(&all);
+        for (uint64_t i = 0; i < 5; i++) { /* longer than a block of reading back */
+            buf_clear(&line);
+            for (int k = 0; k < (i % 2 ? 70000 : 3); k++)
+                buf_add_char(&line, (char)('a' + (int)i));
+            buf_add_char(&line, '\n');
+            assert_int_equal(output_add(o, buf_str(&line), 1, &err), 0);
+            if (i < keep)
+                buf_add_str(&all, buf_str(&line));
+        }
+        save(o, 50);
+        assert_int_equal(output_line(o, 6, &line, &bytes, &err), TTG_ECORRUPT);
+        assert_int_equal(output_line(o, keep, &line, &bytes, &err), 0);
+        assert_int_equal(bytes, buf_len(&all));
+        if (keep > 0)
+            assert_int_equal(buf_str(&line).ptr[0], 'a' + (int)keep - 1);
+        assert_int_equal(output_cut(o, keep, bytes, 7, "1:a:0:0:-1", &err), 0);
+        assert_int_equal(output_lines(o), keep);
+        buf_add_str(&all, STR("more\n"));
+        add(o, "more\n", 1);
+        output_close(o);
+        assert_int_equal(open_output(p, "j", 5, true, &o, &c), 0); /* "more" was not saved */
+        assert_true(c.seq == 7 && c.lines == keep);
+        assert_string_equal(c.history, "1:a:0:0:-1");
+        add(o, "more\n", 1);
+        save(o, 8);
+        output_close(o);
+        assert_text(p->path, buf_cstr(&all));
+    }
+    buf_done(&line);
+    buf_done(&all);
 }
 
 static void leaves_other_files_alone(void **state)
@@ -174,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(goes_on_behind_the_cursor, setup, teardown),
+        cmocka_unit_test_setup_teardown(lines_are_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(leaves_other_files_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(belongs_to_one_job, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_cursor_is_refused, setup, teardown),

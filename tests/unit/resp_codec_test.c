@@ -224,7 +224,9 @@ static const struct {
      "EVALSHA map 1 ttg:{j}:job j CELLS 9 LEASES 0 RAN 7 SINCE 12"},
 };
 
-static struct resp_engine engine;
+static const struct url here = {.scheme = URL_REDIS}, cluster = {.scheme = URL_REDIS_CLUSTER};
+static struct queue_config config = {.url = &here};
+static struct resp_engine engine = {.queue = {.config = &config}};
 
 static int put(const struct resp_dialect *d, union any *a, struct buf *out)
 {
@@ -305,6 +307,80 @@ static void the_default_job_has_the_plain_names(void **state)
     queue_request_done(&a.request);
 }
 
+/* On a server that is known, on a cluster, and where replicas have to have it. */
+static void a_server_is_named_and_replicas_are_waited_for(void **state)
+{
+    (void)state;
+    char text[512];
+    struct buf out;
+    union any a = make(QUEUE_RESULTS);
+    config = (struct queue_config){.url = &cluster, .redis_wait = 2};
+    snprintf(engine.server, sizeof engine.server, "0123abcd");
+    a.call.job = STR("default");
+    buf_init(&out, SIZE_MAX);
+    assert_int_equal(put(&resp_redis_dialect, &a, &out), 0);
+    show(buf_str(&out), text, sizeof text);
+    assert_string_equal(text,
+                        "MULTI\nEVALSHA look 2 ttg:{default}:job ttg:{default}:@0123abcd default\n"
+                        "XRANGE ttg:{default}:results (0-11 + COUNT 100\nEXEC\n"
+                        "SET ttg:{default}:replicated 1 EX 3600\nWAIT 2 1000");
+    assert_int_equal(a.request.behind, 2);
+    buf_clear(&out);
+    queue_request_done(&a.request);
+    a = make(QUEUE_BEAT);
+    assert_int_equal(put(&resp_redis_dialect, &a, &out), 0);
+    show(buf_str(&out), text, sizeof text);
+    assert_null(strstr(text, "WAIT"));
+    buf_done(&out);
+    queue_request_done(&a.request);
+    config = (struct queue_config){.url = &here};
+    engine.server[0] = '\0';
+}
+
+static void too_few_replicas_are_an_error(void **state)
+{
+    static const struct {
+        const char *reply;
+        int rc;
+    } rows[] = {{":2\r\n", 0},
+                {":3\r\n", 0},
+                {":1\r\n", TTG_EFULL},
+                {"+OK\r\n", TTG_EPROTO},
+                {"-NOPERM no\r\n", TTG_EAUTH}};
+    struct err err;
+    (void)state;
+    config.redis_wait = 2;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(resp_redis_dialect.confirm(&engine, str_of(rows[i].reply), &err),
+                         rows[i].rc);
+    config.redis_wait = 0;
+}
+
+static void a_greeting_tells_who_serves(void **state)
+{
+    struct err err;
+    (void)state;
+    engine.hello_left = 1;
+    assert_int_equal(
+        resp_redis_dialect.greeted(
+            &engine, STR("$40\r\n# Server\r\nrun_id:0123456789abcdef0123456\r\n"), &err),
+        1);
+    engine.hello_left = 0;
+    assert_int_equal(resp_redis_dialect.greeted(
+                         &engine,
+                         STR("$50\r\n# Replication\r\nrole:master\r\nmaster_replid:abcdefgh\r\n"),
+                         &err),
+                     1);
+    assert_string_equal(engine.server, "01234567abcdefgh");
+    assert_int_equal(resp_redis_dialect.greeted(&engine, STR("$12\r\nrole:slave\r\n\r\n"), &err),
+                     TTG_EAGAIN);
+    assert_non_null(strstr(err.text, "READONLY"));
+    assert_int_equal(resp_redis_dialect.greeted(&engine, STR("-NOPERM no info\r\n"), &err), 1);
+    assert_string_equal(engine.server, ""); /* half a name is none */
+    engine.hello_left = 2;
+    assert_int_equal(resp_redis_dialect.greeted(&engine, STR("+PONG\r\n"), &err), 0);
+}
+
 /* --- answers --- */
 
 #define BULK(n, text) "$" #n "\r\n" text "\r\n"
@@ -363,15 +439,17 @@ static const struct {
     {QUEUE_CONTROL, true, 0, "+OK\r\n"},
     {QUEUE_RESULTS, false, 0, "*4\r\n:5\r\n:1\r\n:1\r\n" BULK(3, "{}\n")},
     {QUEUE_RESULTS, false, TTG_ERANGE, "-CURSOR 3 the job has only 3 results\r\n"},
-    {QUEUE_RESULTS, true, TTG_EAGAIN, "*2\r\n*3\r\n:0\r\n" BULK(4, "0-11") BULK(3, "0-0") "*0\r\n"},
-    {QUEUE_RESULTS, true, 0, "*2\r\n*3\r\n:1\r\n" BULK(4, "0-11") BULK(3, "0-0") "*0\r\n"},
-    {QUEUE_RESULTS, true, TTG_ERANGE, "*2\r\n*3\r\n:0\r\n" BULK(3, "0-9") BULK(3, "0-0") "*0\r\n"},
+    {QUEUE_RESULTS, true, TTG_EAGAIN,
+     "*2\r\n*4\r\n:0\r\n" BULK(4, "0-11") BULK(3, "0-0") "*0\r\n*0\r\n"},
+    {QUEUE_RESULTS, true, 0, "*2\r\n*4\r\n:1\r\n" BULK(4, "0-11") BULK(3, "0-0") "*0\r\n*0\r\n"},
+    {QUEUE_RESULTS, true, TTG_ERANGE,
+     "*2\r\n*4\r\n:0\r\n" BULK(3, "0-9") BULK(3, "0-0") "*0\r\n*0\r\n"},
     {QUEUE_RESULTS, true, 0,
-     "*2\r\n*3\r\n:0\r\n" BULK(4, "0-15") BULK(4, "0-13") "*1\r\n*2\r\n" BULK(
+     "*2\r\n*4\r\n:0\r\n" BULK(4, "0-15") BULK(4, "0-13") "*0\r\n*1\r\n*2\r\n" BULK(
          4, "0-14") "*4\r\n" BULK(8, "chunk_id") BULK(5, "00003") BULK(6, "output") BULK(1, "x")},
     {QUEUE_RESULTS, true, TTG_EPROTO,
-     "*2\r\n*3\r\n:0\r\n" BULK(4, "0-15")
-         BULK(3, "0-0") "*1\r\n*2\r\n" BULK(4, "0-14") "*1\r\n" BULK(8, "chunk_id")},
+     "*2\r\n*4\r\n:0\r\n" BULK(4, "0-15")
+         BULK(3, "0-0") "*0\r\n*1\r\n*2\r\n" BULK(4, "0-14") "*1\r\n" BULK(8, "chunk_id")},
     {QUEUE_RESULTS, true, TTG_ENOENT, "*2\r\n-NOJOB none\r\n*0\r\n"},
     {QUEUE_RESULTS, true, TTG_EPROTO, "*1\r\n:1\r\n"},
     {QUEUE_LIST, false, 0,
@@ -427,13 +505,36 @@ static void what_answers_say(void **state)
     queue_request_done(&a.request);
 
     a = make(QUEUE_RESULTS);
-    struct str reply = STR("*2\r\n*3\r\n:1\r\n" BULK(4, "0-14") BULK(4, "0-12") "*1\r\n*2\r\n" BULK(
-        4, "0-14") "*4\r\n" BULK(8, "chunk_id") BULK(5, "00003") BULK(6, "output") BULK(1, "x"));
+    struct str reply =
+        STR("*2\r\n*4\r\n:1\r\n" BULK(4, "0-14")
+                BULK(4, "0-12") "*0\r\n*1\r\n*2\r\n" BULK(4, "0-14") "*4\r\n" BULK(8, "chunk_id")
+                    BULK(5, "00003") BULK(6, "output") BULK(1, "x"));
     assert_int_equal(resp_redis_dialect.decode(&engine, &a.request, reply, NULL), 0);
     assert_int_equal(a.results.last, 14);
     assert_int_equal(a.results.first, 13); /* 12 is gone, and the cursor stood at 11 */
     assert_true(a.results.ended);
     assert_non_null(memmem(a.results.lines.ptr, a.results.lines.len, "\"output\":\"x\"}\n", 14));
+    queue_request_done(&a.request);
+}
+
+/* The server says 7 results are common, the output has more. */
+static void a_server_that_lost_results_says_up_to_where(void **state)
+{
+    struct err err;
+    (void)state;
+    union any a = make(QUEUE_RESULTS);
+    snprintf(a.results.history, sizeof a.results.history, "1:a:0:0:-1");
+    struct str reply = STR("*2\r\n*4\r\n:0\r\n" BULK(4, "0-40") BULK(3, "0-0") "*2\r\n" BULK(
+        15, "2 b 0-9 7 00004") BULK(12, "1 a 0-0 0 -1") "*0\r\n");
+    assert_int_equal(resp_redis_dialect.decode(&engine, &a.request, reply, &err), TTG_ESTALE);
+    assert_true(a.results.last == 9 && a.results.kept == 7 && a.results.kept_chunk == 4);
+    assert_string_equal(a.results.history, "2:b:9:7:4,1:a:0:0:-1");
+    a.results.cursor = 9;
+    assert_int_equal(resp_redis_dialect.decode(&engine, &a.request, reply, &err), TTG_EAGAIN);
+    snprintf(a.results.history, sizeof a.results.history, "1:a:0:0:-1");
+    assert_int_equal(resp_redis_dialect.decode(&engine, &a.request, reply, &err), TTG_EAGAIN);
+    snprintf(a.results.history, sizeof a.results.history, "nonsense");
+    assert_int_equal(resp_redis_dialect.decode(&engine, &a.request, reply, &err), TTG_EINVAL);
     queue_request_done(&a.request);
 }
 
@@ -451,6 +552,12 @@ static void servers_that_do_not_fit_now(void **state)
         {"*2\r\n-READONLY You can't\r\n*0\r\n", true},
         {"-LOADING Redis is loading the dataset in memory\r\n", true},
         {"-MASTERDOWN Link with MASTER is down\r\n", true},
+        {"-MOVED 3999 127.0.0.1:6381\r\n", true},
+        {"-ASK 3999 127.0.0.1:6381\r\n", true},
+        {"-CLUSTERDOWN The cluster is down\r\n", true},
+        {"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", true},
+        {"-NOREPLICAS Not enough good replicas to write.\r\n", true},
+        {"-OUTDATED the server was restarted\r\n", true},
         {"-OOM command not allowed\r\n", false},
         {"-READ ONLY\r\n", false},
         {"+READONLY\r\n", false},
@@ -492,6 +599,10 @@ int main(void)
         cmocka_unit_test(requests_become_commands),
         cmocka_unit_test(a_commit_carries_what_scripts_cannot_compute),
         cmocka_unit_test(the_default_job_has_the_plain_names),
+        cmocka_unit_test(a_server_is_named_and_replicas_are_waited_for),
+        cmocka_unit_test(too_few_replicas_are_an_error),
+        cmocka_unit_test(a_greeting_tells_who_serves),
+        cmocka_unit_test(a_server_that_lost_results_says_up_to_where),
         cmocka_unit_test(answers_become_structs),
         cmocka_unit_test(what_answers_say),
         cmocka_unit_test(servers_that_do_not_fit_now),

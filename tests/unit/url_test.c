@@ -30,6 +30,14 @@ static void takes_addresses_apart(void **state)
          0},
         {"redis+sentinel://a,b,c/main", URL_REDIS_SENTINEL, false, NULL, NULL, "main",
          "redis+sentinel://a:26379,b:26379,c:26379/main", 3, "a", 26379, 0},
+        {"redis+sentinel://u:p@a/main/3?sentinel_user=s&sentinel_password=q%3d", URL_REDIS_SENTINEL,
+         false, "u", "p", "main", "redis+sentinel://u@a:26379/main/3", 1, "a", 26379, 3},
+        {"rediss+sentinel://a/m", URL_REDIS_SENTINEL, true, NULL, NULL, "m",
+         "rediss+sentinel://a:26379/m", 1, "a", 26379, 0},
+        {"redis+cluster://:p@a,b:7", URL_REDIS_CLUSTER, false, NULL, "p", "",
+         "redis+cluster://a:6379,b:7", 2, "a", 6379, 0},
+        {"rediss+cluster://a", URL_REDIS_CLUSTER, true, NULL, NULL, "", "rediss+cluster://a:6379",
+         1, "a", 6379, 0},
         {"amqp://guest:guest@h", URL_AMQP, false, "guest", "guest", "/", "amqp://guest@h:5672//", 1,
          "h", 5672, 0},
         {"amqps://h/a%2fb", URL_AMQP, true, NULL, NULL, "a/b", "amqps://h:5671/a/b", 1, "h", 5671,
@@ -78,6 +86,10 @@ static void refuses_what_is_wrong(void **state)
         {"redis://u:%00@h", "broken %XX"},
         {"redis://[::1", "IPv6"},
         {"redis+sentinel://a", "name of the master"},
+        {"redis+sentinel://a/m/x", "database 'x'"},
+        {"redis+sentinel://a/m?tls=1", "'?tls' is not known"},
+        {"redis+sentinel://a/m?sentinel_user=%zz", "broken %XX in sentinel_user"},
+        {"redis+cluster://a/0", "nothing may follow"},
         {"ttg://a/b", "nothing may follow"},
         {"embedded:", "needs a path"},
         {"amqp://h/%4", "broken %XX"},
@@ -99,6 +111,18 @@ static void refuses_what_is_wrong(void **state)
     assert_int_equal(url_parse(&u, str_make(longest, sizeof longest), &err), TTG_EUSAGE);
 }
 
+static void sentinels_may_have_a_password_of_their_own(void **state)
+{
+    struct url u;
+    struct err err = {0};
+    (void)state;
+    assert_int_equal(url_parse(&u, STR("redis+sentinel://:p@a/m?sentinel_password=%26x"), &err), 0);
+    assert_string_equal(u.sentinel_password, "&x");
+    assert_null(u.sentinel_user);
+    assert_int_equal(url_parse(&u, STR("redis+sentinel://:p@a/m"), &err), 0);
+    assert_null(u.sentinel_password);
+}
+
 static void never_shows_a_password(void **state)
 {
     (void)state;
@@ -117,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_addresses_apart),
         cmocka_unit_test(refuses_what_is_wrong),
+        cmocka_unit_test(sentinels_may_have_a_password_of_their_own),
         cmocka_unit_test(never_shows_a_password),
     };
     return tap_run(tests);

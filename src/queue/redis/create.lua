@@ -23,6 +23,9 @@ if open() then
     return {'job', ARGV[1], 'created', 0, 'created_ms', job.created_ms, 'chunks', int(job.chunks),
             'state', STATES[job.state + 1]}
 end
+if outdated then
+    return no_job()
+end
 if tonumber(o.CHUNKS) > 4503599627370496 then
     return fail('ERR more than 2^52 chunks; use larger ones')
 end
@@ -43,7 +46,10 @@ for _, s in ipairs(same) do
 end
 call('HSET', JOB, unpack(fields))
 call('DEL', LEASE, READY, DELAY, DEAD, WHY, WORKERS, ALIVE, HELD, EVENTS, DIGEST, LOSS, GONE, RECENT,
-     GARBAGE, RENEWED, CHARGED)
+     GARBAGE, RENEWED, CHARGED, HISTORY)
+if SERVER then
+    begin_generation('0-0', 0)
+end
 call('HSET', LEASE, '', 'a value of more than 64 bytes makes Redis keep this hash as a table, for speed')
 call('XGROUP', 'CREATE', TASKS, GROUP, '0', 'MKSTREAM')
 open()

@@ -6,4 +6,5 @@ end
 check_presence()
 absorb()
 close()
-return {job.state >= 2 and 1 or 0, job.absorbed, call('HGET', JOB, 'trimmed_to') or '0-0'}
+return {job.state >= 2 and 1 or 0, job.absorbed, call('HGET', JOB, 'trimmed_to') or '0-0',
+        call('LRANGE', HISTORY, 0, -1)}

@@ -31,7 +31,7 @@ local refusal = feed(SLICE)
 
 local runs, leases, taken = {0}, {}, 0
 local last_chunk, last_attempts, last_epoch
-local now_us = clock[1] * 1000000 + clock[2]
+local now_us = clock[1] * 1000000 + clock[2] + job.skip_us
 local run = -1
 local tail = '%d %d ' .. string.gsub(name, '%%', '%%%%')
 local function grant(chunk, attempts)
@@ -129,7 +129,7 @@ local function steal()
         end
     end
     local theirs = victim and leases_of(victim) or {}
-    local old = (now - STEAL_MS) * 1000 -- epochs begin with the time
+    local old = (now - STEAL_MS) * 1000 + job.skip_us -- epochs begin with the time
     local last = math.max(#theirs - math.min(want, most), 0)
     for i = #theirs, last + 1, -1 do
         if tonumber(theirs[i][2]) < old then

@@ -15,7 +15,9 @@ local TASKS, RESULTS, LEASE, READY = P .. 'tasks', P .. 'results', P .. 'lease',
 local DELAY, DEAD, WHY, WORKERS = P .. 'delay', P .. 'dead', P .. 'why', P .. 'workers'
 local ALIVE, HELD, EVENTS, DIGEST = P .. 'alive', P .. 'held', P .. 'events', P .. 'digest'
 local LOSS, GONE, RECENT, GARBAGE = P .. 'loss', P .. 'gone', P .. 'recent', P .. 'garbage'
-local RENEWED, CHARGED = P .. 'renewed', P .. 'charged'
+local RENEWED, CHARGED, HISTORY = P .. 'renewed', P .. 'charged', P .. 'history'
+-- KEYS[2] is no key: it ends with what names the server's run and role (redis-failover.md).
+local SERVER = KEYS[2] and string.sub(KEYS[2], #P + 2)
 local SLICE = 2000 -- arguments of one call, entries of one look
 local clock = call('TIME')
 local now = clock[1] * 1000 + floor(clock[2] / 1000)
@@ -34,9 +36,9 @@ local NUMBERS = {'state', 'created_ms', 'chunks', 'fed', 'window', 'completed', 
                  'epoch', 'attempts', 'reclaimed', 'stale_dropped', 'failures', 'released',
                  'result_count', 'trimmed', 'seen_ms', 'grace_ms', 'started_ms', 'workers_lost',
                  'max_attempts', 'delivered', 'finished_ms', 'event_seq', 'audit_ms', 'redriven',
-                 'stale_ms', 'stolen', 'steal_ms', 'audit_at'}
+                 'stale_ms', 'stolen', 'steal_ms', 'audit_at', 'skip_us'}
 -- `absorbed`: id of the newest result that is accounted for.
-local TEXTS = {'first', 'chunk_params', 'last_count', 'absorbed', 'foreign'}
+local TEXTS = {'first', 'chunk_params', 'last_count', 'absorbed', 'foreign', 'server'}
 local FIELDS, before = {}, nil
 for i, name in ipairs(NUMBERS) do
     FIELDS[i] = name
@@ -44,12 +46,67 @@ end
 for i, name in ipairs(TEXTS) do
     FIELDS[#NUMBERS + i] = name
 end
+local RESULT_COUNT, ABSORBED -- where in FIELDS
+for i, name in ipairs(FIELDS) do
+    RESULT_COUNT = name == 'result_count' and i or RESULT_COUNT
+    ABSORBED = name == 'absorbed' and i or ABSORBED
+end
+
+-- Another server than before: a replica that was promoted, a restart, a moved slot. It may have lost
+-- the newest changes. So here a new generation begins: its epochs come from a range of their own,
+-- everybody gets time to come back, and who has read results finds out here how many of his are
+-- still true (src/queue/history.h).
+local HOUR_US, HISTORY_MAX = 3600000000, 64
+local outdated = false -- who calls has a connection from before the server's newest start or role
+
+local function begin_generation(absorbed, result_count)
+    local known = call('LRANGE', HISTORY, 0, -1)
+    local run, other_role = string.sub(SERVER, 1, 8), false
+    for i = 1, #known do
+        local id = string.match(known[i], '^%d+ (%S+)')
+        if id == SERVER then
+            outdated = other_role
+            break
+        end
+        other_role = other_role or string.sub(id, 1, 8) == run
+    end
+    if outdated then
+        return false
+    end
+    local generation = #known > 0 and string.match(known[1], '^%d+') + 1 or 1
+    local newest = call('XREVRANGE', RESULTS, absorbed, '-', 'COUNT', 1)[1]
+    local chunk = '-1'
+    for i = 1, newest and #newest[2] or 0, 2 do
+        if newest[2][i] == 'chunk_id' then
+            chunk = newest[2][i + 1]
+        end
+    end
+    call('LPUSH', HISTORY, table.concat({int(generation), SERVER, absorbed, int(result_count),
+                                         chunk}, ' '))
+    call('LTRIM', HISTORY, 0, HISTORY_MAX - 1)
+    local skip = 0
+    if generation > 1 then -- in part by chance: a lost generation may have had the same number
+        skip = generation * HOUR_US + tonumber(string.sub(redis.sha1hex(SERVER), 1, 7), 16)
+    end
+    call('HSET', JOB, 'server', SERVER, 'skip_us', int(skip))
+    if generation > 1 then
+        call('HSET', JOB, 'seen_ms', '0') -- nobody was heard for long: check_presence gives time
+        for _, name in ipairs(call('ZRANGE', ALIVE, 0, -1)) do
+            call('ZADD', ALIVE, int(now), name) -- the clock here may be another one
+        end
+    end
+    return true
+end
 
 -- Reads the job. False when there is none.
-local function open()
+local open
+function open()
     before = call('HMGET', JOB, unpack(FIELDS))
     if not before[1] then
         return false
+    end
+    if SERVER and before[#FIELDS] ~= SERVER then
+        return begin_generation(before[ABSORBED], tonumber(before[RESULT_COUNT] or 0)) and open()
     end
     job = {}
     for i = 1, #NUMBERS do
@@ -84,6 +141,9 @@ local function close()
 end
 
 local function no_job()
+    if outdated then
+        return fail('OUTDATED the server was restarted or promoted since this connection was made')
+    end
     return fail('NOJOB there is no job ' .. ARGV[1])
 end
 

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""redisfleet - several real redis-servers that take over from each other: behind Sentinels, or as a
+Redis Cluster. Masters are killed and come back; replication can be cut, so that a takeover surely
+loses what was acknowledged meanwhile."""
+import json
+import os
+import time
+
+import redis
+
+from harness import TTG, free_port, have, run, skip, spawn, temp_dir, wait_until, write_file
+from redisrig import Job
+
+NAME = "mymaster"
+DOWN_MS = 600  # silence after which a master counts as dead
+
+
+def close_ports(count, top=50000):
+    """Free ports whose bus ports (10,000 above) exist, too."""
+    found = []
+    while len(found) < count:
+        port = free_port()
+        port = port - 12000 if port > top else port
+        if port not in found:
+            found.append(port)
+    return found
+
+
+class Server:
+    """One redis-server that may be killed and started again."""
+
+    def __init__(self, port, *options, password=None):
+        self.port, self.password, self.options = port, password, list(options)
+        self.dir = temp_dir()
+        if password:
+            self.options += ["--requirepass", password, "--masterauth", password]
+        self.client = redis.Redis(port=port, socket_timeout=5, password=password)
+        self.replica_of = None
+        self.start()
+
+    def start(self):
+        more = ["--replicaof", f"127.0.0.1 {self.replica_of}"] if self.replica_of else []
+        self.process = spawn(["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--dir",
+                              self.dir, "--save", "", "--appendonly", "yes", "--appendfsync",
+                              "everysec", "--repl-diskless-sync-delay", "0",
+                              "--repl-ping-replica-period", "1", *self.options, *more])
+        wait_until(self.answers, what=f"redis-server {self.port} answers")
+
+    def answers(self):
+        try:
+            return self.client.ping()
+        except redis.exceptions.RedisError:
+            return False
+
+    def role(self):
+        try:
+            return self.client.role()[0].decode()
+        except redis.exceptions.RedisError:
+            return "away"
+
+    def synced(self):
+        try:
+            return self.client.info("replication").get("master_link_status") == "up"
+        except redis.exceptions.RedisError:
+            return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def cut_replication(self, master):
+        """What the master does from here on does not arrive."""
+        self.client.config_set("masterauth", "wrong")
+        if self.password is None:  # then any password is refused
+            self.client.config_set("masteruser", "nobody")
+        master.client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        wait_until(lambda: not self.synced(), what="the replica to be cut off")
+
+    def mend_replication(self):
+        self.client.config_set("masterauth", self.password or "")
+        self.client.config_set("masteruser", "")
+
+
+class Fleet:
+    """What both kinds share: where the job is, what becomes of it, and a report."""
+    servers, log = (), ()
+
+    def job(self, name="j"):
+        return Job(self.master(name), name)
+
+    def run_words(self, params, *options, name="j"):
+        return [TTG, "run", "--queue", self.url, "--job", name, "--params", params, *options]
+
+    def tell(self, what, started):
+        self.log.append((what, time.monotonic() - started))
+
+    def report(self):
+        for what, seconds in self.log:
+            print(f"# {what}: work goes on after {seconds:.2f} s", flush=True)
+
+    def completed(self, name="j"):
+        try:
+            return Job(self.master(name), name).completed()
+        except (redis.exceptions.RedisError, StopIteration):
+            return -1
+
+    def kill_master(self, name="j", slowly=False):
+        """Kills who serves the job, waits until another one does and work goes on."""
+        old, started = self.master(name), time.monotonic()
+        if slowly:
+            old.process.stop()
+        else:
+            old.kill()
+        wait_until(lambda: self.promoted(old, name), 30, "a replica to be promoted")
+        promoted = time.monotonic() - started
+        before = self.completed(name)
+        wait_until(lambda: self.completed(name) > before or self.over(name), 30, "work to go on")
+        self.tell(f"master {old.port} {'hung' if slowly else 'killed'}, "
+                  f"{self.master(name).port} promoted after {promoted:.2f} s", started)
+        return old
+
+    def over(self, name):
+        try:
+            return Job(self.master(name), name).state() >= 2
+        except (redis.exceptions.RedisError, StopIteration):
+            return False
+
+
+class Sentinels(Fleet):
+    """One master, replicas, three Sentinels."""
+
+    def __init__(self, replicas=1, password=None, sentinel_password=None):
+        if not have("redis-server"):
+            skip("redis-server is not installed")
+        self.log = []
+        ports = close_ports(1 + replicas + 3)
+        self.password = password
+        self.servers = [Server(port, password=password) for port in ports[:1 + replicas]]
+        for server in self.servers[1:]:
+            server.client.execute_command("REPLICAOF", "127.0.0.1", ports[0])
+        for server in self.servers[1:]:
+            wait_until(server.synced, what="the replica's first sync")
+        self.sentinels = []
+        for port in ports[1 + replicas:]:
+            self._sentinel(port, ports[0], password, sentinel_password)
+        self.sentinel_password = sentinel_password
+        wait_until(self.agreed, 30, "the sentinels to know each other")
+        self.url = self.address()
+
+    def _sentinel(self, port, master, password, own):
+        where = temp_dir()
+        lines = [f"port {port}", "bind 127.0.0.1", f"dir {where}",
+                 f"sentinel monitor {NAME} 127.0.0.1 {master} 2",
+                 f"sentinel down-after-milliseconds {NAME} {DOWN_MS}",
+                 f"sentinel failover-timeout {NAME} 6000"]
+        lines += [f"sentinel auth-pass {NAME} {password}"] if password else []
+        lines += [f"requirepass {own}"] if own else []
+        path = write_file(os.path.join(where, "sentinel.conf"), "\n".join(lines) + "\n")
+        process = spawn(["redis-server", path, "--sentinel"])
+        client = redis.Redis(port=port, socket_timeout=5, password=own)
+        self.sentinels.append((process, client, port))
+
+    def address(self, first=0, credentials="", query=""):
+        order = self.sentinels[first:] + self.sentinels[:first]
+        credentials = credentials or (f":{self.password}@" if self.password else "")
+        hosts = ",".join(f"127.0.0.1:{port}" for _, _, port in order)
+        return f"redis+sentinel://{credentials}{hosts}/{NAME}{query}"
+
+    def _state(self, client):
+        return client.sentinel_master(NAME)
+
+    def agreed(self):
+        try:
+            states = [self._state(client) for _, client, _ in self.sentinels]
+        except redis.exceptions.RedisError:
+            return False
+        return all(s["num-other-sentinels"] == 2 and s["num-slaves"] == len(self.servers) - 1
+                   for s in states)
+
+    def master(self, _=None):
+        return next(s for s in self.servers if s.process.code() is None and s.role() == "master")
+
+    def promoted(self, old, _=None):
+        return any(s is not old and s.role() == "master" for s in self.servers
+                   if s.process.code() is None)
+
+    def rejoined(self, old):
+        """Whether the old master has come back as a replica."""
+        return old.role() == "slave" and old.synced()
+
+
+class Cluster(Fleet):
+    """Three masters with a replica each."""
+
+    def __init__(self, replicas=1):
+        if not have("redis-server") or not have("redis-cli"):
+            skip("redis-server is not installed")
+        self.log = []
+        ports = close_ports(3 * (1 + replicas), top=50000)
+        self.servers = [Server(p, "--cluster-enabled", "yes", "--cluster-port", p + 10000,
+                               "--cluster-node-timeout", "1000") for p in ports]
+        run(["redis-cli", "--cluster", "create", *[f"127.0.0.1:{p}" for p in ports],
+             "--cluster-replicas", replicas, "--cluster-yes"], deadline_s=60)
+        wait_until(self.healthy, 30, "the cluster to stand")
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{p}" for p in ports[:2])
+
+    def healthy(self):
+        try:
+            return all(s.client.execute_command("CLUSTER", "INFO").get("cluster_state") == "ok"
+                       and (s.role() == "master" or s.synced()) for s in self.servers)
+        except redis.exceptions.RedisError:
+            return False
+
+    def shard(self, name):
+        """Who masters the job's slot, and its replicas."""
+        for server in self.servers:
+            if server.process.code() is not None:
+                continue
+            try:
+                slot = server.client.execute_command("CLUSTER", "KEYSLOT", "ttg:{%s}:job" % name)
+                parts = server.client.execute_command("CLUSTER SLOTS")
+            except redis.exceptions.RedisError:
+                continue
+            for (first, last), part in parts.items():
+                if first <= slot <= last:
+                    ports = [part["primary"][1]] + [r[1] for r in part["replicas"]]
+                    return [s for p in ports for s in self.servers if s.port == p]
+        raise StopIteration
+
+    def master(self, name="j"):
+        return self.shard(name)[0]
+
+    def replicas(self, name="j"):
+        return self.shard(name)[1:]
+
+    def promoted(self, old, name="j"):
+        try:
+            shard = self.shard(name)
+            return shard and shard[0] is not old and shard[0].role() == "master"
+        except StopIteration:
+            return False
+
+    def rejoined(self, old):
+        return old.role() == "slave" and old.synced()
+
+
+# ---- outputs
+
+def read_lines(path):
+    """The whole lines of an output as objects; none when it is not there yet."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [json.loads(line) for line in file if line.endswith("\n")]
+    except FileNotFoundError:
+        return []
+
+
+def check_exact(path, chunks, per_chunk=1):
+    """Each chunk once, with the right sum."""
+    lines = read_lines(path)
+    ids = [int(line["chunk_id"]) for line in lines]
+    doubled = sorted({i for i in ids if ids.count(i) > 1}) if len(ids) != len(set(ids)) else []
+    missing = sorted(set(range(chunks)) - set(ids))
+    assert not doubled and not missing, f"doubled {doubled[:10]}, missing {missing[:10]}"
+    for line in lines:
+        first = int(line["chunk_id"]) * per_chunk
+        want = sum(range(first, first + per_chunk))
+        assert line["result_summary"] == {"sum": want, "count": per_chunk}, line
+    return lines
