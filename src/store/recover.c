@@ -177,13 +177,12 @@ static int cut_tail(struct store *s, uint64_t from, uint64_t to)
     return rc ? rc : s->disk->ops->sync(s->disk, s->file);
 }
 
-/* Writes the end of the log once more. If the last process ended because a sync had failed, what it
- * wrote can be read but counts as clean: no later sync would bring it to disk, and a power cut
- * would take away what this start has built on. */
-static int rewrite_tail(struct store *s, uint64_t end)
+/* Writes once more what the last process had not known to be on disk. If it ended because a sync
+ * had failed, what it wrote can be read but counts as clean: no later sync would bring it to disk,
+ * and a power cut would take away what this start has built on. */
+static int rewrite_tail(struct store *s, uint64_t at, uint64_t end)
 {
-    enum { TAIL_BYTES = 16 << 20, ONCE_BYTES = 1 << 16 };
-    uint64_t at = end > TAIL_BYTES ? end - TAIL_BYTES : 0;
+    enum { ONCE_BYTES = 1 << 16 };
     char *bytes = mem_alloc(ONCE_BYTES);
     int rc = bytes ? 0 : TTG_ENOMEM;
     for (size_t len; !rc && at < end; at += len) {
@@ -220,7 +219,7 @@ static int open_end(struct store *s, const struct walk *w, struct err *e)
     if (!rc)
         rc = s->disk->ops->sync_dir(s->disk); /* that of the last process may have failed */
     if (!rc)
-        rc = rewrite_tail(s, w->end);
+        rc = rewrite_tail(s, w->unsure, w->end);
     if (!rc)
         rc = cut_tail(s, w->end, w->torn_end);
     if (rc)

@@ -221,11 +221,30 @@ static int judge_end(struct walk *w, struct window *win, uint64_t offset, uint64
     return rc;
 }
 
+/* Where the part begins that the process which wrote it had not yet synced. */
+struct sureness {
+    uint64_t offset, last; /* the records before this offset end with `last` */
+};
+
+static void sureness_batch(struct walk *w, struct sureness *next, const struct segment *s,
+                           const struct batch_head *head, uint64_t offset)
+{
+    if (w->last < s->first) /* the head of the segment came with this batch */
+        return;
+    bool all = head->durable >= w->last;
+    if (all || head->durable >= next->last) {
+        w->unsure = all ? offset : next->offset;
+        *next = (struct sureness){offset, w->last};
+    }
+}
+
 static int walk_segment(struct walk *w, struct window *win, const struct segment *s,
                         const struct segment *next)
 {
     uint64_t offset = SECTOR_BYTES;
     bool whole = true;
+    struct sureness sure = {0, s->first - 1};
+    w->unsure = 0;
     w->last = s->first - 1;
     w->segment = s->number;
     w->end = w->torn_end = offset;
@@ -240,8 +259,10 @@ static int walk_segment(struct walk *w, struct window *win, const struct segment
             rc = window_batch(win, offset, s->capacity, &head);
         if (!rc && head.first != w->last + 1)
             rc = TTG_ECORRUPT;
-        if (!rc)
+        if (!rc) {
+            sureness_batch(w, &sure, s, &head, offset);
             rc = walk_batch(w, win, &head, &stop);
+        }
         if (rc == TTG_ECORRUPT)
             whole = false;
         if (rc || stop) {

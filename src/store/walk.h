@@ -26,7 +26,9 @@ struct walk {
     uint64_t first, records; /* handed over */
     uint64_t bytes;          /* read */
     uint64_t segment, end;   /* number of the newest segment read; its good part ends here */
-    uint64_t torn_end;       /* > end: a torn tail up to here */
+    uint64_t unsure;   /* of it: what lies from here on was not known to be on disk when its last
+                          batch was written */
+    uint64_t torn_end; /* > end: a torn tail up to here */
     struct damage damage;
 };
 

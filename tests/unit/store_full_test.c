@@ -188,6 +188,64 @@ static void a_restart_writes_again_what_a_failed_sync_left(void **state)
     }
 }
 
+static int count_record(void *ctx, const struct store_record *record)
+{
+    (void)record;
+    ++*(uint64_t *)ctx;
+    return 0;
+}
+
+static uint64_t start_counting(void)
+{
+    uint64_t count = 0;
+    const struct store_recovery recovery = {&count, NULL, count_record};
+    if (store_open(&r.o, &r.store, &r.e) || store_recover(r.store, &recovery, NULL, &r.e))
+        fail_msg("%s", r.e.text);
+    return count;
+}
+
+/* However large the batch was, and also the one before when both share a sync. */
+static void a_restart_writes_again_a_large_batch(void **state)
+{
+    enum { RECORDS = 40, RECORD_BYTES = 1 << 20 };
+    (void)state;
+    for (int first = 0; first <= 1; first++) {
+        char *bytes = mem_zalloc(RECORD_BYTES);
+        rig_init(&r, 3);
+        r.o.segment_bytes = 64 << 20;
+        r.o.batch_bytes = 64 << 20;
+        r.o.sync = first ? STORE_SYNC_INTERVAL : STORE_SYNC_ALWAYS;
+        r.o.interval_ms = 100;
+        assert_int_equal(start_counting(), 0);
+        uint64_t now_ms = 0;
+        for (int i = 0; i < RECORDS; i++) {
+            assert_int_equal(store_reserve(r.store, 1, RECORD_BYTES, now_ms), 0);
+            assert_int_equal(store_append(r.store, 0, 1, str_make(bytes, RECORD_BYTES), NULL), 0);
+            if (first && i == RECORDS / 2) {
+                struct store_batch *b = store_batch_take(r.store, now_ms);
+                store_batch_write(r.store, b);
+                assert_int_equal(store_batch_done(r.store, b, &r.e), 0);
+                now_ms += 1000;
+            }
+        }
+        struct store_batch *b = store_batch_take(r.store, now_ms);
+        sim_disk_faults(r.sim)->fail_at = sim_disk_steps(r.sim) + 3; /* records, zeros, sync */
+        sim_disk_faults(r.sim)->fail_code = TTG_EIO;
+        store_batch_write(r.store, b);
+        assert_int_equal(store_batch_done(r.store, b, &r.e), TTG_EIO);
+        rig_stop(&r);
+        sim_disk_kill(r.sim);
+        *sim_disk_faults(r.sim) = (struct sim_disk_faults){.keep_none = true};
+        assert_int_equal(start_counting(), RECORDS);
+        sim_disk_crash(r.sim);
+        rig_stop(&r);
+        sim_disk_restart(r.sim);
+        assert_int_equal(start_counting(), RECORDS);
+        rig_done(&r);
+        mem_free(bytes);
+    }
+}
+
 static void survives_failed_allocations(void **state)
 {
     (void)state;
@@ -290,6 +348,7 @@ int main(void)
         cmocka_unit_test(what_was_reserved_never_meets_a_full_disk),
         cmocka_unit_test(stops_when_the_disk_fails),
         cmocka_unit_test(a_restart_writes_again_what_a_failed_sync_left),
+        cmocka_unit_test(a_restart_writes_again_a_large_batch),
         cmocka_unit_test(survives_failed_allocations),
         cmocka_unit_test(syncs_when_the_interval_is_over),
         cmocka_unit_test(parses_sync),
