@@ -56,14 +56,10 @@ static void on_hangup(void *ctx)
         log_reopen(path);
 }
 
-/* One line for a script that started us, and a datagram for systemd. */
-static void say_ready(const struct node *n)
+/* A datagram for systemd. */
+static void notify(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
-    for (size_t i = 0; node_address(n, i); i++)
-        printf("listening on %s\n", node_address(n, i));
-    printf("ready\n");
-    fflush(stdout);
     if (!path || (path[0] != '/' && path[0] != '@'))
         return;
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -73,11 +69,26 @@ static void say_ready(const struct node *n)
         memcpy(un.sun_path, path, len);
         if (path[0] == '@')
             un.sun_path[0] = 0;
-        sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&un,
+        sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&un,
                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
     }
     if (fd >= 0)
         close(fd);
+}
+
+static void on_stopping(void)
+{
+    notify("STOPPING=1");
+}
+
+/* Also a line for a script that started us. */
+static void say_ready(const struct node *n)
+{
+    for (size_t i = 0; node_address(n, i); i++)
+        printf("listening on %s\n", node_address(n, i));
+    printf("ready\n");
+    fflush(stdout);
+    notify("READY=1");
 }
 
 static void report_print(const struct store_report *report)
@@ -167,6 +178,7 @@ static int serve(struct command_run *r, struct err *e)
         .clock = realclock(),
         .on_hangup = on_hangup,
         .on_hangup_ctx = (void *)(uintptr_t)log_file,
+        .on_stopping = on_stopping,
     };
     node.listen_fd = 3;
     node.listen_fds = sockets_given();

@@ -220,6 +220,8 @@ void node_stop(struct node *n)
         return;
     n->stopping = true;
     log_info("node.stopping", kv_u64("clients", n->client_count));
+    if (n->options.on_stopping)
+        n->options.on_stopping();
     listen_close(n);
     list_each(it, &n->clients)
     {

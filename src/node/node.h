@@ -33,6 +33,7 @@ struct node_options {
     struct clock *clock;
     void (*on_hangup)(void *ctx); /* SIGHUP: reopen the log file; may be NULL */
     void *on_hangup_ctx;
+    void (*on_stopping)(void); /* it accepts nothing new from now on; may be NULL */
 };
 
 struct node;
