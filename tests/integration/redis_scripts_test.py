@@ -405,6 +405,100 @@ def trimming_keeps_the_newest_ten_thousand():
     assert job("look")[2] != b"0-0"
 
 
+def consumer_of(job):
+    return {p["message_id"].decode().rpartition("-")[2]: p["consumer"].decode()
+            for p in pending(job)}
+
+
+@test
+def many_taken_at_once_are_listed_while_they_last():
+    job = Job(Redis())
+    job.create(1000)
+    job.join("a", slots=1000)
+    leases = job.take("a", count=500)
+    assert [l[0] for l in leases] == list(range(500)) and pending(job) == []
+    (group,) = job.r.xinfo_groups(job.key("tasks"))
+    assert group["last-delivered-id"].decode().endswith("-500") and group["consumers"] == 1, group
+    assert group.get("lag", 500) == 500, group
+    # In any order; entries go as far as all below are done.
+    assert job.commit("a", leases[:100]) == {} and job.commit("a", leases[300:400][::-1]) == {}
+    assert job.commit("a", [leases[250]]) == {}
+    assert job.commit("a", leases[:2]) == {0: "again", 1: "again"}
+
+    def listed():
+        job("beat", "a", 1)
+        return pending(job)
+    wait_until(listed, what="what is held for longer gets into the pending list")
+    left = [l for l in leases if l[0] in {*range(100, 300), *range(400, 500)} - {250}]
+    assert consumer_of(job) == {str(l[0] + 1): "a" for l in left}
+    assert job.r.exists(job.key("bulk"), job.key("bulked")) == 0
+    assert job.commit("a", left) == {} and pending(job) == []
+    job.run("a", batch=1000)
+    job.check()
+    assert entries(job) == []
+
+
+@test
+def many_taken_at_once_come_back_when_their_worker_is_lost():
+    for how in ("silence", "leave", "rejoin", "release"):
+        job = Job(Redis(), how)
+        job.create(600)
+        job.join("a", slots=1)
+        leases = job.take("a", count=400)
+        taken = len(leases)
+        assert taken >= 100, taken
+        assert job.commit("a", leases[:3] + leases[50:60]) == {}
+        job.join("b", slots=600)
+        if how == "silence":
+            silence(job, "a")
+        elif how == "rejoin": # it knows of one
+            job.join("a", slots=1, held=leases[10][:2])
+            assert job.commit("a", [leases[10]]) == {}
+        else:
+            assert job(how, "a", 1) == taken - 13
+        job.status()
+        assert job.commit("a", [leases[99]]) == {}, "nobody took it since"
+        job.run("b", batch=600)
+        s = job.check()
+        assert s["workers_lost"] == (how == "silence"), s
+        assert s["attempts"] <= 601 and entries(job) == [], s
+
+
+@test
+def a_plain_client_reads_between_those_who_take_many():
+    job = Job(Redis())
+    job.create(1000)
+    job.join("a", slots=1000)
+    first = job.take("a", count=200)
+    ((entry, fields),) = plain_take(job, count=1)
+    assert fields[b"chunk_id"] == b"00200", fields
+    second = job.take("a", count=200)
+    assert [l[0] for l in second] == list(range(201, 401)), second
+    third = job.take("a", count=200)
+    assert [l[0] for l in third] == list(range(401, 601)), third
+    assert job.commit("a", first + second + third) == {}
+    plain_result(job, fields), plain_ack(job, entry)
+    job.run("a", batch=300)
+    job.check()
+
+
+@test
+def what_was_taken_by_the_hundred_can_be_stolen():
+    job = Job(Redis())
+    job.create(400)
+    job.join("a", slots=1), job.join("b", slots=1)
+    many = job.take("a", count=400)
+    while job.status()["fresh"] > 0:
+        job.commit("b", job.take("b", count=50))
+    stolen = wait_until(lambda: job.take("b", count=50), what="b steals")
+    assert stolen[-1][0] <= many[-1][0] and consumer_of(job)[str(stolen[0][0] + 1)] == "b"
+    assert job.commit("b", stolen) == {}
+    verdicts = job.commit("a", many)
+    assert verdicts == {chunk: "stale" for chunk, *_ in stolen}, verdicts
+    job.run("a")
+    job.check()
+
+
 @test
 def an_idle_worker_takes_what_another_only_keeps():
     job = Job(Redis())

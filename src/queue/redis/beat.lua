@@ -1,4 +1,4 @@
--- uses: job lease worker
+-- uses: job bulk lease worker
 -- job worker incarnation [chunk epoch ...]
 local RENEW_MS = 5000
 
@@ -44,5 +44,6 @@ if now - tonumber(call('HGET', RENEWED, ARGV[2]) or 0) > idle / 4 then
     call('HSET', RENEWED, ARGV[2], int(now))
     renew(ARGV[2], int(idle))
 end
+list_bulk(ARGV[2])
 close()
 return answer

@@ -1,4 +1,4 @@
--- uses: job decimal range lease worker result recent
+-- uses: job decimal range bulk lease worker result recent
 -- job worker incarnation sum digest0 digest1 parts [chunk epoch seconds field value] ...
 -- `field` and `value` are the last field of the result; `parts` is what each result adds to the
 -- totals, "digest0 digest1 sum;" or, without a sum, "digest0 digest1 ;". It is needed only when not
@@ -107,12 +107,13 @@ end
 -- Entries of done chunks go by whole blocks once nothing below them is pending, which is far cheaper
 -- than one by one; those above wait in a list. With dead letters around, one by one.
 local function sweep(ids, accepted)
-    local first_pending = call('XPENDING', TASKS, GROUP, '-', '+', 1)[1]
     if job.dead > 0 then
         call_sliced(ids, 'XDEL', TASKS)
         return
     end
+    local first_pending = call('XPENDING', TASKS, GROUP, '-', '+', 1)[1]
     local bound = first_pending and chunk_of(first_pending[1]) or job.delivered
+    bound = math.min(bound, lowest_bulk() or bound)
     call('XTRIM', TASKS, 'MINID', '~', id_of(bound))
     local late = {}
     for i = 1, done do
@@ -134,11 +135,18 @@ local function sweep(ids, accepted)
 end
 
 local function close_chunks()
-    local ids, accepted, per_holder = {}, {}, {}
+    local ids, pending, accepted, per_holder = {}, {}, {}, {}
+    local strike, struck = striker(name)
     for i = 1, done do
         local text, holder = chunks[good[i]], holders[i] or name
         accepted[i] = text
-        ids[i] = job.front .. format('%d', numbers[i] + 1)
+        local waits = strike(numbers[i], epochs[i])
+        if not waits or job.dead > 0 then
+            ids[#ids + 1] = id_of(numbers[i])
+        end
+        if not waits then
+            pending[#pending + 1] = ids[#ids]
+        end
         if holder == '' then -- it was given back, or its worker was thought lost
             call('LREM', READY, 1, text)
             call('ZREM', DELAY, text)
@@ -150,7 +158,8 @@ local function close_chunks()
             call('HDEL', WHY, text)
         end
     end
-    call_sliced(ids, 'XACK', TASKS, GROUP)
+    struck()
+    call_sliced(pending, 'XACK', TASKS, GROUP)
     call_sliced(accepted, 'HDEL', LEASE)
     sweep(ids, accepted)
     for holder, less in pairs(per_holder) do

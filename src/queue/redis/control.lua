@@ -9,8 +9,7 @@ if what == 'FORGET' then
         return fail('ERR job ' .. ARGV[1] .. ' has not ended')
     end
     call('DEL', JOB, TASKS, RESULTS, LEASE, READY, DELAY, DEAD, WHY, WORKERS, ALIVE, HELD, EVENTS,
-         DIGEST, LOSS, GONE, RECENT, GARBAGE, RENEWED, CHARGED,
-         HISTORY)
+         DIGEST, LOSS, GONE, RECENT, GARBAGE, RENEWED, CHARGED, BULK, BULKED, HISTORY)
     redis.pcall('SREM', 'ttg:jobs', ARGV[1]) -- on a cluster it may live elsewhere
     return redis.status_reply('OK')
 end

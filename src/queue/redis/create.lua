@@ -46,7 +46,7 @@ for _, s in ipairs(same) do
 end
 call('HSET', JOB, unpack(fields))
 call('DEL', LEASE, READY, DELAY, DEAD, WHY, WORKERS, ALIVE, HELD, EVENTS, DIGEST, LOSS, GONE, RECENT,
-     GARBAGE, RENEWED, CHARGED, HISTORY)
+     GARBAGE, RENEWED, CHARGED, BULK, BULKED, HISTORY)
 if SERVER then
     begin_generation('0-0', 0)
 end

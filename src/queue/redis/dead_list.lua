@@ -1,4 +1,4 @@
--- uses: job lease
+-- uses: job bulk lease
 -- job [AFTER chunk] COUNT n
 if not open() then
     return no_job()

@@ -1,4 +1,4 @@
--- uses: job decimal range lease
+-- uses: job decimal range bulk lease
 -- job chunk
 if not open() then
     return no_job()

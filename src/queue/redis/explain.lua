@@ -1,4 +1,4 @@
--- uses: job lease
+-- uses: job bulk lease
 -- job [chunk]
 if not open() then
     return no_job()

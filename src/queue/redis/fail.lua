@@ -1,4 +1,4 @@
--- uses: job lease worker
+-- uses: job bulk lease worker
 -- job worker incarnation chunk epoch RETRY|FINAL reason RANDOM r (0..1, added by the client)
 if not open() then
     return no_job()

@@ -1,4 +1,4 @@
--- uses: job lease worker recent
+-- uses: job bulk lease worker recent
 -- job worker incarnation SLOTS n INFLIGHT n VERSION text [HELD chunk epoch ...]
 if not open() then
     return no_job()
@@ -56,6 +56,7 @@ for _, l in ipairs(leases_of(name)) do
     end
 end
 if not known then
+    call('XGROUP', 'CREATECONSUMER', TASKS, GROUP, name)
     event('worker.joined', nil, name, nil, slots)
     known = {incarnation = incarnation, joined_ms = int(now), completed = 0, failed = 0, lost = 0}
 end

@@ -1,4 +1,4 @@
--- uses: job decimal range lease worker result
+-- uses: job decimal range bulk lease worker result
 -- job: what a collector wants to know before it reads the results behind its cursor
 if not open() then
     return no_job()

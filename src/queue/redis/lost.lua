@@ -1,4 +1,4 @@
--- uses: job lease worker
+-- uses: job bulk lease worker
 -- job worker incarnation reason
 -- Whoever started the worker says that its process has ended, and how. It may be known as lost: then
 -- what its chunks were charged with gets this reason.

@@ -1,4 +1,4 @@
--- uses: job lease worker
+-- uses: job bulk lease worker
 -- job CELLS n LEASES n RAN n SINCE ms
 if not open() then
     return no_job()

@@ -1,4 +1,4 @@
--- uses: job lease worker
+-- uses: job bulk lease worker
 -- job worker incarnation [chunk epoch ...]
 if not open() then
     return no_job()

@@ -1,4 +1,4 @@
--- uses: job decimal range lease worker result
+-- uses: job decimal range bulk lease worker result
 -- job
 if not open() then
     return no_job()

@@ -1,4 +1,4 @@
--- uses: job decimal range lease worker result
+-- uses: job decimal range bulk lease worker result
 -- job worker incarnation COUNT n
 local AUDIT_MS, AUDIT_MAX, STEAL_MS = 1000, 10000, 100
 if not open() then
@@ -98,7 +98,26 @@ local function take_fresh_one(id)
     end
 end
 
+-- Many neighbours that nobody had, without reading their entries.
+local function take_bulk(count)
+    local from, to = job.delivered, math.min(job.fed, job.delivered + count) - 1
+    if to - from + 1 < BULK_MIN or last_delivered() ~= (from > 0 and id_of(from - 1) or '0-0') then
+        return false
+    end
+    -- Redis 7 wants to know how many entries that makes; before there was no such word.
+    local moved = redis.pcall('XGROUP', 'SETID', TASKS, GROUP, id_of(to), 'ENTRIESREAD', int(to + 1))
+    if moved.err then
+        call('XGROUP', 'SETID', TASKS, GROUP, id_of(to))
+    end
+    grant_run(from, to)
+    note_bulk(name, from, to - from + 1, job.epoch - (to - from))
+    return true
+end
+
 local function take_fresh(count)
+    if take_bulk(count) then
+        return
+    end
     local read = call('XREADGROUP', 'GROUP', GROUP, name, 'COUNT', count, 'STREAMS', TASKS, '>')
     local entries = read and read[1][2] or {}
     local from = #entries > 0 and chunk_of(entries[1][1])

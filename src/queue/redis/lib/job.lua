@@ -15,7 +15,8 @@ local TASKS, RESULTS, LEASE, READY = P .. 'tasks', P .. 'results', P .. 'lease',
 local DELAY, DEAD, WHY, WORKERS = P .. 'delay', P .. 'dead', P .. 'why', P .. 'workers'
 local ALIVE, HELD, EVENTS, DIGEST = P .. 'alive', P .. 'held', P .. 'events', P .. 'digest'
 local LOSS, GONE, RECENT, GARBAGE = P .. 'loss', P .. 'gone', P .. 'recent', P .. 'garbage'
-local RENEWED, CHARGED, HISTORY = P .. 'renewed', P .. 'charged', P .. 'history'
+local RENEWED, CHARGED, BULK, BULKED = P .. 'renewed', P .. 'charged', P .. 'bulk', P .. 'bulked'
+local HISTORY = P .. 'history'
 -- KEYS[2] is no key: it ends with what names the server's run and role (redis-failover.md).
 local SERVER = KEYS[2] and string.sub(KEYS[2], #P + 2)
 local SLICE = 2000 -- arguments of one call, entries of one look

@@ -38,6 +38,20 @@ local function range(chunk)
     return first, decimal_add(decimal_add(first, count), '-1'), count
 end
 
+-- Id of the entry up to which the group has been served.
+local function last_delivered()
+    for _, group in ipairs(call('XINFO', 'GROUPS', TASKS)) do
+        local fields = {}
+        for i = 1, #group, 2 do
+            fields[group[i]] = group[i + 1]
+        end
+        if fields.name == GROUP then
+            return fields['last-delivered-id']
+        end
+    end
+    return '0-0'
+end
+
 -- Somebody else added to the task stream, and ids only grow: out with it.
 local function expel()
     local last = id_of(job.fed - 1)
@@ -48,14 +62,9 @@ local function expel()
         end
     until #page < SLICE
     call('XSETID', TASKS, last)
-    local group = call('XINFO', 'GROUPS', TASKS)[1]
-    for i = 1, #group, 2 do
-        if group[i] == 'last-delivered-id' then
-            local ms, seq = string.match(group[i + 1], '^(%d+)%-(%d+)$')
-            if tonumber(ms) > job.created_ms or tonumber(seq) > job.fed then
-                call('XGROUP', 'SETID', TASKS, GROUP, last)
-            end
-        end
+    local ms, seq = string.match(last_delivered(), '^(%d+)%-(%d+)$')
+    if tonumber(ms) > job.created_ms or tonumber(seq) > job.fed then
+        call('XGROUP', 'SETID', TASKS, GROUP, last)
     end
 end
 

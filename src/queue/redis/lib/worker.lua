@@ -51,6 +51,8 @@ local function forget_worker(name)
     call('HDEL', WORKERS, name)
     call('HDEL', HELD, name)
     call('HDEL', RENEWED, name)
+    call('HDEL', BULK, name)
+    call('ZREM', BULKED, name)
     call('ZREM', ALIVE, name)
 end
 
