@@ -224,7 +224,10 @@ static void on_results(struct queue_request *r, int rc, const struct err *err)
     uint64_t now_ms = loop_now_ms(c->loop);
     if (c->ended || rc == TTG_ECANCELED || rc == TTG_EUNREACH)
         return;            /* the owner of the queue knows */
-    if (rc == TTG_EFULL) { /* a Redis without memory: its commits wait as well */
+    if (rc == TTG_EFULL) { /* a Redis without memory or replicas: its commits wait as well */
+        uint64_t left_out;
+        if (log_limit_pass(&c->full_limit, now_ms, &left_out))
+            log_warn("queue.refuses", kv_str("reason", err->text), kv_str("then", "asked again"));
         loop_timer_after_ms(&c->again, FULL_MS);
         return;
     }

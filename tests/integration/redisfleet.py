@@ -104,8 +104,9 @@ class Fleet:
         except (redis.exceptions.RedisError, StopIteration):
             return -1
 
-    def kill_master(self, name="j", slowly=False):
-        """Kills who serves the job, waits until another one does and work goes on."""
+    def kill_master(self, name="j", slowly=False, work=True):
+        """Kills who serves the job, waits until another one does and, unless nobody works, until
+        work goes on."""
         old, started = self.master(name), time.monotonic()
         if slowly:
             old.process.stop()
@@ -114,7 +115,8 @@ class Fleet:
         wait_until(lambda: self.promoted(old, name), 30, "a replica to be promoted")
         promoted = time.monotonic() - started
         before = self.completed(name)
-        wait_until(lambda: self.completed(name) > before or self.over(name), 30, "work to go on")
+        wait_until(lambda: not work or self.completed(name) > before or self.over(name), 30,
+                   "work to go on")
         self.tell(f"master {old.port} {'hung' if slowly else 'killed'}, "
                   f"{self.master(name).port} promoted after {promoted:.2f} s", started)
         return old
@@ -161,7 +163,8 @@ class Sentinels(Fleet):
         self.sentinels.append((process, client, port))
 
     def address(self, first=0, credentials="", query=""):
-        order = self.sentinels[first:] + self.sentinels[:first]
+        """Of the sentinels from that number on."""
+        order = self.sentinels[first:]
         credentials = credentials or (f":{self.password}@" if self.password else "")
         hosts = ",".join(f"127.0.0.1:{port}" for _, _, port in order)
         return f"redis+sentinel://{credentials}{hosts}/{NAME}{query}"
@@ -179,6 +182,10 @@ class Sentinels(Fleet):
 
     def master(self, _=None):
         return next(s for s in self.servers if s.process.code() is None and s.role() == "master")
+
+    def replicas(self, _=None):
+        master = self.master()
+        return [s for s in self.servers if s is not master]
 
     def promoted(self, old, _=None):
         return any(s is not old and s.role() == "master" for s in self.servers
@@ -267,3 +274,59 @@ def check_exact(path, chunks, per_chunk=1):
         want = sum(range(first, first + per_chunk))
         assert line["result_summary"] == {"sum": want, "count": per_chunk}, line
     return lines
+
+
+# ---- runs
+
+SOAK = bool(os.environ.get("SOAK"))
+CHUNKS = 4000
+
+
+def started(fleet, *options, chunks=CHUNKS, ms=2, name="j", out=None):
+    out = out or os.path.join(temp_dir(), "out")
+    process = spawn(fleet.run_words(chunks, "--chunk", 1, "--workers", 3, "--simulate-ms", ms,
+                                    "--output", out, "--json", *options, name=name))
+    wait_until(lambda: len(read_lines(out)) > 100, what="the first results")
+    return process, out
+
+
+def ended(fleet, process, out, chunks=CHUNKS, name="j"):
+    assert process.wait(90) == 0, process.err()
+    said = json.loads(process.err().splitlines()[-1] if not process.out() else process.out())
+    assert said["verified"] and said["completed"] == chunks, said
+    check_exact(out, chunks)
+    run([TTG, "verify", "--queue", fleet.url, "--output", out, name])
+    status = Job(fleet.master(name), name).status()
+    assert status["state"] == "finished" and status["leased"] == 0, status
+    fleet.report()
+    return said
+
+
+def lose_writes(fleet, out, lines=200, name="j"):
+    """Cuts replication and waits until results that only the master has are in the output."""
+    master = fleet.master(name)
+    for server in fleet.replicas(name):
+        server.cut_replication(master)
+    known = len(Job(master, name).r.xrange(Job(master, name).key("results")))
+    have = len(read_lines(out))
+    wait_until(lambda: len(read_lines(out)) > have + lines, what="results that will be lost")
+    return known
+
+
+def storm(fleet, slowly=False, name="j"):
+    """A job under fire: the master of the moment dies (or hangs), the next one takes over, the old
+    one comes back as its replica, and so on."""
+    turns = 20 if SOAK else 2
+    chunks = turns * 1500
+    process, out = started(fleet, "--slots", 2, chunks=chunks, ms=4, name=name)
+    for turn in range(turns):
+        if process.code() is not None:
+            break
+        old = fleet.kill_master(name, slowly)
+        if slowly:
+            old.process.cont()
+        else:
+            old.start()
+        wait_until(lambda: fleet.rejoined(old), 40, "the old master as a replica")
+    assert turn >= 1, "the job was too short to show anything"
+    ended(fleet, process, out, chunks, name)
