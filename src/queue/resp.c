@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/redis_list.h"
 
 #include <stdio.h>
 
@@ -83,6 +84,15 @@ static void engine_send(struct queue *q, struct queue_request *r)
     if (q->lost) {
         struct err err = q->why_lost;
         queue_finish(r, TTG_EUNREACH, &err);
+        return;
+    }
+    if (r->verb == QUEUE_LIST && q->config->url->scheme == URL_REDIS_CLUSTER) {
+        struct err err;
+        redis_list_stop(e->list);
+        e->list = NULL;
+        int rc = redis_list_start(&e->list, (struct queue_list *)r, e->tls, &err);
+        if (rc)
+            queue_finish(r, rc, &err);
         return;
     }
     if (!q->up)
@@ -580,6 +590,7 @@ static void engine_close(struct queue *q)
     loop_timer_stop(&e->watch);
     loop_timer_stop(&e->follow);
     conn_close(&e->conn);
+    redis_list_stop(e->list);
     if (e->locate)
         resp_locate_done(e->locate);
     mem_free(e->locate);

@@ -30,6 +30,7 @@ struct resp_engine {
     uint64_t tries;             /* since then */
     uint64_t heard_ms;          /* last bytes */
     struct resp_locate *locate; /* who is asked where the server is; NULL: the address says */
+    struct redis_list *list;    /* under way, or the last one; a cluster's */
     struct resp_node node;      /* where it is, then */
     struct loop_timer follow;   /* asks again while connected */
     char server[24];            /* Redis: names the server's run and role; "" unknown */

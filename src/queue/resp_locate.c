@@ -33,7 +33,7 @@ unsigned resp_key_slot(struct str key)
     return crc16(key) % SLOTS;
 }
 
-static bool node_set(struct resp_node *n, struct str host, int64_t port)
+bool resp_node_set(struct resp_node *n, struct str host, int64_t port)
 {
     if (host.len >= sizeof n->host || port <= 0 || port > 65535)
         return false;
@@ -64,7 +64,7 @@ bool resp_slots_next(struct resp_slots *s, const struct resp_node *from, unsigne
     s->left--;
     /* Without a host: the same one as answered. */
     bool named = host.type == RESP_STR && host.s.len > 0 && !str_eq(host.s, STR("?"));
-    if (!node_set(ret_node, named ? host.s : str_of(from->host), port))
+    if (!resp_node_set(ret_node, named ? host.s : str_of(from->host), port))
         return false;
     for (size_t i = 2; i < words; i++)
         resp_skip(&s->at);
@@ -116,7 +116,8 @@ static int read_master(struct resp_locate *l, struct str reply, struct err *err)
     if (!resp_next_array(&c, &count) || count != 2)
         return err_set(err, TTG_EAGAIN, "the sentinel %s:%u knows no master called %s",
                        l->asked.host, l->asked.port, l->url->path);
-    if (!resp_next_str(&c, &host) || !resp_next_int(&c, &port) || !node_set(&l->found, host, port))
+    if (!resp_next_str(&c, &host) || !resp_next_int(&c, &port) ||
+        !resp_node_set(&l->found, host, port))
         return err_set(err, TTG_EPROTO, "the sentinel %s:%u gives no address", l->asked.host,
                        l->asked.port);
     return 0;
@@ -149,7 +150,7 @@ static const struct resp_node *next_seed(struct resp_locate *l)
     if (i >= l->url->host_count)
         l->asked = l->learned[i - l->url->host_count];
     else
-        node_set(&l->asked, str_of(l->url->hosts[i].name), l->url->hosts[i].port);
+        resp_node_set(&l->asked, str_of(l->url->hosts[i].name), l->url->hosts[i].port);
     return &l->asked;
 }
 

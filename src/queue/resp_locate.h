@@ -40,6 +40,9 @@ void resp_locate_done(struct resp_locate *l);
 int resp_locate_start(struct resp_locate *l, struct err *err);
 void resp_locate_stop(struct resp_locate *l);
 
+/* False: no such node can be. */
+bool resp_node_set(struct resp_node *n, struct str host, int64_t port);
+
 /* The slot of a key: of what stands between its first { and the next }, if anything does. */
 unsigned resp_key_slot(struct str key);
 

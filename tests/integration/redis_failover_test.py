@@ -5,14 +5,12 @@ doubled in the output (docs/decisions/redis-failover.md)."""
 from harness import main, test, wait_until
 from redisfleet import Sentinels, ended, lose_writes, read_lines, started
 
+
 @test
 def a_master_is_killed_and_its_newest_writes_are_lost():
     fleet = Sentinels()
     process, out = started(fleet)
-    kept = lose_writes(fleet, out)
-    had = len(read_lines(out))
-    assert had > kept, (had, kept)
-    fleet.servers[1].mend_replication()
+    lose_writes(fleet, out)
     old = fleet.kill_master()
     process.wait_for(r"results\.went_back")
     old.start()
@@ -28,7 +26,6 @@ def with_replicas_awaited_nothing_that_was_answered_is_lost():
     fleet.servers[1].cut_replication(fleet.master())
     process.wait_for("NOREPLICAS")
     had = len(read_lines(out))
-    fleet.servers[1].mend_replication()
     old = fleet.kill_master(work=False)
     old.start()
     wait_until(lambda: fleet.rejoined(old), what="the old master as a replica")
@@ -42,11 +39,8 @@ def a_collector_that_was_away_finds_out_too():
     """Killed with results in its output that the new master does not have: --resume cuts them."""
     fleet = Sentinels()
     process, out = started(fleet)
-    kept = lose_writes(fleet, out)
+    lose_writes(fleet, out)
     process.kill()
-    had = len(read_lines(out))
-    assert had > kept, (had, kept)
-    fleet.servers[1].mend_replication()
     old = fleet.kill_master(work=False)
     old.start()
     wait_until(lambda: fleet.rejoined(old), what="the old master as a replica")

@@ -35,7 +35,7 @@ class Server:
         if password:
             self.options += ["--requirepass", password, "--masterauth", password]
         self.client = redis.Redis(port=port, socket_timeout=5, password=password)
-        self.replica_of = None
+        self.replica_of, self.hangs, self.cut_off = None, False, False
         self.start()
 
     def start(self):
@@ -52,7 +52,20 @@ class Server:
         except redis.exceptions.RedisError:
             return False
 
+    def here(self):
+        return self.process.code() is None and not self.hangs
+
+    def hang(self):
+        self.hangs = True
+        self.process.stop()
+
+    def wake(self):
+        self.process.cont()
+        self.hangs = False
+
     def role(self):
+        if not self.here():
+            return "away"
         try:
             return self.client.role()[0].decode()
         except redis.exceptions.RedisError:
@@ -70,6 +83,7 @@ class Server:
 
     def cut_replication(self, master):
         """What the master does from here on does not arrive."""
+        self.cut_off = True
         self.client.config_set("masterauth", "wrong")
         if self.password is None:  # then any password is refused
             self.client.config_set("masteruser", "nobody")
@@ -77,6 +91,7 @@ class Server:
         wait_until(lambda: not self.synced(), what="the replica to be cut off")
 
     def mend_replication(self):
+        self.cut_off = False
         self.client.config_set("masterauth", self.password or "")
         self.client.config_set("masteruser", "")
 
@@ -109,9 +124,12 @@ class Fleet:
         work goes on."""
         old, started = self.master(name), time.monotonic()
         if slowly:
-            old.process.stop()
+            old.hang()
         else:
             old.kill()
+        for server in self.servers:  # only now, or it would be quick enough to catch up
+            if server.cut_off and server.here():
+                server.mend_replication()
         wait_until(lambda: self.promoted(old, name), 30, "a replica to be promoted")
         promoted = time.monotonic() - started
         before = self.completed(name)
@@ -181,15 +199,14 @@ class Sentinels(Fleet):
                    for s in states)
 
     def master(self, _=None):
-        return next(s for s in self.servers if s.process.code() is None and s.role() == "master")
+        return next(s for s in self.servers if s.role() == "master")
 
     def replicas(self, _=None):
         master = self.master()
         return [s for s in self.servers if s is not master]
 
     def promoted(self, old, _=None):
-        return any(s is not old and s.role() == "master" for s in self.servers
-                   if s.process.code() is None)
+        return any(s is not old and s.role() == "master" for s in self.servers)
 
     def rejoined(self, old):
         """Whether the old master has come back as a replica."""
@@ -213,7 +230,7 @@ class Cluster(Fleet):
 
     def healthy(self):
         try:
-            return all(s.client.execute_command("CLUSTER", "INFO").get("cluster_state") == "ok"
+            return all(b"cluster_state:ok" in s.client.execute_command("CLUSTER", "INFO")
                        and (s.role() == "master" or s.synced()) for s in self.servers)
         except redis.exceptions.RedisError:
             return False
@@ -221,17 +238,16 @@ class Cluster(Fleet):
     def shard(self, name):
         """Who masters the job's slot, and its replicas."""
         for server in self.servers:
-            if server.process.code() is not None:
+            if not server.here():
                 continue
             try:
                 slot = server.client.execute_command("CLUSTER", "KEYSLOT", "ttg:{%s}:job" % name)
-                parts = server.client.execute_command("CLUSTER SLOTS")
+                parts = server.client.execute_command("CLUSTER", "SLOTS")
             except redis.exceptions.RedisError:
                 continue
-            for (first, last), part in parts.items():
+            for first, last, *nodes in parts:
                 if first <= slot <= last:
-                    ports = [part["primary"][1]] + [r[1] for r in part["replicas"]]
-                    return [s for p in ports for s in self.servers if s.port == p]
+                    return [s for n in nodes for s in self.servers if s.port == n[1]]
         raise StopIteration
 
     def master(self, name="j"):
@@ -303,13 +319,16 @@ def ended(fleet, process, out, chunks=CHUNKS, name="j"):
 
 
 def lose_writes(fleet, out, lines=200, name="j"):
-    """Cuts replication and waits until results that only the master has are in the output."""
+    """Cuts replication until results that only the master has are in the output. How many others
+    there are."""
     master = fleet.master(name)
-    for server in fleet.replicas(name):
+    replicas = fleet.replicas(name)
+    for server in replicas:
         server.cut_replication(master)
     known = len(Job(master, name).r.xrange(Job(master, name).key("results")))
     have = len(read_lines(out))
     wait_until(lambda: len(read_lines(out)) > have + lines, what="results that will be lost")
+    assert len(read_lines(out)) > known
     return known
 
 
@@ -324,7 +343,7 @@ def storm(fleet, slowly=False, name="j"):
             break
         old = fleet.kill_master(name, slowly)
         if slowly:
-            old.process.cont()
+            old.wake()
         else:
             old.start()
         wait_until(lambda: fleet.rejoined(old), 40, "the old master as a replica")

@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A Redis Cluster of three masters with a replica each: jobs spread over it, slots that move, masters
+that die under load, and writes that are lost for certain. SOAK=1: more of it."""
+import json
+import os
+
+from harness import TTG, keep, main, run, spawn, temp_dir, test, wait_until
+from redisfleet import Cluster, check_exact, ended, lose_writes, read_lines, started, storm
+from redisrig import Job
+
+
+@test
+def jobs_spread_over_the_masters_and_are_listed_from_all():
+    fleet = Cluster()
+    names = ["default", "a", "b", "c", "d"]
+    assert len({fleet.master(n).port for n in names}) == 3
+    for name in names:
+        run(fleet.run_words(1000, "--chunk", 10, "--simulate-ms", 0, "--workers", 1, "--output",
+                            os.path.join(temp_dir(), "out"), name=name), err="verified")
+    keys = [k for n in names for k in fleet.master(n).client.keys("*")]
+    assert all(k.startswith(b"ttg:{") for k in keys) and b"ttg:{default}:results" in keys, keys
+    jobs = json.loads(run([TTG, "status", "--queue", fleet.url, "--json"]).out)["jobs"]
+    assert sorted(j["job"] for j in jobs) == sorted(names), jobs
+    assert all(j["state"] == "finished" and j["completed"] == 100 for j in jobs), jobs
+
+
+@test
+def a_slot_moves_while_its_job_runs():
+    fleet = Cluster()
+    process, out = started(fleet)
+    old = fleet.master("j")
+    new = next(s for s in fleet.servers if s.role() == "master" and s is not old)
+    slot = old.client.execute_command("CLUSTER", "KEYSLOT", "ttg:{j}:job")
+    ids = {s: s.client.execute_command("CLUSTER", "MYID").decode() for s in (old, new)}
+    new.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[old])
+    old.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[new])
+    while True:  # scripts make keys meanwhile, until the last one has gone
+        keys = old.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
+        if not keys:
+            break
+        old.client.execute_command("MIGRATE", "127.0.0.1", new.port, "", 0, 5000, "KEYS", *keys)
+    for server in (new, old):
+        server.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[new])
+    ended(fleet, process, out)
+    assert fleet.master("j") is new
+    assert len(Job(new, "j").r.lrange("ttg:{j}:history", 0, -1)) == 2
+
+
+@test
+def masters_die_under_load():
+    storm(Cluster())
+
+
+@test
+def a_master_is_killed_and_its_newest_writes_are_lost():
+    fleet = Cluster()
+    process, out = started(fleet)
+    lose_writes(fleet, out)
+    old = fleet.kill_master()
+    process.wait_for(r"results\.went_back")
+    old.start()
+    wait_until(lambda: fleet.rejoined(old), 40, "the old master as a replica")
+    ended(fleet, process, out)
+
+
+main()
