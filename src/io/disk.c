@@ -18,6 +18,8 @@
 enum {
     DISK_ZERO_BYTES = 65536,
     DISK_REMOVE_ASIDE_BYTES = 4 << 20,
+    DISK_FREE_STEP_BYTES = 1 << 20,
+    DISK_FREE_PAUSE_NS = 2000000,
     DISK_LOCK_WAIT_MS = 1000,
     DISK_LOCK_POLL_MS = 5,
 };
@@ -168,9 +170,24 @@ static int real_rename(struct disk *d, const char *from, const char *to)
     return renameat(dir_of(d), from, dir_of(d), to) == 0 ? 0 : failure();
 }
 
-static void *close_one(void *file)
+/* Bit by bit and one file at a time: giving back much at once keeps a disk busy (it may tell the
+ * device of each block), and syncs of the log wait meanwhile. */
+static void *close_one(void *arg)
 {
-    close((int)(intptr_t)file);
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    const struct timespec pause = {.tv_nsec = DISK_FREE_PAUSE_NS};
+    int file = (int)(intptr_t)arg;
+    struct stat st;
+    pthread_mutex_lock(&one);
+    off_t size = fstat(file, &st) == 0 ? st.st_size : 0;
+    while (size > DISK_FREE_STEP_BYTES) {
+        size -= DISK_FREE_STEP_BYTES;
+        if (ftruncate(file, size) != 0)
+            break;
+        nanosleep(&pause, NULL);
+    }
+    close(file);
+    pthread_mutex_unlock(&one);
     return NULL;
 }
 
@@ -193,7 +210,7 @@ static void close_aside(int file)
 static int real_remove(struct disk *d, const char *name)
 {
     struct stat st;
-    int file = openat(dir_of(d), name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int file = openat(dir_of(d), name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     int rc = unlinkat(dir_of(d), name, 0) == 0 ? 0 : failure();
     if (file >= 0 && !rc && fstat(file, &st) == 0 && st.st_size >= DISK_REMOVE_ASIDE_BYTES)
         close_aside(file);

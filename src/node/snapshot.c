@@ -130,6 +130,8 @@ void snapshot_check(struct node *n)
     struct err err;
     if (s->ended)
         finish(s);
+    if (s->child) /* it keeps the disk busy: a sync takes long now and then */
+        store_writer_yield(n->writer);
     if (snapshot_running(n) || n->stopping || loop_now_ms(n->loop) < s->not_before_ms)
         return;
     struct store_stats stats;

@@ -87,6 +87,11 @@ static int chunk_write(struct store_snapshot *w)
     w->written += buf_len(&w->chunk);
     w->data_bytes += buf_len(&w->chunk);
     buf_clear(&w->chunk);
+    /* All at the end would keep the disk busy, and the log waiting, for a good while. */
+    if (!rc && w->written - w->synced >= STORE_SNAPSHOT_SYNC_BYTES) {
+        rc = w->disk->ops->sync(w->disk, w->file);
+        w->synced = w->written;
+    }
     return rc;
 }
 

@@ -13,6 +13,7 @@ enum {
     STORE_FIRST_BYTES_MIN = 1 << 20,
     STORE_SPARE_RETRY_MS = 100,
     STORE_SNAPSHOTS_KEPT = 2,
+    STORE_SNAPSHOT_SYNC_BYTES = 4 << 20,
     NO_FILE = -1,
 };
 
@@ -46,9 +47,9 @@ struct store_snapshot {
     struct disk *disk;
     uint64_t position;
     int file, rc;
-    uint64_t data_bytes, written; /* written: bytes of the file */
-    uint64_t log_bytes;           /* of the log since the snapshot before */
-    struct buf chunk, table;      /* table: the checksums so far */
+    uint64_t data_bytes, written, synced; /* the latter two: bytes of the file */
+    uint64_t log_bytes;                   /* of the log since the snapshot before */
+    struct buf chunk, table;              /* table: the checksums so far */
 };
 
 struct store {
