@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /metrics: the figures of a node for Prometheus. */
-#include "node/http.h"
+#include "node/health.h"
 #include "node/presence.h"
 #include "node/snapshot.h"
 #include "wire/resp_client.h"

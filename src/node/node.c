@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/prng.h"
-#include "node/http.h"
+#include "node/health.h"
 #include "node/listen.h"
 #include "node/presence.h"
 #include "node/snapshot.h"
@@ -352,7 +352,7 @@ static int service_open(struct node *n, struct err *err)
     if (!rc)
         rc = listen_open(n, err);
     if (!rc && n->options.http)
-        rc = http_open(n, n->options.http, err);
+        rc = health_open(n, n->options.http, err);
     if (rc)
         return rc;
     n->serving = true;
@@ -478,4 +478,14 @@ void node_close(struct node *n)
 const char *node_address(const struct node *n, size_t i)
 {
     return i < n->listener_count ? n->addresses[i] : NULL;
+}
+
+struct loop *node_loop(const struct node *n)
+{
+    return n->loop;
+}
+
+const struct net_addr *node_http_addr(const struct node *n)
+{
+    return n->http ? http_addr(n->http) : NULL;
 }

@@ -13,6 +13,9 @@
 
 enum { NODE_LISTEN_MAX = 8 };
 
+struct http_exchange;
+struct http_request;
+
 struct node_options {
     const char *data_dir;
     const char *listen[NODE_LISTEN_MAX]; /* TCP, plain; NULL: none */
@@ -31,12 +34,17 @@ struct node_options {
     uint64_t client_out_bytes_max; /* 0: default */
     bool until_eof; /* stop when standard input, a pipe, has ended and no client is left */
     struct clock *clock;
+    /* A request over HTTP that is not for the node itself; may be NULL. */
+    void (*on_http)(void *ctx, struct http_exchange *x, const struct http_request *r);
+    void *on_http_ctx;
     void (*on_hangup)(void *ctx); /* SIGHUP: reopen the log file; may be NULL */
     void *on_hangup_ctx;
     void (*on_stopping)(void); /* it accepts nothing new from now on; may be NULL */
 };
 
 struct node;
+struct loop;
+struct net_addr;
 
 /* Recovers the state and listens. With an error nothing is left open. */
 int node_open(const struct node_options *options, struct node **ret_node, struct err *err);
@@ -47,6 +55,11 @@ void node_close(struct node *n);
 
 /* The address it listens on, for port 0: NULL behind the last. */
 const char *node_address(const struct node *n, size_t i);
+
+/* For what is served beside it in the same process; between node_open and node_close. */
+struct loop *node_loop(const struct node *n);
+/* Where it answers over HTTP; NULL: nowhere. */
+const struct net_addr *node_http_addr(const struct node *n);
 
 struct buf;
 /* The reference of all commands, as Markdown: docs/commands.md. */

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "core/core.h"
 #include "io/conn.h"
+#include "io/http.h"
 #include "io/hugeheap.h"
 #include "node/node.h"
 #include "store/writer.h"
@@ -125,7 +126,7 @@ struct node {
     char addresses[2 * NODE_LISTEN_MAX + 2][NET_TEXT_BYTES];
     size_t listener_count;
     struct tls *tls;
-    struct http *http;
+    struct http_server *http;
 
     struct loop_poll writer_poll;
     struct loop_hook turn;
