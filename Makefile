@@ -45,7 +45,7 @@ Q := $(if $(V),,@)
 SAY := @$(if $(V),:,printf '%-4s%s\n')
 
 SRC := $(wildcard src/*/*.c src/*/*/*.c)
-OBJ := $(SRC:%.c=$(B)/%.o) $(B)/src/queue/redis_scripts.o
+OBJ := $(SRC:%.c=$(B)/%.o) $(B)/src/queue/redis_scripts.o $(B)/src/monitor/web_files.o
 LIB_OBJ := $(filter-out $(B)/src/cmd/%,$(OBJ))
 SIM_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out sim/main.c,$(wildcard sim/*.c)))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*_test.c))
@@ -79,7 +79,13 @@ build/gen/redis_scripts.c: $(wildcard src/queue/redis/*.lua src/queue/redis/lib/
 	@mkdir -p $(@D)
 	$(Q)tools/embed-lua src/queue/redis >$@.new && mv $@.new $@
 
+build/gen/web_files.c: $(wildcard web/*.* web/vendor/*.*) tools/embed-web
+	@mkdir -p $(@D)
+	$(Q)tools/embed-web web >$@.new && mv $@.new $@
+
+$(B)/src/monitor/web_files.o: build/gen/web_files.c
 $(B)/src/queue/redis_scripts.o: build/gen/redis_scripts.c
+$(B)/src/monitor/web_files.o $(B)/src/queue/redis_scripts.o:
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

@@ -2,7 +2,9 @@
 /* ttg node: options, the password file, the log file, and what systemd expects. */
 #include "base/buf.h"
 #include "base/log.h"
+#include "cmd/monitor_web.h"
 #include "cmd/options.h"
+#include "cmd/secret_file.h"
 #include "io/realclock.h"
 #include "node/node.h"
 
@@ -11,32 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-enum { PASSWORD_BYTES_MAX = 512 };
-
-/* The first line of the file; others on this machine must not be able to read it. */
-static int password_read(const char *path, char password[PASSWORD_BYTES_MAX + 1], struct err *e)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(e, errno, "password file %s", path);
-    ssize_t len = fstat(fd, &st) < 0 ? -1 : read(fd, password, PASSWORD_BYTES_MAX);
-    close(fd);
-    if (len < 0)
-        return err_set_errno(e, errno, "password file %s", path);
-    if (S_ISREG(st.st_mode) && st.st_mode & (S_IRWXO | S_IWGRP))
-        return err_set(e, TTG_EUSAGE, "password file %s can be read by others: chmod 600 %s", path,
-                       path);
-    password[len] = 0;
-    password[strcspn(password, "\r\n")] = 0;
-    if (password[0] == 0)
-        return err_set(e, TTG_EUSAGE, "password file %s has an empty first line", path);
-    return 0;
-}
 
 /* Standard error becomes the file: whatever writes there follows. */
 static int log_reopen(const char *path)
@@ -159,7 +137,7 @@ static int sockets_given(void)
 static int serve(struct command_run *r, struct err *e)
 {
     const struct options *o = r->options;
-    char password[PASSWORD_BYTES_MAX + 1];
+    char password[SECRET_BYTES_MAX + 1];
     const char *password_file = option_text(o, OPT_PASSWORD_FILE);
     const char *log_file = option_text(o, OPT_LOG_FILE);
     struct node_options node = {
@@ -191,7 +169,7 @@ static int serve(struct command_run *r, struct err *e)
         return err_set(e, TTG_EUSAGE,
                        "nothing to listen on: give --unix PATH, --listen ADDR or "
                        "--tls-listen ADDR");
-    rc = password_file ? password_read(password_file, password, e) : 0;
+    rc = password_file ? secret_read("password file", password_file, password, e) : 0;
     if (rc)
         return rc;
     if (password_file)
@@ -200,11 +178,18 @@ static int serve(struct command_run *r, struct err *e)
     if (rc)
         return err_set_errno(e, -rc, "log file %s", log_file);
     struct node *n;
+    struct node_web web = {0};
+    node.on_http = node_web_request;
+    node.on_http_ctx = &web;
     rc = node_open(&node, &n, e);
     if (rc)
         return rc;
-    say_ready(n);
-    rc = node_run(n, e);
+    rc = node_web_open(&web, o, &node, n, e);
+    if (!rc) {
+        say_ready(n);
+        rc = node_run(n, e);
+    }
+    node_web_close(&web);
     node_close(n);
     if (!rc)
         log_info("node.stopped");

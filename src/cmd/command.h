@@ -39,7 +39,7 @@ enum command_set {
     /* Those that run chunks; those that talk to a queue. */
     IN_KERNEL = IN_RUN | IN_WORKER | IN_SUBMIT,
     IN_ASKING = IN_STATUS | IN_WAIT | IN_RESULTS | IN_VERIFY | IN_CANCEL | IN_PAUSE | IN_RESUME |
-                IN_DLQ | IN_EXPLAIN,
+                IN_DLQ | IN_EXPLAIN | IN_MONITOR,
     IN_QUEUE = IN_RUN | IN_SUBMIT | IN_WORKER | IN_ASKING,
     /* Those that make jobs. */
     IN_SPEC = IN_RUN | IN_SUBMIT,

@@ -110,6 +110,17 @@ COMMAND(EXPLAIN, explain,
         .usage = "[JOB [CHUNK]]",
         .args_max = 2)
 
+COMMAND(MONITOR, monitor,
+        .summary = "watch a job in the browser",
+        .usage = "[JOB] --web ADDR",
+        .args_max = 1,
+        .details =
+            "Serves a page that shows the jobs of a queue: progress, rates, every chunk, who runs "
+            "what and since when, takeovers, dead letters. The address to open, with a token that "
+            "allows actions, is said on standard error. On another address than this machine's "
+            "own --token-file is needed, and then also for looking. `ttg node --http` serves the "
+            "same page (docs/monitor.md).")
+
 COMMAND(WORKER, worker,
         .summary = "process parameters: the worker's own range, or chunks from a queue",
         .usage = "[-- CMD...]",

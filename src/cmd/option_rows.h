@@ -234,6 +234,14 @@ OPTION(FORCE, .flag = "force", .type = OPTION_BOOL, .only_flag = true,
 OPTION(CLEANUP_QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = OPTION_LIST,
        .arg = "URL", .help = "server to look at; may be repeated", .commands = IN_CLEANUP)
 
+/* ttg monitor */
+OPTION(WEB, .flag = "web", .type = OPTION_STRING, .arg = "ADDR",
+       .help = "serve the dashboard on HOST:PORT (:PORT: this machine only; port 0: any)",
+       .commands = IN_MONITOR)
+OPTION(TOKEN_FILE, .flag = "token-file", .variable = "TTG_TOKEN_FILE", .type = OPTION_STRING,
+       .arg = "FILE", .help = "the dashboard's token is the first line of FILE",
+       .commands = IN_MONITOR | IN_NODE)
+
 /* ttg node */
 OPTION(DATA, .flag = "data", .type = OPTION_STRING, .variable = "TTG_DATA", .arg = "DIR",
        .help = "directory of log and snapshots; created when missing", .commands = IN_NODE)
@@ -242,7 +250,8 @@ OPTION(LISTEN, .flag = "listen", .type = OPTION_LIST, .arg = "ADDR",
 OPTION(UNIX, .flag = "unix", .type = OPTION_STRING, .arg = "PATH",
        .help = "serve on a Unix socket", .commands = IN_NODE)
 OPTION(HTTP, .flag = "http", .type = OPTION_STRING, .arg = "ADDR",
-       .help = "serve /metrics, /healthz and /readyz on HOST:PORT", .commands = IN_NODE)
+       .help = "serve /metrics, /healthz, /readyz and the dashboard on HOST:PORT",
+       .commands = IN_NODE)
 OPTION(SYNC, .flag = "sync", .type = OPTION_STRING, .arg = "always|interval:MS|never",
        .def = "always",
        .help = "when the log is synced; only `always` survives a power cut without loss",

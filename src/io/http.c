@@ -24,7 +24,7 @@ struct http_exchange {
     struct http_server *server;
     struct list link;
     uint64_t active_ms, out_bytes;
-    bool closing, head, answered, is_stream;
+    bool closing, head, answered, later, is_stream, inside; /* a call of on_request is under way */
     void *owner;
     void (*on_closed)(void *owner);
 };
@@ -61,18 +61,37 @@ static void client_close(struct http_exchange *x)
 
 static const char common[] = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
 
-void http_answer(struct http_exchange *x, const char *status, const char *type,
-                 const char *headers, struct str body)
+void http_answer(struct http_exchange *x, const char *status, const char *type, const char *headers,
+                 struct str body)
 {
     struct buf *out = &x->conn.out;
+    bool late = x->later;
     x->answered = true;
-    int rc = buf_printf(
-        out, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s%s\r\n", status, type,
-        body.len, common, headers ? headers : "", x->closing ? "Connection: close\r\n" : "");
+    x->later = false;
+    int rc = buf_printf(out, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s%s\r\n",
+                        status, type, body.len, common, headers ? headers : "",
+                        x->closing ? "Connection: close\r\n" : "");
     if (!rc && !x->head)
         rc = buf_add_str(out, body);
     if (rc)
         x->closing = true;
+    if (!late)
+        return;
+    x->on_closed = NULL;
+    if (x->inside)
+        return;
+    conn_send_all(&x->conn);
+    if (x->closing && buf_len(&x->conn.out) == 0)
+        client_close(x);
+    else
+        conn_show(&x->conn); /* what was sent behind that request */
+}
+
+void http_later(struct http_exchange *x, void *owner, void (*on_closed)(void *owner))
+{
+    x->answered = x->later = true;
+    x->owner = owner;
+    x->on_closed = on_closed;
 }
 
 void http_answer_text(struct http_exchange *x, const char *status, const char *text)
@@ -93,6 +112,7 @@ struct http_stream *http_stream(struct http_exchange *x, const char *type, const
     x->on_closed = on_closed;
     buf_printf(&x->conn.out, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nConnection: close\r\n%s%s\r\n",
                type, common, headers ? headers : "");
+    conn_send_all(&x->conn);
     return (struct http_stream *)x;
 }
 
@@ -137,8 +157,8 @@ static void header_line(struct head *h, struct str name, struct str value)
         const char *name;
         struct str *to;
     } kept[] = {
-        {"host", &h->request.host},         {"authorization", &h->request.authorization},
-        {"origin", &h->request.origin},     {"content-type", &h->request.content_type},
+        {"host", &h->request.host},     {"authorization", &h->request.authorization},
+        {"origin", &h->request.origin}, {"content-type", &h->request.content_type},
         {"x-ttg", &h->request.ttg},
     };
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
@@ -188,6 +208,13 @@ static bool method_known(struct str method)
     return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) || str_eq(method, STR("POST"));
 }
 
+static void call_owner(struct http_exchange *x, const struct http_request *r)
+{
+    x->inside = true;
+    x->server->config.on_request(x->server->config.ctx, x, r);
+    x->inside = false;
+}
+
 /* One request at the front of `bytes`. Bytes used, 0 when it is not complete. */
 static size_t request_take(struct http_exchange *x, struct str bytes)
 {
@@ -217,7 +244,7 @@ static size_t request_take(struct http_exchange *x, struct str bytes)
     if (!method_known(h.request.method))
         refuse(x, "405 Method Not Allowed", "GET, HEAD and POST only\n");
     else
-        x->server->config.on_request(x->server->config.ctx, x, &h.request);
+        call_owner(x, &h.request);
     if (!x->answered)
         http_answer_text(x, "404 Not Found", "no such page\n");
     return len + h.body_bytes;
@@ -227,7 +254,7 @@ static void on_sent(struct conn *conn)
 {
     struct http_exchange *x = container_of(conn, struct http_exchange, conn);
     x->active_ms = loop_now_ms(conn->loop);
-    if (x->closing)
+    if (x->closing && !x->later)
         client_close(x);
 }
 
@@ -238,15 +265,15 @@ static size_t on_bytes(struct conn *conn, struct str bytes)
     if (x->is_stream)
         return bytes.len; /* there is nothing more to ask */
     x->active_ms = loop_now_ms(conn->loop);
-    while (!x->closing && !x->is_stream &&
+    while (!x->closing && !x->is_stream && !x->later &&
            (len = request_take(x, str_make(bytes.ptr + used, bytes.len - used))) > 0)
         used += len;
     if (!conn_is_open(conn))
         return bytes.len;
     conn_send_all(conn);
-    if (x->closing && buf_len(&conn->out) == 0)
+    if (x->closing && !x->later && buf_len(&conn->out) == 0)
         client_close(x);
-    return x->closing || x->is_stream ? bytes.len : used;
+    return (x->closing && !x->later) || x->is_stream ? bytes.len : used;
 }
 
 static void on_over(struct conn *conn, const struct err *err)

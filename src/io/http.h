@@ -34,7 +34,7 @@ struct http_request {
 struct http_config {
     const char *address;
     void *ctx;
-    /* Answers with http_answer or http_stream before it returns. */
+    /* Answers with http_answer, http_stream or http_later before it returns. */
     void (*on_request)(void *ctx, struct http_exchange *x, const struct http_request *r);
 };
 
@@ -46,10 +46,13 @@ void http_close(struct http_server *s);
 const struct net_addr *http_addr(const struct http_server *s);
 
 /* `status`: "200 OK". `headers`: whole lines, each with "\r\n"; may be NULL. */
-void http_answer(struct http_exchange *x, const char *status, const char *type,
-                 const char *headers, struct str body);
+void http_answer(struct http_exchange *x, const char *status, const char *type, const char *headers,
+                 struct str body);
 /* Text with a newline. */
 void http_answer_text(struct http_exchange *x, const char *status, const char *text);
+
+/* The answer comes later, by http_answer. `on_closed` comes when the client goes before. */
+void http_later(struct http_exchange *x, void *owner, void (*on_closed)(void *owner));
 
 /* The answer has no end: events follow. NULL (and answered) when there are too many. `on_closed`
  * comes once, when the client has gone; not after http_stream_close. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/unpacked.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -175,4 +177,26 @@ int unpacked_read(struct unpacked *u, void *out, size_t bytes, size_t *ret_len, 
             return damaged(u, "it ends in the middle", err);
     }
     return 0;
+}
+
+int unpacked_gzip(const void *packed, size_t bytes, struct buf *out)
+{
+    z_stream z = {0};
+    char room[16384];
+    int rc = 0, end = Z_OK;
+    if (bytes > UINT_MAX || inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
+        return TTG_ENOMEM;
+    z.next_in = (Bytef *)(uintptr_t)packed;
+    z.avail_in = (uInt)bytes;
+    while (!rc && end != Z_STREAM_END) {
+        z.next_out = (Bytef *)room;
+        z.avail_out = sizeof room;
+        end = inflate(&z, Z_NO_FLUSH);
+        if (end != Z_OK && end != Z_STREAM_END)
+            rc = TTG_ECORRUPT;
+        else
+            rc = buf_add(out, room, sizeof room - z.avail_out);
+    }
+    inflateEnd(&z);
+    return rc;
 }

@@ -14,6 +14,10 @@ struct unpacked;
 int unpacked_open(struct unpacked **ret_u, const char *path, struct err *err);
 void unpacked_close(struct unpacked *u);
 
+/* A whole gzip file in memory. TTG_ECORRUPT, TTG_EFULL, TTG_ENOMEM. */
+struct buf;
+int unpacked_gzip(const void *packed, size_t bytes, struct buf *out);
+
 /* Whether the bytes come as they lie in a regular file, so that an offset in the text is an offset
  * in the file. */
 bool unpacked_is_plain(const struct unpacked *u);
