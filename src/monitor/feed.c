@@ -110,7 +110,8 @@ static void round_start(struct feed *f)
     f->began_ms = loop_now_ms(f->config.loop);
     f->failed = false;
     if (!queue_is_up(f->config.queue)) {
-        next_round(f);
+        f->failed = true;
+        round_end(f); /* who shows the model hears that it is still so */
         return;
     }
     model_link(m, true, NULL);

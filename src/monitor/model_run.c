@@ -6,7 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { STRAGGLE_US_MIN = 2000000, STRAGGLE_TIMES = 4, SAMPLES = 512, RATE_MS = 3000 };
+enum {
+    STRAGGLE_US_MIN = 2000000,
+    STRAGGLE_TIMES = 4,
+    SAMPLES = 512,
+    RATE_MS = 3000,
+    UNSEEN_MS_MAX = 60000
+};
 
 /* --- lanes --- */
 
@@ -135,10 +141,27 @@ static void running_drop(struct model *m, struct model_running *r)
     *r = m->running[--m->running_count];
 }
 
+/* A failure of a chunk that was never seen running: it began when the one before had ended. */
+static void unseen_end(struct model *m, size_t worker, uint64_t chunk, uint64_t at_ms)
+{
+    const struct model_span *s;
+    uint64_t from_ms = m->workers[worker].joined_ms;
+    for (size_t i = 0; (s = model_span_back(m, i)) && i < MODEL_RAN_MAX; i++) {
+        if (s->worker == worker && s->chunk == chunk && s->to_ms == at_ms)
+            return; /* told of twice: failed, and given up */
+        if (s->worker == worker && s->to_ms <= at_ms && s->to_ms > from_ms)
+            from_ms = s->to_ms;
+    }
+    if (m->workers[worker].slots > 1 || from_ms > at_ms || at_ms - from_ms > UNSEEN_MS_MAX)
+        from_ms = at_ms;
+    span_add(m, worker, chunk, 1, from_ms, at_ms, MODEL_FAILED);
+}
+
 /* Ends what the worker runs: one chunk, or all of them with chunk -1. */
 static void running_end(struct model *m, size_t worker, int64_t chunk, uint64_t at_ms,
                         enum model_span_kind kind)
 {
+    bool found = false;
     for (size_t i = m->running_count; i-- > 0;) {
         struct model_running *r = &m->running[i];
         if (r->worker != worker || (chunk >= 0 && r->chunk != (uint64_t)chunk) ||
@@ -146,7 +169,10 @@ static void running_end(struct model *m, size_t worker, int64_t chunk, uint64_t 
             continue;
         span_add(m, worker, r->chunk, r->attempt, r->from_ms, at_ms, kind);
         running_drop(m, r);
+        found = true;
     }
+    if (!found && kind == MODEL_FAILED && chunk >= 0)
+        unseen_end(m, worker, (uint64_t)chunk, at_ms);
 }
 
 /* A result of the round before, which comes again because it shares the millisecond. */
