@@ -111,15 +111,21 @@ COMMAND(EXPLAIN, explain,
         .args_max = 2)
 
 COMMAND(MONITOR, monitor,
-        .summary = "watch a job in the browser",
-        .usage = "[JOB] --web ADDR",
+        .summary = "watch the jobs of a queue, on the terminal or in the browser",
+        .usage = "[JOB] [--web ADDR]",
         .args_max = 1,
         .details =
-            "Serves a page that shows the jobs of a queue: progress, rates, every chunk, who runs "
-            "what and since when, takeovers, dead letters. The address to open, with a token that "
-            "allows actions, is said on standard error. On another address than this machine's "
-            "own --token-file is needed, and then also for looking. `ttg node --http` serves the "
-            "same page (docs/monitor.md).")
+            "Shows a job on the terminal: progress, rate, all chunks, who runs what and since "
+            "when, losses and takeovers, dead letters. Without JOB it is the newest one. Keys: q "
+            "leaves, p pauses and goes on, d drains, r redrives dead letters, j and k choose the "
+            "job, ? explains. The queue may go and come back meanwhile.\n\n"
+            "With --once, or where standard output is no terminal, one picture is printed; "
+            "--watch S prints one every S seconds. --json prints all that is known as one line "
+            "of JSON (docs/monitor.md).\n\n"
+            "--web serves a page that shows the same and more. The address to open, with a token "
+            "that allows actions, is said on standard error. On another address than this "
+            "machine's own --token-file is needed, and then also for looking. `ttg node --http` "
+            "serves the same page.")
 
 COMMAND(WORKER, worker,
         .summary = "process parameters: the worker's own range, or chunks from a queue",

@@ -32,7 +32,7 @@ OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTIO
        .commands = IN_LOGGING)
 OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
        .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_SPEC | IN_STATUS | IN_WAIT | IN_VERIFY | IN_DLQ |
-                   IN_EXPLAIN | IN_DEMO | IN_CLEANUP)
+                   IN_EXPLAIN | IN_DEMO | IN_CLEANUP | IN_MONITOR)
 
 /* What to compute. */
 OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
@@ -215,6 +215,12 @@ OPTION(RUNTIME, .flag = "runtime", .type = OPTION_ENUM, .choices = "local|podman
        .def = "local", .only_flag = true, .help = "what runs the workers", .commands = IN_DEMO)
 OPTION(SKIP_CLEANUP, .flag = "skip-cleanup", .type = OPTION_BOOL, .only_flag = true,
        .help = "leave servers running and files in place, to look around", .commands = IN_DEMO)
+
+/* ttg monitor */
+OPTION(ONCE, .flag = "once", .type = OPTION_BOOL, .only_flag = true,
+       .help = "print one picture and end", .commands = IN_MONITOR)
+OPTION(WATCH, .flag = "watch", .type = OPTION_DURATION, .unit = "s", .min = "0.1", .max = "1h",
+       .def = "1", .only_flag = true, .help = "time between two looks", .commands = IN_MONITOR)
 
 /* ttg cleanup */
 OPTION(CLEANUP_ALL, .flag = "all", .type = OPTION_BOOL, .only_flag = true,

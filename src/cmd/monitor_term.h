@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* monitor_term - a job watched on a terminal: a model that is fed, drawn again and again, and keys.
+ *
+ * It lives on somebody's loop, so that `ttg demo` can show it beside its own work. */
+#ifndef TTG_CMD_MONITOR_TERM_H
+#define TTG_CMD_MONITOR_TERM_H
+
+#include "cmd/command.h"
+#include "queue/queue.h"
+
+struct loop;
+struct monitor_term;
+
+enum { MONITOR_FOR_EVER_MS = 0 };
+
+/* Pointers stay the caller's and live as long as the monitor. */
+struct monitor_term_config {
+    struct queue_config queue; /* its callbacks are not used */
+    const char *job;           /* NULL: the newest */
+    const char *place;         /* the queue, for people */
+    uint64_t period_ms;
+    bool once, json;
+    bool full; /* the whole screen, and keys; otherwise one frame after the other */
+    bool color;
+    void *ctx;
+    void (*on_end)(void *ctx, int rc, const struct err *err); /* q, once, a failure; may be NULL */
+};
+
+int monitor_term_open(struct monitor_term **ret_term, struct loop *loop,
+                      const struct monitor_term_config *config, struct err *err);
+/* The terminal is as before. NULL is fine. */
+void monitor_term_close(struct monitor_term *t);
+
+/* `ttg monitor` without --web. */
+int monitor_term(struct command_run *r);
+
+#endif

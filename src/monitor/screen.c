@@ -1,0 +1,720 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "monitor/screen.h"
+
+#include "base/clock.h"
+#include "monitor/screen_line.h"
+
+#include <stdio.h>
+
+typedef unsigned long long number; /* for printf */
+
+enum {
+    STALE_MS = 3000, /* older than that is said */
+    NAME_COLUMNS = 24,
+    STATE_COLUMNS = 6,
+    CHUNK_COLUMNS = 10,
+    AGE_COLUMNS = 9,
+    FIGURE_COLUMNS = 10,
+    HOST_COLUMNS = 16,
+    LANE_COLUMNS_MIN = 16,
+    LANE_MS = 30000,
+    MAP_ROWS = 3,
+};
+
+struct screen {
+    const struct screen_view *v;
+    const struct model *m;
+    struct screen_line line;
+    unsigned width, height, used;
+};
+
+static bool more(const struct screen *s, unsigned rows)
+{
+    return s->used + rows <= s->height;
+}
+
+/* Ends the line if there is room for it. */
+static void done(struct screen *s)
+{
+    line_end(&s->line);
+    s->used++;
+}
+
+/* --- the top --- */
+
+static void draw_title(struct screen *s)
+{
+    char at[CLOCK_TEXT_BYTES], right[64], span[SPAN_BYTES];
+    const struct model *m = s->m;
+    if (!more(s, 1))
+        return;
+    clock_text(at, m->now_ms);
+    bool stale = m->rounds > 0 && s->v->since_round_ms > STALE_MS;
+    snprintf(right, sizeof right, "%.8s%s", m->rounds > 0 && m->now_ms > 0 ? at + 11 : "",
+             !m->connected ? "" : "  connected");
+    line_put(&s->line, INK_BOLD, "ttg monitor");
+    line_put(&s->line, INK_PLAIN, "  ");
+    line_foreign(&s->line, INK_PLAIN, str_of(s->v->place), s->width > 40 ? s->width - 34 : 20);
+    if (m->connected && !stale)
+        line_right(&s->line, INK_GREEN, right);
+    done(s);
+    if (m->connected && !stale)
+        return;
+    if (!more(s, 1))
+        return;
+    if (m->connected)
+        line_put(&s->line, INK_RED, "no answer for %s", span_text(span, s->v->since_round_ms));
+    else
+        line_put(&s->line, INK_RED, "not connected");
+    line_put(&s->line, INK_PLAIN, "; it is tried again%s",
+             m->rounds > 0 ? "; below is what was known before" : "");
+    if (!m->connected && m->link_text[0]) {
+        line_put(&s->line, INK_PLAIN, ": ");
+        line_foreign(&s->line, INK_PLAIN, str_of(m->link_text), s->width);
+    }
+    done(s);
+}
+
+static const char *state_of(const struct model *m, enum screen_ink *ret_ink)
+{
+    const struct ledger_status *st = &m->status;
+    *ret_ink = INK_GREEN;
+    switch (st->state) {
+    case LEDGER_PAUSED:
+        *ret_ink = INK_YELLOW;
+        return st->leased > 0 ? "PAUSED, draining" : "PAUSED, drained";
+    case LEDGER_FINISHED:
+        *ret_ink = st->completed < st->chunks ? INK_RED : INK_GREEN;
+        return st->completed < st->chunks ? "ended, not complete" : "complete";
+    case LEDGER_CANCELED:
+        *ret_ink = INK_RED;
+        return "canceled";
+    default:
+        return st->workers == 0 ? "running, no workers" : "running";
+    }
+}
+
+static void draw_bar(struct screen_line *l, double part, unsigned columns)
+{
+    unsigned full = (unsigned)(part * columns);
+    for (unsigned i = 0; i < columns; i++)
+        line_put(l, i < full ? INK_GREEN : INK_DIM, "%s",
+                 i < full ? (l->utf8 ? "█" : "#") : (l->utf8 ? "░" : "."));
+}
+
+static void draw_job(struct screen *s)
+{
+    const struct model *m = s->m;
+    const struct ledger_status *st = &m->status;
+    struct screen_line *l = &s->line;
+    char a[SPAN_BYTES], b[SPAN_BYTES], right[64];
+    enum screen_ink ink;
+    if (!more(s, 1))
+        return;
+    const char *state = state_of(m, &ink);
+    line_put(l, INK_DIM, "job  ");
+    line_foreign(l, INK_BOLD, str_of(m->job), NAME_COLUMNS);
+    line_put(l, INK_PLAIN, "  ");
+    line_put(l, st->workers == 0 && st->state == LEDGER_RUNNING ? INK_YELLOW : ink, "%s", state);
+    line_put(l, INK_PLAIN, "  ");
+    double part = st->chunks ? (double)st->completed / (double)st->chunks : 1;
+    unsigned rest = line_room(l);
+    if (rest > 46)
+        draw_bar(l, part, rest - 46 > 40 ? 40 : rest - 46);
+    line_put(l, INK_BOLD, " %5.1f %%",
+             st->completed == st->chunks ? 100.0
+             : part * 100 > 99.9         ? 99.9
+                                         : part * 100);
+    line_put(l, INK_PLAIN, "  %s of %s", count_text(a, st->completed), count_text(b, st->chunks));
+    if (m->job_count > 1) {
+        snprintf(right, sizeof right, "%zu jobs", m->job_count);
+        line_right(l, INK_DIM, right);
+    }
+    done(s);
+}
+
+/* The newest points, each column the mean of those that fall into it. */
+static size_t rate_columns(const struct model *m, double *out, size_t columns)
+{
+    size_t n = m->point_count > 1 ? m->point_count - 1 : 0, from = 1;
+    if (n > columns && n < 2 * columns) { /* the newest part, undistorted */
+        from += n - columns;
+        n = columns;
+    }
+    size_t count = n < columns ? n : columns;
+    for (size_t c = 0; c < count; c++) {
+        size_t first = from + c * n / count, last = from + (c + 1) * n / count;
+        double sum = 0;
+        for (size_t i = first; i < last; i++)
+            sum += m->points[i].rate;
+        out[c] = last > first ? sum / (double)(last - first) : 0;
+    }
+    return count;
+}
+
+static void draw_rate(struct screen *s)
+{
+    const struct model *m = s->m;
+    struct screen_line *l = &s->line;
+    double columns[SCREEN_WIDTH_MAX];
+    char a[SPAN_BYTES], b[SPAN_BYTES], right[128] = "";
+    if (!more(s, 1))
+        return;
+    line_put(l, INK_DIM, "rate ");
+    line_put(l, INK_BOLD, "%s", rate_text(a, m->rate));
+    line_put(l, INK_PLAIN, "/s  ");
+    size_t len = 0;
+    if (m->eta_ms > 0)
+        len += (size_t)snprintf(right, sizeof right, "  %s left", span_text(a, m->eta_ms));
+    if (m->took_p50_us > 0 && s->width >= 60)
+        snprintf(right + len, sizeof right - len, "  chunk %s, 95%% %s",
+                 span_text(a, m->took_p50_us / 1000), span_text(b, m->took_p95_us / 1000));
+    unsigned tail = (unsigned)strlen(right), room = line_room(l);
+    if (room > tail + 4) {
+        size_t n = rate_columns(m, columns, room - tail);
+        line_spark(l, INK_CYAN, columns, n);
+    }
+    line_right(l, INK_PLAIN, right[0] ? right : "");
+    done(s);
+}
+
+static void put_figure(struct screen_line *l, enum screen_ink ink, const char *name, uint64_t n,
+                       bool always)
+{
+    char a[SPAN_BYTES];
+    if (n == 0 && !always)
+        return;
+    line_put(l, ink, "  %s", count_text(a, n));
+    line_put(l, INK_DIM, " %s", name);
+}
+
+static void draw_chunks(struct screen *s)
+{
+    const struct ledger_status *st = &s->m->status;
+    struct screen_line *l = &s->line;
+    if (!more(s, 1))
+        return;
+    line_put(l, INK_DIM, "now ");
+    put_figure(l, INK_CYAN, st->leased == 1 ? "lease" : "leases", st->leased, true);
+    put_figure(l, INK_PLAIN, "waiting", st->ready + st->fresh + st->unfed, true);
+    put_figure(l, INK_YELLOW, "to be retried", st->delayed, false);
+    put_figure(l, INK_RED, "dead", st->dead + st->dropped, false);
+    put_figure(l, INK_PLAIN, st->workers == 1 ? "worker" : "workers", st->workers, true);
+    put_figure(l, INK_RED, st->workers_lost == 1 ? "loss" : "losses", st->workers_lost, false);
+    done(s);
+}
+
+/* The newest one stays in sight, however many events come behind it. */
+static void put_last_takeover(struct screen *s)
+{
+    struct screen_line *l = &s->line;
+    char t[SPAN_BYTES];
+    const struct model_event *e;
+    size_t i = 0;
+    while ((e = model_event_back(s->m, i)) && strcmp(e->event, "chunk.reclaimed") != 0)
+        i++;
+    if (!e || line_room(l) < 20)
+        return;
+    line_put(l, INK_PLAIN, " (%05lld ", (long long)e->chunk);
+    line_foreign(l, INK_RED, str_of(e->from), NAME_COLUMNS);
+    line_put(l, INK_PLAIN, l->utf8 ? " → " : " -> ");
+    line_foreign(l, INK_GREEN, str_of(e->to), NAME_COLUMNS);
+    line_put(l, INK_PLAIN, " %s)", span_text(t, e->value));
+}
+
+static void draw_trouble(struct screen *s)
+{
+    const struct ledger_status *st = &s->m->status;
+    struct screen_line *l = &s->line;
+    if (!more(s, 1))
+        return;
+    line_put(l, INK_DIM, "tried");
+    put_figure(l, INK_PLAIN, st->attempts == 1 ? "attempt" : "attempts", st->attempts, true);
+    put_figure(l, INK_GREEN, "taken over", st->reclaimed, false);
+    put_last_takeover(s);
+    put_figure(l, INK_YELLOW, "failed", st->failures, false);
+    put_figure(l, INK_PLAIN, "late results dropped", st->stale_dropped, false);
+    put_figure(l, INK_PLAIN, "redriven", st->redriven, false);
+    done(s);
+}
+
+/* --- the map of chunks --- */
+
+struct map_column {
+    double done, leased, waiting, dead, all;
+};
+
+static void spread(struct map_column *columns, size_t count, double chunks, double from, double to,
+                   const struct queue_cell *cell)
+{
+    double of = to - from;
+    size_t first = (size_t)(from / chunks * (double)count), from_column = first > 0 ? first - 1 : 0;
+    for (size_t c = from_column; c < count && of > 0; c++) {
+        double left = (double)c * chunks / (double)count, right = left + chunks / (double)count;
+        double lo = from > left ? from : left, hi = to < right ? to : right;
+        if (hi <= lo && c > first)
+            break;
+        if (hi <= lo) /* rounding: it begins in the next one */
+            continue;
+        double part = (hi - lo) / of;
+        columns[c].done += part * (double)cell->done;
+        columns[c].leased += part * (double)cell->leased;
+        columns[c].waiting += part * (double)(cell->ready + cell->delayed);
+        columns[c].dead += part * (double)cell->dead;
+    }
+}
+
+static void fill_columns(const struct model *m, struct map_column *columns, size_t count)
+{
+    double chunks = (double)m->status.chunks, at = 0;
+    for (size_t c = 0; c < count; c++)
+        columns[c] = (struct map_column){.all = chunks / (double)count};
+    for (size_t i = 0; i < m->cell_count; i++)
+        for (uint64_t k = 0; k < m->cells[i].repeat && at < chunks; k++) {
+            double to = at + (double)m->per_cell;
+            spread(columns, count, chunks, at, to < chunks ? to : chunks, &m->cells[i]);
+            at = to;
+        }
+}
+
+static void put_column(struct screen_line *l, const struct map_column *c)
+{
+    bool u = l->utf8;
+    if (c->dead > 0)
+        line_put(l, INK_RED, "x");
+    else if (c->waiting > 0)
+        line_put(l, INK_YELLOW, "!");
+    else if (c->leased > 0)
+        line_put(l, INK_CYAN, "%s", u ? "▒" : "o");
+    else if (c->done >= c->all * 0.999)
+        line_put(l, INK_GREEN, "%s", u ? "█" : "#");
+    else if (c->done > 0)
+        line_put(l, INK_GREEN, "%s", u ? "▄" : "+");
+    else
+        line_put(l, INK_DIM, "%s", u ? "·" : ".");
+}
+
+static void draw_map(struct screen *s, unsigned rows)
+{
+    struct map_column columns[SCREEN_WIDTH_MAX * MAP_ROWS];
+    struct screen_line *l = &s->line;
+    unsigned width = s->width > 6 ? s->width - 6 : 1;
+    size_t count = (size_t)width * rows;
+    if (rows == 0 || s->m->cell_count == 0 || s->m->status.chunks == 0)
+        return;
+    if (count > s->m->status.chunks)
+        count = s->m->status.chunks;
+    fill_columns(s->m, columns, count);
+    for (size_t c = 0; c < count; c++) {
+        if (c % width == 0)
+            line_put(l, INK_DIM, c == 0 ? "map   " : "      ");
+        put_column(l, &columns[c]);
+        if (c + 1 == count || (c + 1) % width == 0)
+            done(s);
+    }
+}
+
+/* --- workers --- */
+
+static const enum screen_ink worker_inks[MODEL_WORKER_STATES] = {
+    [MODEL_IDLE] = INK_DIM, [MODEL_BUSY] = INK_GREEN, [MODEL_STRAGGLING] = INK_YELLOW,
+    [MODEL_LEFT] = INK_DIM, [MODEL_LOST] = INK_RED,
+};
+
+/* Those that need a look come first; gone ones last. */
+static int rank(const struct model_worker *w)
+{
+    switch (w->state) {
+    case MODEL_LOST:
+        return 0;
+    case MODEL_STRAGGLING:
+        return 1;
+    case MODEL_LEFT:
+        return 3;
+    default:
+        return 2;
+    }
+}
+
+static size_t order_workers(const struct model *m, const struct model_worker **out)
+{
+    size_t n = 0;
+    for (int r = 0; r <= 3; r++)
+        for (size_t i = 0; i < m->worker_count && n < MODEL_WORKERS; i++)
+            if (rank(&m->workers[i]) == r)
+                out[n++] = &m->workers[i];
+    return n;
+}
+
+/* A column that only appears where it fits. */
+static void cell(struct screen_line *l, enum screen_ink ink, unsigned columns, const char *text)
+{
+    unsigned at = l->at, len = (unsigned)strlen(text);
+    if (at + columns > l->width)
+        return;
+    line_to(l, at + (len < columns ? columns - len : 0));
+    line_put(l, ink, "%s", text);
+}
+
+static bool any_host(const struct model *m)
+{
+    for (size_t i = 0; i < m->worker_count; i++)
+        if (m->workers[i].host[0])
+            return true;
+    return false;
+}
+
+/* What it did of late, a character for each stretch of time; now is at the right. */
+static void draw_lane(struct screen *s, const struct model_worker *w)
+{
+    const struct model *m = s->m;
+    enum lane { IDLE, RAN, RUNS, FAILED, TAKEN } cells[SCREEN_WIDTH_MAX] = {0};
+    static const char *const marks[2][5] = {{" ", "=", "-", "!", "x"}, {" ", "━", "╍", "!", "✗"}};
+    static const enum screen_ink mark_inks[] = {INK_PLAIN, INK_GREEN, INK_CYAN, INK_YELLOW,
+                                                INK_RED};
+    unsigned n = line_room(&s->line);
+    size_t worker = (size_t)(w - m->workers);
+    uint64_t from = m->now_ms > LANE_MS ? m->now_ms - LANE_MS : 0;
+    const struct model_span *span;
+    for (size_t i = 0; i < m->running_count; i++)
+        for (uint64_t c = 0; m->running[i].worker == worker && c < n; c++)
+            if (from + c * LANE_MS / n >= m->running[i].from_ms)
+                cells[c] = RUNS;
+    for (size_t i = 0; (span = model_span_back(m, i)); i++) {
+        if (span->worker != worker || span->to_ms < from)
+            continue;
+        uint64_t start = span->from_ms > from ? span->from_ms - from : 0, end = span->to_ms - from;
+        enum lane kind = span->kind == MODEL_RAN || span->kind == MODEL_GIVEN_BACK ? RAN
+                         : span->kind == MODEL_FAILED                              ? FAILED
+                                                                                   : TAKEN;
+        for (uint64_t c = start * n / LANE_MS; c <= end * n / LANE_MS && c < n; c++)
+            cells[c] = kind == RAN && cells[c] > RAN ? cells[c] : kind == TAKEN ? RUNS : kind;
+        if (kind == TAKEN && end * n / LANE_MS < n)
+            cells[end * n / LANE_MS] = TAKEN;
+    }
+    if (w->lost_at_ms > from && (w->lost_at_ms - from) * n / LANE_MS < n)
+        cells[(w->lost_at_ms - from) * n / LANE_MS] = TAKEN;
+    for (unsigned c = 0; c < n; c++)
+        line_put(&s->line, mark_inks[cells[c]], "%s", marks[s->line.utf8][cells[c]]);
+}
+
+static void draw_worker(struct screen *s, const struct model_worker *w, unsigned name_columns)
+{
+    struct screen_line *l = &s->line;
+    const struct model *m = s->m;
+    char t[SPAN_BYTES], chunk[2 * SPAN_BYTES];
+    bool gone = w->state == MODEL_LOST || w->state == MODEL_LEFT;
+    line_put(l, INK_PLAIN, "  ");
+    line_foreign(l, gone ? worker_inks[w->state] : INK_PLAIN, str_of(w->name), name_columns);
+    line_to(l, name_columns + 3);
+    line_put(l, worker_inks[w->state], "%-*s", STATE_COLUMNS,
+             w->state == MODEL_STRAGGLING ? "slow" : model_worker_state_text(w->state));
+    if (gone) {
+        uint64_t ago = m->now_ms > w->gone_ms ? m->now_ms - w->gone_ms : 0;
+        cell(l, INK_PLAIN, CHUNK_COLUMNS, "");
+        cell(l, INK_PLAIN, AGE_COLUMNS, w->gone_ms ? span_text(t, ago) : "");
+        line_put(l, INK_DIM, " ago");
+        line_to(l, name_columns + 3 + STATE_COLUMNS + CHUNK_COLUMNS + AGE_COLUMNS + FIGURE_COLUMNS);
+    } else {
+        if (w->running == 0)
+            snprintf(chunk, sizeof chunk, "-");
+        else if (w->attempt > 1)
+            snprintf(chunk, sizeof chunk, "%05llu #%llu", (number)w->chunk, (number)w->attempt);
+        else
+            snprintf(chunk, sizeof chunk, "%05llu", (number)w->chunk);
+        cell(l, INK_PLAIN, CHUNK_COLUMNS, chunk);
+        cell(l, w->state == MODEL_STRAGGLING ? INK_YELLOW : INK_PLAIN, AGE_COLUMNS,
+             w->running > 0 ? span_text(t, w->age_ms) : "-");
+        cell(l, INK_PLAIN, FIGURE_COLUMNS, rate_text(t, w->rate));
+    }
+    cell(l, INK_PLAIN, 8, count_text(t, w->completed));
+    cell(l, w->failed ? INK_YELLOW : INK_PLAIN, 8, count_text(t, w->failed));
+    if (line_room(l) > 4 && any_host(m)) {
+        unsigned at = l->at;
+        line_put(l, INK_PLAIN, "  ");
+        line_foreign(l, INK_DIM, str_of(w->host), HOST_COLUMNS - 2);
+        line_to(l, at + HOST_COLUMNS);
+    }
+    if (line_room(l) >= LANE_COLUMNS_MIN + 2) {
+        line_put(l, INK_PLAIN, "  ");
+        draw_lane(s, w);
+    }
+    done(s);
+}
+
+static void draw_workers(struct screen *s, unsigned rows)
+{
+    const struct model_worker *order[MODEL_WORKERS];
+    struct screen_line *l = &s->line;
+    size_t n = order_workers(s->m, order), from = s->v->scroll < n ? s->v->scroll : 0;
+    unsigned name_columns = s->width >= 100 ? NAME_COLUMNS : s->width >= 60 ? 14 : 10;
+    char right[64] = "";
+    if (rows < 2 || n == 0)
+        return;
+    line_put(l, INK_BOLD, "WORKER");
+    line_to(l, name_columns + 3);
+    line_put(l, INK_DIM, "%-*s", STATE_COLUMNS, "STATE");
+    cell(l, INK_DIM, CHUNK_COLUMNS, "CHUNK");
+    cell(l, INK_DIM, AGE_COLUMNS, "AGE");
+    cell(l, INK_DIM, FIGURE_COLUMNS, "CHUNKS/S");
+    cell(l, INK_DIM, 8, "DONE");
+    cell(l, INK_DIM, 8, "FAILED");
+    if (any_host(s->m) && line_room(l) > 4) {
+        unsigned at = l->at;
+        line_put(l, INK_DIM, "  HOST");
+        line_to(l, at + HOST_COLUMNS);
+    }
+    if (n > rows - 1)
+        snprintf(right, sizeof right, "%zu of %zu", (size_t)rows - 1, n);
+    else if (line_room(l) >= LANE_COLUMNS_MIN + 2)
+        snprintf(right, sizeof right, "the last %d s", LANE_MS / 1000);
+    line_right(l, INK_DIM, right);
+    done(s);
+    for (size_t i = from; i < n && i < from + rows - 1; i++)
+        draw_worker(s, order[i], name_columns);
+}
+
+/* --- events --- */
+
+static bool is(const struct model_event *e, const char *name)
+{
+    return strcmp(e->event, name) == 0;
+}
+
+static void put_chunk(struct screen_line *l, const struct model_event *e)
+{
+    line_put(l, INK_PLAIN, "chunk ");
+    line_put(l, INK_BOLD, "%05lld", (long long)e->chunk);
+}
+
+static void put_reason(struct screen_line *l, const struct model_event *e)
+{
+    if (!e->text[0])
+        return;
+    line_put(l, INK_PLAIN, ": ");
+    line_foreign(l, INK_PLAIN, str_of(e->text), line_room(l));
+}
+
+static void put_moved(struct screen_line *l, const struct model_event *e, bool reclaimed)
+{
+    char t[SPAN_BYTES];
+    put_chunk(l, e);
+    line_put(l, reclaimed ? INK_GREEN : INK_PLAIN, reclaimed ? " taken over" : " moved");
+    line_put(l, INK_PLAIN, ": ");
+    line_foreign(l, INK_PLAIN, str_of(e->from), NAME_COLUMNS);
+    line_put(l, INK_PLAIN, l->utf8 ? " → " : " -> ");
+    line_foreign(l, INK_BOLD, str_of(e->to), NAME_COLUMNS);
+    if (reclaimed)
+        line_put(l, INK_PLAIN, ", %s after the loss", span_text(t, e->value));
+}
+
+static void put_worker_event(struct screen_line *l, const struct model_event *e)
+{
+    bool lost = is(e, "worker.lost");
+    line_foreign(l, INK_BOLD, str_of(e->from), NAME_COLUMNS);
+    if (lost) {
+        line_put(l, INK_RED, " is lost");
+        put_reason(l, e);
+        line_put(l, INK_PLAIN, "; %llu lease%s free again", (number)e->value,
+                 e->value == 1 ? "" : "s");
+    } else if (is(e, "worker.joined")) {
+        line_put(l, INK_PLAIN, " joined");
+    } else {
+        line_put(l, INK_PLAIN, " left");
+    }
+}
+
+static void put_event(struct screen_line *l, const struct model_event *e)
+{
+    char t[SPAN_BYTES];
+    if (str_starts(str_of(e->event), STR("worker."))) {
+        put_worker_event(l, e);
+    } else if (is(e, "chunk.reclaimed") || is(e, "chunk.stolen")) {
+        put_moved(l, e, is(e, "chunk.reclaimed"));
+    } else if (is(e, "chunk.failed")) {
+        put_chunk(l, e);
+        line_put(l, INK_YELLOW, " failed");
+        line_put(l, INK_PLAIN, " at ");
+        line_foreign(l, INK_PLAIN, str_of(e->from), NAME_COLUMNS);
+        line_put(l, INK_PLAIN, ", again in %s", span_text(t, e->value));
+        put_reason(l, e);
+    } else if (is(e, "chunk.dead")) {
+        put_chunk(l, e);
+        line_put(l, INK_RED, " given up");
+        line_put(l, INK_PLAIN, " after %llu attempt%s", (number)e->value, e->value == 1 ? "" : "s");
+        put_reason(l, e);
+    } else {
+        line_foreign(l, INK_PLAIN, str_of(e->event), 32);
+        if (e->chunk >= 0)
+            line_put(l, INK_PLAIN, " chunk %05lld", (long long)e->chunk);
+        put_reason(l, e);
+    }
+}
+
+static void draw_events(struct screen *s, unsigned rows)
+{
+    struct screen_line *l = &s->line;
+    char at[CLOCK_TEXT_BYTES];
+    if (rows < 2 || !model_event_back(s->m, 0))
+        return;
+    line_put(l, INK_BOLD, "EVENTS");
+    line_put(l, INK_DIM, " newest first");
+    done(s);
+    for (size_t i = 0; i + 1 < rows; i++) {
+        const struct model_event *e = model_event_back(s->m, i);
+        if (!e)
+            break;
+        clock_text(at, e->at_ms);
+        line_put(l, INK_DIM, "  %.8s ", at + 11);
+        put_event(l, e);
+        done(s);
+    }
+}
+
+static void draw_dead(struct screen *s, unsigned rows)
+{
+    const struct model *m = s->m;
+    struct screen_line *l = &s->line;
+    char a[SPAN_BYTES];
+    if (rows < 2)
+        return;
+    line_put(l, INK_RED, "DEAD LETTERS");
+    line_put(l, INK_DIM, " %s%s", count_text(a, m->status.dead),
+             s->v->keys ? ", r gives them fresh attempts" : "");
+    done(s);
+    for (size_t i = 0; i < m->dead_count && i + 1 < rows; i++) {
+        const struct model_dead *d = &m->dead[i];
+        line_put(l, INK_PLAIN, "  chunk ");
+        line_put(l, INK_BOLD, "%05llu", (number)d->chunk);
+        line_put(l, INK_PLAIN, "  %u attempts  ", d->attempts);
+        line_foreign(l, INK_PLAIN, str_of(d->worker), NAME_COLUMNS);
+        line_put(l, INK_PLAIN, "  ");
+        line_foreign(l, INK_PLAIN, str_of(d->reason), line_room(l));
+        done(s);
+    }
+}
+
+/* --- the whole --- */
+
+static void draw_keys(struct screen *s)
+{
+    struct screen_line *l = &s->line;
+    bool paused = s->m->status.state == LEDGER_PAUSED;
+    if (s->v->question) {
+        line_put(l, INK_BAR, " %s [y/n] ", s->v->question);
+    } else if (s->v->message && s->v->message[0]) {
+        line_put(l, INK_BOLD, " ");
+        line_foreign(l, INK_BOLD, str_of(s->v->message), line_room(l));
+    } else if (s->v->keys) {
+        line_put(l, INK_DIM, " q quit  p %s  d drain  r redrive  %s j/k job  ? help",
+                 paused ? "go on" : "pause", l->utf8 ? "↑↓ workers " : "");
+    }
+}
+
+static void draw_help(struct screen *s)
+{
+    static const char *const lines[] = {
+        "",
+        "  q, Ctrl-C   leave; the job goes on",
+        "  p           pause the job: running chunks end, no new one starts; again: go on",
+        "  d           drain: pause, and see here when nothing runs any more (asks first)",
+        "  r           give all dead letters fresh attempts (asks first)",
+        "  j, k        the next job, the one before;  g: always the newest",
+        "  up, down    scroll the workers",
+        "  ?           this page; any key leaves it",
+        "",
+        "  map: one character for one or more chunks, in order",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines && more(s, 2); i++) {
+        line_put(&s->line, INK_PLAIN, "%s", lines[i]);
+        done(s);
+    }
+    if (!more(s, 2))
+        return;
+    line_put(&s->line, INK_PLAIN,
+             s->v->utf8 ? "       █ done  ▄ partly  ▒ at work  ! again  x dead  · not yet"
+                        : "       # done  + partly  o at work  ! again  x dead  . not yet");
+    done(s);
+}
+
+/* Rows for the three lists: each gets what it needs, and who needs more shares the rest. */
+static void draw_lists(struct screen *s)
+{
+    const struct model *m = s->m;
+    unsigned keys = s->v->keys || s->v->question || (s->v->message && s->v->message[0]) ? 1 : 0;
+    unsigned rest = s->height > s->used + keys ? s->height - s->used - keys : 0;
+    unsigned map = rest >= 36 ? MAP_ROWS : rest >= 8 ? 1 : 0, dead = 0;
+    if (m->status.chunks <= (uint64_t)(s->width > 6 ? s->width - 6 : 1))
+        map = map ? 1 : 0;
+    unsigned before = s->used;
+    draw_map(s, map);
+    rest -= s->used - before;
+    if (m->dead_count > 0 && rest >= 5) {
+        unsigned most = rest / 4 > 2 ? rest / 4 : 2;
+        dead = m->dead_count + 1 < most ? (unsigned)m->dead_count + 1 : most;
+        rest -= dead;
+    }
+    unsigned workers = m->worker_count > 0 ? (unsigned)m->worker_count + 1 : 0;
+    unsigned events = m->event_count < MODEL_EVENTS ? (unsigned)m->event_count + 1 : MODEL_EVENTS;
+    if (workers + events > rest) {
+        unsigned half = rest / 2;
+        if (events <= half)
+            workers = rest - events;
+        else
+            workers = workers < rest - half ? workers : rest - half;
+    }
+    draw_workers(s, workers);
+    events = rest > workers ? rest - workers : 0;
+    draw_events(s, events);
+    draw_dead(s, dead);
+}
+
+static void draw_nothing(struct screen *s)
+{
+    const struct model *m = s->m;
+    if (!more(s, 1))
+        return;
+    if (!m->connected)
+        return;
+    if (m->job[0]) {
+        line_put(&s->line, INK_PLAIN, "waiting for job ");
+        line_foreign(&s->line, INK_BOLD, str_of(m->job), NAME_COLUMNS);
+    } else {
+        line_put(&s->line, INK_PLAIN, "no jobs on this queue yet");
+    }
+    done(s);
+}
+
+int screen_render(const struct screen_view *v, unsigned width, unsigned height, struct buf *out)
+{
+    width = width > SCREEN_WIDTH_MAX ? SCREEN_WIDTH_MAX : width;
+    height = height > SCREEN_HEIGHT_MAX ? SCREEN_HEIGHT_MAX : height;
+    struct screen s = {
+        .v = v,
+        .m = v->model,
+        .line = {.out = out, .width = width, .color = v->color, .utf8 = v->utf8},
+        .width = width,
+        .height = height,
+    };
+    draw_title(&s);
+    if (v->help) {
+        draw_help(&s);
+    } else if (s.m->known) {
+        draw_job(&s);
+        draw_rate(&s);
+        draw_chunks(&s);
+        draw_trouble(&s);
+        draw_lists(&s);
+    } else {
+        draw_nothing(&s);
+    }
+    if (more(&s, 1) && (v->keys || v->question || v->message)) {
+        while (v->keys && s.used + 1 < height)
+            done(&s);
+        draw_keys(&s);
+        done(&s);
+    }
+    /* Memory that ran out in the middle shows as a failure of this last, empty addition. */
+    char *room;
+    return buf_reserve(out, 1, &room);
+}
