@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "cmd/help.h"
 #include "cmd/options.h"
-#include "cmd/suggest.h"
+#include "base/suggest.h"
 #include "io/realclock.h"
 #include "io/stdio.h"
 

@@ -127,6 +127,21 @@ COMMAND(MONITOR, monitor,
             "machine's own --token-file is needed, and then also for looking. `ttg node --http` "
             "serves the same page.")
 
+COMMAND(PIPELINE, pipeline,
+        .summary = "run stages of commands and aggregates with queues between them",
+        .usage = "VERB FILE | dlq ACTION FILE [STAGE]",
+        .args_max = 4,
+        .details =
+            "VERB is check, run, status, drain or clean; ACTION is list, redrive or drop.\n\n"
+            "FILE describes the stages (docs/pipelines.md). run starts them and one supervisor, "
+            "restarts what dies, moves the clients of a lost instance to another one with their "
+            "state, and ends when every client has ended in every sink; after a crash of "
+            "everything the same command goes on. SIGTERM, Ctrl-C and `drain` stop the sources "
+            "and empty the queues; a second signal stops at once. check only reads FILE.\n\n"
+            "status shows each stage; dlq the messages a stage gave up, to try them again or drop "
+            "them; clean removes the state, so that the next run begins anew. Without --queue a "
+            "node runs inside the state directory.")
+
 COMMAND(WORKER, worker,
         .summary = "process parameters: the worker's own range, or chunks from a queue",
         .usage = "[-- CMD...]",

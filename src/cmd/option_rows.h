@@ -32,7 +32,7 @@ OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTIO
        .commands = IN_LOGGING)
 OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
        .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_SPEC | IN_STATUS | IN_WAIT | IN_VERIFY | IN_DLQ |
-                   IN_EXPLAIN | IN_DEMO | IN_CLEANUP | IN_MONITOR)
+                   IN_EXPLAIN | IN_DEMO | IN_CLEANUP | IN_MONITOR | IN_PIPELINE)
 
 /* What to compute. */
 OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
@@ -86,6 +86,9 @@ OPTION(WAIT_TIMEOUT, .flag = "timeout", .type = OPTION_DURATION, .unit = "s", .m
        .help = "how long to wait at most; 0: for ever", .commands = IN_WAIT)
 OPTION(ALL, .flag = "all", .type = OPTION_BOOL, .only_flag = true,
        .help = "redrive or drop: all dead letters", .commands = IN_DLQ)
+OPTION(PIPELINE_STATE, .flag = "state", .type = OPTION_STRING, .arg = "DIR", .only_flag = true,
+       .help = "the pipeline's state; default: what FILE says, or one of its name for this user",
+       .commands = IN_PIPELINE)
 OPTION(BATCH, .flag = "batch", .variable = "BATCH_SIZE", .type = OPTION_U64, .unit = "parameters",
        .min = "1", .max = "9223372036854775807", .def = "500",
        .help = "log progress each N parameters", .commands = IN_WORKER)
@@ -148,7 +151,7 @@ OPTION(QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = O
        .arg = "URL", .help = "queue to use: embedded:DIR, ttg://, ttg+unix:, redis://, amqp:// and others",
        .commands = IN_QUEUE)
 OPTION(JOB, .flag = "job", .letter = 'j', .type = OPTION_NAME, .arg = "NAME", .only_flag = true,
-       .help = "name of the job", .commands = IN_QUEUE)
+       .help = "name of the job", .commands = IN_QUEUE & ~IN_PIPELINE)
 OPTION(QUEUE_RETRY, .flag = "queue-retry", .variable = "QUEUE_RETRY_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "60",
        .help = "how long to try to reach a queue that is away", .commands = IN_QUEUE | IN_CLEANUP)
@@ -261,7 +264,7 @@ OPTION(HTTP, .flag = "http", .type = OPTION_STRING, .arg = "ADDR",
 OPTION(SYNC, .flag = "sync", .type = OPTION_STRING, .arg = "always|interval:MS|never",
        .def = "always",
        .help = "when the log is synced; only `always` survives a power cut without loss",
-       .commands = IN_NODE | IN_RUN)
+       .commands = IN_NODE | IN_RUN | IN_PIPELINE)
 OPTION(PASSWORD_FILE, .flag = "password-file", .variable = "TTG_PASSWORD_FILE",
        .type = OPTION_STRING, .arg = "FILE",
        .help = "clients must give the password in the first line of FILE", .commands = IN_NODE)

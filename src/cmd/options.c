@@ -4,7 +4,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "cmd/config_file.h"
-#include "cmd/suggest.h"
+#include "base/suggest.h"
 
 #include <stdio.h>
 

@@ -53,6 +53,11 @@ int pipe_commit(struct pipe *p, const struct pipe_out *outs, size_t out_count, u
     return rc;
 }
 
+bool pipe_is_ready(const struct pipe *p)
+{
+    return p->ready;
+}
+
 uint64_t pipe_backlog(const struct pipe *p)
 {
     uint64_t most = 0;

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -64,6 +65,9 @@ int pipe_open(struct pipe **ret_pipe, struct loop *loop, const struct pipe_confi
               struct err *err);
 /* At once; a commit under way may happen or not. NULL is fine. */
 void pipe_close(struct pipe *p);
+
+/* Between on_ready and the loss of the connection. */
+bool pipe_is_ready(const struct pipe *p);
 
 /* Sends and then acknowledges all messages up to the tag `acked` (0: none). One at a time; after
  * on_ready and, from the second one on, after on_committed. Bodies are copied. TTG_ENOMEM,

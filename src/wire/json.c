@@ -184,7 +184,7 @@ int json_parse(struct str text, struct json *ret_value, struct err *err)
 
 struct str json_inside(struct json object)
 {
-    ensure(object.type == JSON_OBJECT);
+    ensure(object.type == JSON_OBJECT || object.type == JSON_ARRAY);
     return str_make(object.raw.ptr + 1, object.raw.len - 2);
 }
 
@@ -200,6 +200,20 @@ bool json_next(struct str *at, struct json *ret_name, struct json *ret_value)
     scan_blanks(&s);
     ok = ok && scan_char(&s, ':') && scan_value(&s, ret_value);
     ensure(ok); /* json_parse has seen it */
+    *at = str_make(s.at, (size_t)(s.end - s.at));
+    return true;
+}
+
+bool json_item(struct str *at, struct json *ret_value)
+{
+    struct scan s = {at->ptr, at->ptr, at->ptr + at->len, 0};
+    scan_blanks(&s);
+    if (scan_char(&s, ','))
+        scan_blanks(&s);
+    if (s.at == s.end)
+        return false;
+    bool ok = scan_value(&s, ret_value);
+    ensure(ok);
     *at = str_make(s.at, (size_t)(s.end - s.at));
     return true;
 }

@@ -26,6 +26,8 @@ int json_parse(struct str text, struct json *ret_value, struct err *err);
 /* Walks the members of an object: `*at` starts as json_inside(object). False at the end. */
 struct str json_inside(struct json object);
 bool json_next(struct str *at, struct json *ret_name, struct json *ret_value);
+/* The same for the elements of an array. */
+bool json_item(struct str *at, struct json *ret_value);
 
 /* Whether a string (a name, mostly) says exactly this. */
 bool json_is(struct json string, struct str text);

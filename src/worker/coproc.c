@@ -82,11 +82,26 @@ static int add_lines(struct coproc_slot *cs)
     return rc;
 }
 
+/* The lines as they are: what stands in them is between their maker and the command. */
+static int make_bare_request(struct coproc_slot *cs)
+{
+    struct kernel_source *lines = cs->base.task.lines;
+    bool end = false;
+    int rc = 0;
+    while (!end && !rc)
+        rc = buf_len(&cs->request) > KERNEL_LINES_BYTES_MAX
+                 ? TTG_EFULL
+                 : lines->read(lines, &cs->request, FEED_BYTES, &end);
+    return rc;
+}
+
 static int make_request(struct coproc_slot *cs)
 {
     const struct kernel_task *t = &cs->base.task;
     struct buf *b = &cs->request;
     buf_clear(b);
+    if (cs->base.k->config.bare_lines)
+        return make_bare_request(cs);
     snprintf(cs->chunk_id, sizeof cs->chunk_id, "%05llu", (unsigned long long)t->chunk);
     int rc = buf_printf(b,
                         "{\"chunk_id\":\"%s\",\"start_param\":%lld,\"end_param\":%lld,"

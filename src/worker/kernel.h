@@ -118,6 +118,7 @@ struct kernel_config {
     double simulate_ms;      /* KERNEL_SIMULATE: sleep per parameter */
     char *const *argv;       /* KERNEL_EXEC, KERNEL_COPROC: ends with NULL; {start} {end} {chunk}
                                 {attempt} {job} are filled in for exec */
+    bool bare_lines;         /* KERNEL_COPROC: is sent the task's lines alone, as they are */
     const char *dir;         /* where commands run; NULL: here */
     const char *plugin;      /* KERNEL_PLUGIN: path of the library */
     const char *plugin_arg;  /* handed to it; NULL: "" */

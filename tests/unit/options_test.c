@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "cmd/help.h"
 #include "cmd/options.h"
-#include "cmd/suggest.h"
+#include "base/suggest.h"
 
 #include <stdio.h>
 #include <stdlib.h>

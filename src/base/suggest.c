@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd/suggest.h"
+#include "base/suggest.h"
 
 static size_t min3(size_t a, size_t b, size_t c)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* suggest - "did you mean ...?" for a mistyped name. */
-#ifndef TTG_CMD_SUGGEST_H
-#define TTG_CMD_SUGGEST_H
+#ifndef TTG_BASE_SUGGEST_H
+#define TTG_BASE_SUGGEST_H
 
 #include "base/str.h"
 

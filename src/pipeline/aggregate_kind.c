@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* aggregate_kind - messages become rows of their client's state; when the client has ended on all
+ * paths its result goes out, once.
+ *
+ *     1. a batch of messages becomes rows, one sync for all        (state_process, state_commit)
+ *     2. they are acknowledged, and results of complete clients sent, in one commit of the pipe
+ *     3. the clients whose results are out are finished            (state_finish, state_commit)
+ *
+ * Killed before 1 is done, the messages come again; between 1 and 2 they come again and are known;
+ * between 2 and 3 the result goes out again, under the same ids, which the receiver knows. An end
+ * is a row like any other, so counting paths survives too. The end of all clients ("*") sends out
+ * whoever is left. */
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "pipeline/claim.h"
+#include "pipeline/kinds.h"
+#include "pipeline/merge.h"
+#include "state/state.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { FULL_PAUSE_MS = 500 };
+
+enum column { COLUMN_ID, COLUMN_END, COLUMN_KEY, COLUMN_VALUE, COLUMNS };
+static const struct str columns[COLUMNS] = {STR("msg_id"), STR("end"), STR("key"), STR("value")};
+
+/* A client's state in memory; the state manager keeps a pointer to it. */
+struct sums {
+    struct merge merge;
+    uint64_t ends;
+};
+
+/* A client that is not finished. */
+struct live {
+    struct map_node node;
+    struct list link; /* in `going`, when its result is to go out */
+    bool queued;
+    size_t len;
+    char client[];
+};
+
+struct aggregate {
+    struct part *part;
+    struct state *state;
+    int lock;
+    struct map live;
+    struct list going; /* results to be sent, in order */
+    struct list gone;  /* sent with the commit under way */
+    uint64_t expected, expected_all;
+    bool all_ready, ending;
+    bool rows; /* not committed to the disk */
+    bool told_full;
+    struct str sending; /* the client whose result is being sent */
+};
+
+static struct aggregate *aggregate_of(const struct part *p)
+{
+    return p->own;
+}
+
+/* --- what the state manager calls --- */
+
+static int on_apply(void *user, struct str client, void *state, const struct state_row *row)
+{
+    struct aggregate *a = user;
+    const struct spec_stage *st = a->part->stage;
+    struct sums **sums = state;
+    (void)client;
+    if (!*sums) {
+        *sums = mem_zalloc(sizeof **sums);
+        if (!*sums)
+            return TTG_ENOMEM;
+        merge_init(&(*sums)->merge);
+    }
+    if (row->values[COLUMN_END - 1].len > 0) {
+        (*sums)->ends++;
+        return 0;
+    }
+    return merge_add(&(*sums)->merge, st->merge, st->top, row->values[COLUMN_KEY - 1],
+                     row->values[COLUMN_VALUE - 1]);
+}
+
+static bool on_ready(void *user, struct str client, const void *state)
+{
+    const struct aggregate *a = user;
+    struct sums *const *sums = state;
+    uint64_t expected = str_eq(client, MESSAGE_ALL) ? a->expected_all : a->expected;
+    return *sums && (*sums)->ends >= expected;
+}
+
+static void on_drop(void *user, void *state)
+{
+    struct sums **sums = state;
+    (void)user;
+    if (!*sums)
+        return;
+    merge_done(&(*sums)->merge);
+    mem_free(*sums);
+    *sums = NULL;
+}
+
+/* --- who is not finished --- */
+
+static bool is_client(const struct map_node *n, const void *key)
+{
+    const struct live *l = container_of(n, struct live, node);
+    const struct str *client = key;
+    return str_eq(str_make(l->client, l->len), *client);
+}
+
+static struct live *live_find(const struct aggregate *a, struct str client)
+{
+    struct map_node *n =
+        map_find(&a->live, hash_xxh3(client.ptr, client.len, 0), is_client, &client);
+    return n ? container_of(n, struct live, node) : NULL;
+}
+
+static int live_add(struct aggregate *a, struct str client)
+{
+    if (live_find(a, client) || str_eq(client, MESSAGE_ALL))
+        return 0;
+    struct live *l = mem_zalloc(sizeof *l + client.len);
+    if (!l)
+        return TTG_ENOMEM;
+    l->len = client.len;
+    memcpy(l->client, client.ptr, client.len);
+    list_init(&l->link);
+    int rc = map_add(&a->live, &l->node, hash_xxh3(client.ptr, client.len, 0));
+    if (rc)
+        mem_free(l);
+    return rc;
+}
+
+static void live_remove(struct aggregate *a, struct live *l)
+{
+    list_remove(&l->link);
+    map_remove(&a->live, &l->node);
+    mem_free(l);
+}
+
+static int on_client(void *ctx, struct str client, const void *state, uint64_t rows,
+                     uint64_t duplicates)
+{
+    (void)state;
+    (void)rows;
+    (void)duplicates;
+    return live_add(ctx, client);
+}
+
+static void queue(struct aggregate *a, struct live *l)
+{
+    if (l->queued)
+        return;
+    l->queued = true;
+    list_push_back(&a->going, &l->link);
+}
+
+/* Who became ready, by its ends or by the end of all. */
+static void queue_ready(struct aggregate *a)
+{
+    struct str client;
+    while (state_ready_next(a->state, &client) == 0) {
+        struct live *l = live_find(a, client);
+        a->all_ready |= str_eq(client, MESSAGE_ALL);
+        if (l)
+            queue(a, l);
+    }
+    if (a->all_ready)
+        for (struct map_node *n = NULL; (n = map_next(&a->live, n));)
+            queue(a, container_of(n, struct live, node));
+}
+
+/* --- taking --- */
+
+/* One message into the state. What can never be taken becomes a dead letter. */
+static int take(struct aggregate *a, struct part_message *pm, struct err *err)
+{
+    struct part *p = a->part;
+    struct message m;
+    enum state_outcome outcome;
+    struct str text = str_make(pm->bytes, pm->len);
+    if (message_parse(text, false, &m, &p->room, err))
+        return part_send_dead(p, text, str_of(err->text), 0);
+    struct str values[COLUMNS - 1] = {STR(""), m.key, m.value};
+    if (m.end) {
+        values[0] = m.path.len > 0 ? m.path : STR("input");
+        values[1] = values[2] = STR("");
+    }
+    struct state_message row = {
+        .client = m.client, .id = m.id, .values = values, .value_count = COLUMNS - 1};
+    int rc = state_process(a->state, &row, &outcome, err);
+    if (rc == TTG_EINVAL)
+        return part_send_dead(p, text, STR("the value is no number, or a text is too long"), 0);
+    if (rc)
+        return rc;
+    p->counts.ends += m.end;
+    p->counts.in += !m.end;
+    p->counts.duplicates += !m.end && outcome != STATE_NEW;
+    return outcome == STATE_NEW || outcome == STATE_DUPLICATE ? live_add(a, m.client) : 0;
+}
+
+/* All messages there are become rows on disk. They are acknowledged only then. */
+static int take_batch(struct aggregate *a, struct err *err)
+{
+    struct part *p = a->part;
+    size_t taken = 0;
+    int rc = 0;
+    list_each(it, &p->messages)
+    {
+        if (taken == PART_CREDIT || part_is_enough(p))
+            break;
+        rc = take(a, container_of(it, struct part_message, link), err);
+        if (rc)
+            break;
+        taken++;
+    }
+    if ((!rc || rc == TTG_ENOSPC) && taken > 0) {
+        int commit = state_commit(a->state, err);
+        rc = commit ? commit : taken < p->message_count ? 0 : rc;
+        for (size_t i = 0; i < taken && !commit; i++)
+            part_done(p, part_first(p));
+    }
+    return rc;
+}
+
+/* --- sending --- */
+
+static int send_one(void *ctx, struct str key, struct str value)
+{
+    struct aggregate *a = ctx;
+    struct part *p = a->part;
+    char id[STATE_RESULT_ID_BYTES];
+    struct buf content;
+    buf_init(&content, 1 << 29);
+    int rc = buf_printf(&content, "%s %zu ", p->name, key.len);
+    if (!rc)
+        rc = buf_add_str(&content, key);
+    if (!rc)
+        rc = buf_add_str(&content, value);
+    if (!rc) {
+        state_result_id(a->sending, buf_str(&content), id);
+        struct message m = {.id = str_of(id), .client = a->sending, .key = key, .value = value};
+        rc = part_send(p, &m);
+    }
+    buf_done(&content);
+    return rc;
+}
+
+static int send_client(struct aggregate *a, struct live *l, struct err *err)
+{
+    struct part *p = a->part;
+    void *state;
+    a->sending = str_make(l->client, l->len);
+    int rc = state_get(a->state, a->sending, &state, NULL, err);
+    if (rc == TTG_ENOENT || rc == TTG_EDONE)
+        return 0;
+    struct sums **sums = state;
+    if (!rc && *sums)
+        rc = merge_each(&(*sums)->merge, p->stage->merge, send_one, a);
+    if (!rc)
+        rc = part_send_end(p, a->sending, STR(""));
+    return rc ? err_set(err, rc, "%s: result of a client: %s", p->name, err_text(rc)) : 0;
+}
+
+static int send_results(struct aggregate *a, struct err *err)
+{
+    struct list *it;
+    int rc = 0;
+    while (!rc && !part_is_enough(a->part) && (it = list_first(&a->going))) {
+        rc = send_client(a, container_of(it, struct live, link), err);
+        list_remove(it);
+        list_push_back(&a->gone, it);
+    }
+    if (!rc && a->all_ready && !a->part->finished && list_empty(&a->going) &&
+        !part_is_enough(a->part)) {
+        rc = part_send_end(a->part, MESSAGE_ALL, STR(""));
+        a->ending = true;
+    }
+    return rc;
+}
+
+static bool aggregate_wants(const struct part *p)
+{
+    const struct aggregate *a = aggregate_of(p);
+    return !list_empty(&a->going) || (a->all_ready && !p->finished);
+}
+
+static void aggregate_work(struct part *p)
+{
+    struct aggregate *a = aggregate_of(p);
+    struct err err = {0};
+    int rc = take_batch(a, &err);
+    bool full = rc == TTG_ENOSPC;
+    if (full && !a->told_full)
+        log_warn("aggregate.full", kv_str("partition", p->name), kv_str("reason", err.text),
+                 kv_str("then", "it takes no more until there is room"));
+    a->told_full = full;
+    if (!rc) {
+        queue_ready(a);
+        rc = send_results(a, &err);
+    }
+    if (full) {
+        part_unsend(p);
+        part_pause(p, FULL_PAUSE_MS);
+    } else if (rc)
+        part_fail(p, err.code ? &err : &(struct err){.code = rc, .text = "out of memory"});
+    else
+        part_commit(p);
+}
+
+static int aggregate_committed(struct part *p, struct err *err)
+{
+    struct aggregate *a = aggregate_of(p);
+    struct list *it;
+    bool any = !list_empty(&a->gone);
+    int rc = 0;
+    while (!rc && (it = list_first(&a->gone))) {
+        struct live *l = container_of(it, struct live, link);
+        rc = state_finish(a->state, str_make(l->client, l->len), err);
+        if (!rc)
+            live_remove(a, l);
+    }
+    if (!rc && a->ending)
+        rc = state_finish(a->state, MESSAGE_ALL, err);
+    if (!rc && (any || a->ending))
+        rc = state_commit(a->state, err);
+    if (!rc && a->ending)
+        p->finished = true;
+    /* Without room for a tombstone it stays as it is: the result goes out again, under its ids. */
+    return rc == TTG_ENOSPC ? 0 : rc;
+}
+
+/* --- life --- */
+
+static int open_state(struct aggregate *a, struct err *err)
+{
+    struct part *p = a->part;
+    struct state_options o = {.columns = columns,
+                              .column_count = COLUMNS,
+                              .state_bytes = sizeof(struct sums *),
+                              .user = a,
+                              .apply = on_apply,
+                              .ready = on_ready,
+                              .drop = on_drop};
+    struct buf base, dir;
+    buf_init(&base, 4096);
+    buf_init(&dir, 4096);
+    int rc = buf_printf(&base, "%s/%s", p->config.state, p->name);
+    if (!rc)
+        rc = claim_dir(buf_cstr(&base), p->config.epoch, &dir, &a->lock, err);
+    if (!rc)
+        rc = buf_add_str(&dir, STR("/clients"));
+    if (!rc)
+        rc = state_open(buf_cstr(&dir), &o, &a->state, err);
+    if (!rc)
+        rc = state_rebuild(a->state, on_client, a, err);
+    if (rc == TTG_EFULL || rc == TTG_ENOMEM)
+        err_set(err, rc, "%s: state: %s", p->name, err_text(rc));
+    buf_done(&base);
+    buf_done(&dir);
+    return rc;
+}
+
+/* Whether the end of all was sent before: a tombstone says so. */
+static void recall_end(struct aggregate *a)
+{
+    void *state;
+    a->part->finished = state_get(a->state, MESSAGE_ALL, &state, NULL, NULL) == TTG_EDONE;
+}
+
+static int aggregate_ready(struct part *p, struct err *err)
+{
+    struct aggregate *a = aggregate_of(p);
+    for (struct list *it; (it = list_first(&a->gone));) { /* not known to be out */
+        list_remove(it);
+        list_push_back(&a->going, it);
+    }
+    a->ending = false;
+    if (a->state)
+        return 0;
+    int rc = open_state(a, err);
+    if (!rc) {
+        recall_end(a);
+        queue_ready(a);
+    }
+    return rc;
+}
+
+static int aggregate_open(struct part *p, struct err *err)
+{
+    struct aggregate *a = p->own = mem_zalloc(sizeof *a);
+    if (!a)
+        return err_set(err, TTG_ENOMEM, "out of memory");
+    a->part = p;
+    a->lock = -1;
+    map_init(&a->live);
+    list_init(&a->going);
+    list_init(&a->gone);
+    a->expected = route_ends(p->config.spec, p->config.stage, false);
+    a->expected_all = route_ends(p->config.spec, p->config.stage, true);
+    return 0;
+}
+
+static void aggregate_close(struct part *p)
+{
+    struct aggregate *a = aggregate_of(p);
+    if (!a)
+        return;
+    state_close(a->state);
+    if (a->lock >= 0)
+        close(a->lock);
+    for (struct map_node *n; (n = map_next(&a->live, NULL));)
+        live_remove(a, container_of(n, struct live, node));
+    map_done(&a->live);
+    mem_free(a);
+    p->own = NULL;
+}
+
+const struct part_kind aggregate_kind = {.open = aggregate_open,
+                                         .close = aggregate_close,
+                                         .ready = aggregate_ready,
+                                         .work = aggregate_work,
+                                         .wants = aggregate_wants,
+                                         .committed = aggregate_committed};
