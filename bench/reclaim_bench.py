@@ -6,10 +6,11 @@ Two workers run chunks that take very long; a third one is free and waits. One o
 killed; the time until a command of its chunk has started in the free worker is taken from the
 command itself (the clock of the machine, monotonic). Then a new worker becomes the free one.
 
-    bench/reclaim_bench.py [--kills N] [--tcp] [--stop]
+    bench/reclaim_bench.py [--kills N] [--tcp | --redis] [--stop] [--load N]
 
---tcp: over TCP instead of a Unix socket (a worker may come back for a second); --stop: SIGSTOP
-instead of SIGKILL (nobody can know before 3 s of silence)."""
+--tcp: over TCP instead of a Unix socket (a worker may come back for a second); --redis: on a
+redis-server of its own; --stop: SIGSTOP instead of SIGKILL (nobody can know before 2.5 s of
+silence); --load: beside N processes that only compute."""
 import argparse
 import os
 import re
@@ -23,10 +24,6 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TTG = os.environ.get("TTG", os.path.join(ROOT, "build", "ttg"))
-def command(sock, *words):
-    words = [str(w).encode() for w in words]
-    sock.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
-    return sock.recv(65536)
 
 
 class Worker:
@@ -82,7 +79,18 @@ def build_chunk(directory):
     subprocess.run(["cc", "-O2", "-w", "-o", f"{directory}/chunk", source], check=True)
 
 
-def measure(options, directory):
+def start_redis():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1",
+                               "--save", ""], stdout=subprocess.DEVNULL)
+    while socket.socket().connect_ex(("127.0.0.1", port)):
+        time.sleep(0.01)
+    return server, f"redis://127.0.0.1:{port}"
+
+
+def start_node(options, directory):
     node = subprocess.Popen([TTG, "node", "--data", f"{directory}/data", "--unix", f"{directory}/s",
                              "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL)
@@ -92,11 +100,16 @@ def measure(options, directory):
         port = int(found.group(1)) if found else port
         if line == b"ready\n":
             break
-    queue = f"ttg://127.0.0.1:{port}" if options.tcp else f"ttg+unix:{directory}/s"
-    client = socket.socket(socket.AF_UNIX)
-    client.connect(f"{directory}/s")
-    command(client, "TTG.JOB", "CREATE", "bench", "FIRST", 0, "LAST", 1, "CHUNK", 1,
-            "MAXATTEMPTS", 1000000)
+    return node, f"ttg://127.0.0.1:{port}" if options.tcp else f"ttg+unix:{directory}/s"
+
+
+def measure(options, directory):
+    server, queue = start_redis() if options.redis else start_node(options, directory)
+    subprocess.run([TTG, "submit", "--queue", queue, "--job", "bench", "--params", "2", "--chunk", "1",
+                    "--max-attempts", "1000000", "--", f"{directory}/chunk"], check=True,
+                   stdout=subprocess.DEVNULL)
+    load = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            for _ in range(options.load)]
     workers, times = [Worker(queue, directory) for _ in range(2)], []
     try:
         wait_starts(directory, 2)
@@ -116,11 +129,11 @@ def measure(options, directory):
             victim.process.wait()
             workers.append(free)
     finally:
-        for worker in workers:
-            worker.process.kill()
-            worker.process.wait()
-        node.terminate()
-        node.wait()
+        for process in [*load, *(w.process for w in workers)]:
+            process.kill()
+            process.wait()
+        server.terminate()
+        server.wait()
     return sorted(times)
 
 
@@ -128,7 +141,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--tcp", action="store_true")
+    parser.add_argument("--redis", action="store_true")
     parser.add_argument("--stop", action="store_true")
+    parser.add_argument("--load", type=int, default=0)
     options = parser.parse_args()
     directory = tempfile.mkdtemp(prefix="ttg-bench-")
     try:

@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-enum { SILENT_MS = 3000, AWAY_MS = 1000, PRESENCES = 64, BLOCKED_MAX = 64, NAME_BYTES = 64 };
+enum { SILENT_MS = 2500, AWAY_MS = 1000, PRESENCES = 64, BLOCKED_MAX = 64, NAME_BYTES = 64 };
 
 struct presence {
     char name[NAME_BYTES];

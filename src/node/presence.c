@@ -9,7 +9,8 @@
 #include <stdio.h>
 
 enum {
-    SILENT_MS = 3000,   /* says nothing */
+    SILENT_MS = 2500,   /* says nothing, five beats long: another has the chunk within 3 s */
+    BACK_MS = 3000,     /* not back after a restart of the node */
     AWAY_TCP_MS = 1000, /* its connection broke */
     LOOK_MS = 500,      /* we look this often, to notice that we were away ourselves */
     LATE_MS = 250,      /* so much later than that: stopped, suspended or without processor */
@@ -272,7 +273,7 @@ static void add_worker(struct presences *all, const struct row *row, struct str 
     if (!p)
         return;
     p->seen_ms = loop_now_ms(all->node->loop);
-    set_due(p, p->seen_ms + SILENT_MS, "not back after the restart");
+    set_due(p, p->seen_ms + BACK_MS, "not back after the restart");
 }
 
 static void add_job(struct presences *all, const struct row *row, struct str none)

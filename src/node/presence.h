@@ -3,7 +3,8 @@
  *
  * That a worker was seen is soft state; that it is lost is a logged command, so that replay decides
  * the same. On a Unix socket the end of the connection is the end of the process: lost at once. On
- * TCP a worker may come back within a second. Whoever says nothing for three seconds is lost. */
+ * TCP a worker may come back within a second. Whoever says nothing for two and a half
+ * seconds is lost. */
 #ifndef TTG_NODE_PRESENCE_H
 #define TTG_NODE_PRESENCE_H
 

@@ -509,7 +509,7 @@ class Rig:
         return self._stop(0.05, 1)
 
     def _hang(self):
-        """Beyond 3 s a worker is lost; this one wakes up late."""
+        """Beyond 2.5 s a worker is lost; this one wakes up late."""
         return self._stop(3.5, 5)
 
     def _cut(self):
