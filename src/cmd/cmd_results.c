@@ -36,8 +36,7 @@ static int on_lines(void *ctx, struct str lines, uint64_t count)
 static int on_cut(void *ctx, struct err *err)
 {
     struct results *s = ctx;
-    tally_done(&s->tally);
-    tally_init(&s->tally);
+    tally_clear(&s->tally);
     return tally_file(&s->tally, option_text(s->ask.command->options, OPT_OUTPUT), err);
 }
 
@@ -49,6 +48,8 @@ static int open_output(struct results *s, const struct options *o, struct err *e
     int rc = ask_once(&s->ask, &s->status.call, NULL, NULL, err);
     if (rc)
         return rc;
+    s->tally.grid =
+        (struct tally_grid){s->status.first, s->status.params_total, s->status.chunk_params};
     spec.job = s->ask.job;
     spec.job_created_ms = s->status.status.created_ms;
     rc = output_open(&s->output, &spec, &s->cursor, err);

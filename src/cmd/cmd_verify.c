@@ -69,6 +69,8 @@ static int ask_truth(struct verify *v, struct err *err)
     if (rc)
         return rc;
     v->dead = s->dead + s->dropped;
+    v->tally.grid =
+        (struct tally_grid){v->status.first, v->status.params_total, v->status.chunk_params};
     v->truth.chunks = s->chunks;
     v->truth.completed = s->completed;
     v->truth.digest[0] = s->digest[0];
@@ -105,9 +107,10 @@ static void as_json(const struct verify *v, bool proven, struct buf *out)
     }
     buf_printf(out,
                "\"verified\":%s,\"chunks\":%llu,\"completed\":%llu,\"dead_letters\":%llu,"
-               "\"lines\":%llu,\"doubled\":%llu,\"garbled\":%llu,\"sum\":",
+               "\"lines\":%llu,\"doubled\":%llu,\"misplaced\":%llu,\"garbled\":%llu,\"sum\":",
                proven ? "true" : "false", (number)v->truth.chunks, (number)t->chunks,
-               (number)v->dead, (number)t->lines, (number)t->doubled, (number)t->garbled);
+               (number)v->dead, (number)t->lines, (number)t->doubled, (number)t->misplaced,
+               (number)t->garbled);
     if (t->has_sum && !t->sum_overflow)
         buf_add(out, sum, str_from_i128(sum, t->sum));
     else

@@ -298,14 +298,18 @@ static int on_lines(void *ctx, struct str lines, uint64_t count)
 static int on_cut(void *ctx, struct err *err)
 {
     struct run *r = ctx;
-    tally_done(&r->tally);
-    tally_init(&r->tally);
+    tally_clear(&r->tally);
     return tally_file(&r->tally, r->config.output.path, err);
 }
 
 static int collect(struct run *r, struct err *err)
 {
     struct output_cursor cursor;
+    const struct ledger_spec *spec = &r->config.spec;
+    r->tally.grid = (struct tally_grid){spec->first, spec->params, spec->chunk_params};
+    if (r->config.only_attach)
+        r->tally.grid =
+            (struct tally_grid){r->status.first, r->status.params_total, r->status.chunk_params};
     r->config.output.job = r->config.job;
     r->config.output.job_created_ms = r->create.created_ms;
     int rc = output_open(&r->output, &r->config.output, &cursor, err);

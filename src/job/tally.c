@@ -22,6 +22,14 @@ void tally_done(struct tally *t)
     buf_done(&t->output);
 }
 
+void tally_clear(struct tally *t)
+{
+    struct tally_grid grid = t->grid;
+    tally_done(t);
+    tally_init(t);
+    t->grid = grid;
+}
+
 /* The first interval that ends at or behind the chunk. */
 static size_t place_of(const struct tally *t, uint64_t chunk)
 {
@@ -111,6 +119,21 @@ static int add_digest(struct tally *t, uint64_t chunk, const struct message_resu
     return 0;
 }
 
+/* Whether a line says the parameters that its chunk has; one that says none is let pass. */
+static bool in_place(const struct tally_grid *g, uint64_t chunk, const struct message_result *m)
+{
+    uint64_t offset;
+    if (g->chunk_params == 0 || !m->has_range)
+        return true;
+    if (__builtin_mul_overflow(chunk, g->chunk_params, &offset) || offset >= g->params)
+        return true; /* past the last chunk: told as that */
+    uint64_t left = g->params - offset;
+    uint64_t count = left < g->chunk_params ? left : g->chunk_params;
+    uint64_t start = (uint64_t)g->first + offset;
+    return (uint64_t)m->start_param == start && (uint64_t)m->end_param == start + count - 1 &&
+           m->params_processed == count;
+}
+
 static void garbled(struct tally *t)
 {
     if (t->garbled < TALLY_LISTED_MAX)
@@ -140,6 +163,11 @@ static int add_line(struct tally *t, struct str line)
             t->doubled_chunks[t->doubled] = chunk;
         t->doubled++;
         return 0;
+    }
+    if (!in_place(&t->grid, chunk, &m)) {
+        if (t->misplaced < TALLY_LISTED_MAX)
+            t->misplaced_chunks[t->misplaced] = chunk;
+        t->misplaced++;
     }
     t->chunks++;
     t->params += m.params_processed;
@@ -235,6 +263,11 @@ enum tally_verdict tally_compare(const struct tally *t, const struct tally_truth
     if (t->doubled > 0) {
         buf_printf(report, "doubled %llu:", (unsigned long long)t->doubled);
         list(report, t->doubled_chunks, t->doubled);
+    }
+    if (t->misplaced > 0) {
+        buf_printf(report,
+                   "not the parameters of their chunk %llu:", (unsigned long long)t->misplaced);
+        list(report, t->misplaced_chunks, t->misplaced);
     }
     if (t->garbled > 0) {
         buf_printf(report, "no result in %llu lines:", (unsigned long long)t->garbled);

@@ -16,11 +16,19 @@ struct tally_interval {
     uint64_t from, to; /* [from, to) */
 };
 
+/* Where the job's chunks lie: then each line has to say the parameters of its chunk. */
+struct tally_grid {
+    int64_t first;
+    uint64_t params, chunk_params; /* chunk_params 0: not known */
+};
+
 struct tally {
+    struct tally_grid grid;
     struct tally_interval *seen; /* sorted, apart */
     size_t count, cap;
-    uint64_t lines, chunks, doubled, garbled, params;
+    uint64_t lines, chunks, doubled, garbled, misplaced, params;
     uint64_t doubled_chunks[TALLY_LISTED_MAX], garbled_lines[TALLY_LISTED_MAX];
+    uint64_t misplaced_chunks[TALLY_LISTED_MAX];
     bool has_sum, sum_overflow;
     __int128 sum;
     uint64_t digest[2];
@@ -39,6 +47,8 @@ enum tally_verdict { TALLY_PROVEN, TALLY_WRONG };
 
 void tally_init(struct tally *t);
 void tally_done(struct tally *t);
+/* Forgets all lines, not where the chunks lie. */
+void tally_clear(struct tally *t);
 
 /* Whole lines. TTG_ENOMEM. A line that is no result counts as garbled. */
 int tally_add(struct tally *t, struct str lines);
@@ -50,9 +60,9 @@ uint64_t tally_first_missing(const struct tally *t);
 /* Reads a whole output file, or "-". */
 int tally_file(struct tally *t, const char *path, struct err *err);
 
-/* Whether the lines are exactly the job's results, and in words what is wrong: missing, doubled and
- * garbled ones by number, as far as they fit. `missing_allowed`: chunks that need no result (dead
- * letters). */
+/* Whether the lines are exactly the job's results, and in words what is wrong: missing, doubled,
+ * misplaced and garbled ones by number, as far as they fit. `missing_allowed`: chunks that need no
+ * result (dead letters). */
 enum tally_verdict tally_compare(const struct tally *t, const struct tally_truth *truth,
                                  struct buf *report);
 

@@ -90,6 +90,30 @@ def a_value_that_was_not_committed():
 
 
 @test
+def parameters_that_are_not_those_of_the_chunk():
+    """Such a line has the right sum and digest, and says it of other parameters."""
+    j = Finished()
+    for before, after in (('"start_param":50', '"start_param":51'), ('"end_param":59', '"end_param":58'),
+                          ('"params_processed":10', '"params_processed":9')):
+        wrong = [line.replace(before, after) if '"chunk_id":"00005"' in line else line
+                 for line in j.good]
+        assert wrong != j.good, before
+        done = j.run("verify", "-o", j.with_lines(wrong), "-q", j.url, code=4)
+        assert "not the parameters of their chunk 1: 5\n" in done.out, done.out
+        v = json.loads(j.run("verify", "-o", j.with_lines(wrong), "-q", j.url, "--json", code=4).out)
+        assert v["misplaced"] == 1 and v["verified"] is False, v
+
+
+@test
+def the_first_and_the_last_parameters_there_are():
+    for range_ in ("-9223372036854775808..-9223372036854775790", "9223372036854775790..9223372036854775807"):
+        j = Jobs()
+        j.run("run", "-q", "embedded:" + j.path("queue"), "--range", range_, "--chunk", 5,
+              "--simulate-ms", 0, "-o", j.output, err="4 of 4 chunks, verified")
+        j.run("verify", "-q", "embedded:" + j.path("queue"), "-o", j.output)
+
+
+@test
 def outputs_of_commands():
     j = Finished("--", "sh", "-c", r"cat; printf '\377\n'")
     assert any("output_base64" in line for line in j.good)
