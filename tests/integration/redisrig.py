@@ -27,12 +27,16 @@ def pairs(words):
     return {words[i].decode(): value(words[i + 1]) for i in range(0, len(words), 2)}
 
 
+# Another server than the one in PATH: REDIS_SERVER=/path/of/redis-6.2/src/redis-server
+SERVER = os.environ.get("REDIS_SERVER") or "redis-server"
+
+
 class Redis:
     """redis-server with its own port and directory; it may be killed and started again."""
 
     def __init__(self, *options, sync="everysec", password=None):
-        if not have("redis-server"):
-            skip("redis-server is not installed")
+        if not have(SERVER):
+            skip(f"{SERVER} is not installed")
         self.port, self.password = free_port(), password
         self.dir = temp_dir()
         self.options = ["--appendonly", "yes", "--appendfsync", sync, "--save", "", *options]
@@ -42,7 +46,7 @@ class Redis:
         self.start()
 
     def start(self):
-        self.process = spawn(["redis-server", "--port", self.port, "--bind", "127.0.0.1",
+        self.process = spawn([SERVER, "--port", self.port, "--bind", "127.0.0.1",
                               "--dir", self.dir, *self.options])
         self.client = redis.Redis(port=self.port, socket_timeout=20, password=self.password)
         wait_until(self.answers, what="redis-server answers")
