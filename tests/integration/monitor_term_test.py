@@ -169,6 +169,7 @@ def keys_pause_and_go_on(node, screen):
 
 @with_screen
 def dead_letters_are_redriven_when_asked(node, screen):
+    node.ttg("cancel", "sweep")
     node.ttg("submit", "faulty", "--params", "2000", "--chunk", "10", "--max-attempts", "1")
     node.worker(0, "faulty", 0, "--fault-rate", "1").wait(60)
     screen.sees(r"DEAD LETTERS 200")
