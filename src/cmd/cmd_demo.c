@@ -6,6 +6,7 @@
 #include "cmd/demo/demo.h"
 #include "cmd/leftover.h"
 #include "cmd/queue_choice.h"
+#include "cmd/terminal.h"
 #include "io/realclock.h"
 #include "io/stdio.h"
 
@@ -121,7 +122,7 @@ static int backend(struct demo *d, struct demo_line *l, struct err *err)
 {
     struct broker b = {0};
     int rc = 0;
-    if (l->backend == DEMO_EMBEDDED) {
+    if (l->backend == DEMO_EMBEDDED && !d->cli && !d->web) {
         demo_say(d, "embedded: a node in a directory of its own; what it answers is on disk");
         rc = acts(d, NULL, l, err);
     } else {
@@ -133,8 +134,16 @@ static int backend(struct demo *d, struct demo_line *l, struct err *err)
         if (!rc) {
             demo_say(d, "%s: serves at %s after %.1f s", demo_backend_names[l->backend], b.url,
                      b.seconds);
-            rc = acts(d, &b, l, err);
+            rc = d->web ? broker_web(&b, err) : 0;
         }
+        if (!rc && d->web)
+            demo_say(d, "dashboard: %s", b.web_url);
+        if (!rc) {
+            demo_wait_for_enter(d, "start the job");
+            rc = d->signal ? err_set(err, TTG_ECANCELED, "stopped") : acts(d, &b, l, err);
+        }
+        if (!rc)
+            demo_wait_for_enter(d, "end the dashboard");
         broker_stop(&b, !rc && d->keep);
     }
     if (!rc)
@@ -203,6 +212,12 @@ static int configure(struct demo *d, struct err *err)
     d->fault = option_bool(o, OPT_FAULT_DEMO);
     d->json = option_bool(o, OPT_JSON);
     d->keep = option_bool(o, OPT_SKIP_CLEANUP);
+    struct str monitor = option_str(o, OPT_DEMO_MONITOR);
+    bool both = str_eq(monitor, STR("both")), cli = both || str_eq(monitor, STR("cli"));
+    d->web = both || str_eq(monitor, STR("web"));
+    d->cli = cli && terminal_is_smart();
+    if (cli && !d->cli)
+        demo_say(d, "--monitor cli: standard output is no terminal, so the story is told in lines");
     d->workers = (uint32_t)option_u64(o, OPT_DEMO_WORKERS);
     d->preset = &presets[option_u64(o, OPT_SCALE)];
     d->bar = stdio_is_terminal(STDIO_ERR) && !(term && strcmp(term, "dumb") == 0);

@@ -40,7 +40,7 @@ struct monitor_term {
     char message[MODEL_TEXT_BYTES], question[64];
     uint64_t message_ms, round_ms, rounds, looks;
     int asked; /* the key that the question is about */
-    bool help, suspended, ended;
+    bool help, suspended, ended, hold, held;
     size_t scroll;
     int rc;
     struct err why;
@@ -80,7 +80,7 @@ static void view_of(const struct monitor_term *t, struct screen_view *v)
         .keys = t->config.full && t->terminal.raw,
         .help = t->help,
         .scroll = t->scroll,
-        .since_round_ms = t->round_ms ? now_ms - t->round_ms : 0,
+        .since_round_ms = t->round_ms && !t->held ? now_ms - t->round_ms : 0,
     };
 }
 
@@ -90,7 +90,7 @@ static void draw(struct monitor_term *t)
     struct err err = {0};
     struct buf b;
     unsigned width, height;
-    if (t->suspended || t->ended)
+    if (t->suspended || t->ended || (t->held && t->rounds != feed_model(t->feed)->rounds))
         return;
     view_of(t, &v);
     terminal_size(&width, &height);
@@ -130,6 +130,9 @@ static void on_round(void *ctx)
     t->rounds = m->rounds;
     if (t->config.full) {
         draw(t);
+        t->held = t->hold && m->status.state == LEDGER_FINISHED;
+        if (t->held)
+            feed_stop(t->feed);
         return;
     }
     bool nothing_to_see = m->connected && !m->known && ++t->looks >= ONCE_ROUNDS;
@@ -157,14 +160,14 @@ static void on_tick(struct loop_timer *timer)
 static void on_up(void *ctx)
 {
     struct monitor_term *t = ctx;
-    if (t->feed)
+    if (t->feed && !t->held)
         feed_link(t->feed, true, NULL);
 }
 
 static void on_down(void *ctx, const struct err *err)
 {
     struct monitor_term *t = ctx;
-    if (t->feed)
+    if (t->feed && !t->held)
         feed_link(t->feed, false, err);
 }
 
@@ -418,6 +421,13 @@ int monitor_term_open(struct monitor_term **ret_term, struct loop *loop,
         draw(t);
     *ret_term = t;
     return 0;
+}
+
+void monitor_term_hold(struct monitor_term *t)
+{
+    t->hold = true;
+    if (!t->held)
+        feed_hurry(t->feed);
 }
 
 void monitor_term_close(struct monitor_term *t)

@@ -11,8 +11,6 @@
 struct loop;
 struct monitor_term;
 
-enum { MONITOR_FOR_EVER_MS = 0 };
-
 /* Pointers stay the caller's and live as long as the monitor. */
 struct monitor_term_config {
     struct queue_config queue; /* its callbacks are not used */
@@ -28,6 +26,8 @@ struct monitor_term_config {
 
 int monitor_term_open(struct monitor_term **ret_term, struct loop *loop,
                       const struct monitor_term_config *config, struct err *err);
+/* The job in view is about to end, and the queue perhaps with it: the picture of its end stays. */
+void monitor_term_hold(struct monitor_term *t);
 /* The terminal is as before. NULL is fine. */
 void monitor_term_close(struct monitor_term *t);
 

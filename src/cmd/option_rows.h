@@ -214,6 +214,9 @@ OPTION(DEMO_WORKERS, .flag = "workers", .letter = 'w', .type = OPTION_U64, .unit
 OPTION(FAULT_DEMO, .flag = "fault-demo", .type = OPTION_BOOL, .only_flag = true,
        .help = "run the job once more, and kill a worker in the middle of a chunk",
        .commands = IN_DEMO)
+OPTION(DEMO_MONITOR, .flag = "monitor", .type = OPTION_ENUM, .choices = "none|cli|web|both",
+       .def = "none", .only_flag = true,
+       .help = "watch it on this terminal, in the browser, or both", .commands = IN_DEMO)
 OPTION(RUNTIME, .flag = "runtime", .type = OPTION_ENUM, .choices = "local|podman|k8s",
        .def = "local", .only_flag = true, .help = "what runs the workers", .commands = IN_DEMO)
 OPTION(SKIP_CLEANUP, .flag = "skip-cleanup", .type = OPTION_BOOL, .only_flag = true,

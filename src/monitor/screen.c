@@ -152,6 +152,15 @@ static size_t rate_columns(const struct model *m, double *out, size_t columns)
     return count;
 }
 
+/* Of late; of an ended job, over all its time. */
+static double rate_of(const struct model *m)
+{
+    const struct ledger_status *st = &m->status;
+    bool ended = st->state == LEDGER_FINISHED && st->finished_ms > st->started_ms && st->started_ms;
+    return ended ? (double)st->completed * 1000 / (double)(st->finished_ms - st->started_ms)
+                 : m->rate;
+}
+
 static void draw_rate(struct screen *s)
 {
     const struct model *m = s->m;
@@ -161,7 +170,7 @@ static void draw_rate(struct screen *s)
     if (!more(s, 1))
         return;
     line_put(l, INK_DIM, "rate ");
-    line_put(l, INK_BOLD, "%s", rate_text(a, m->rate));
+    line_put(l, INK_BOLD, "%s", rate_text(a, rate_of(m)));
     line_put(l, INK_PLAIN, "/s  ");
     size_t len = 0;
     if (m->eta_ms > 0)

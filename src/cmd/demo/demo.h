@@ -10,6 +10,7 @@
 
 #include "cmd/command.h"
 #include "cmd/embedded.h"
+#include "cmd/monitor_term.h"
 #include "cmd/options.h"
 #include "cmd/state_dir.h"
 #include "io/guard.h"
@@ -71,10 +72,12 @@ struct demo {
     struct guard *guard;
     const struct demo_preset *preset;
     uint32_t workers;
-    bool fault, json, keep, bar, bar_drawn;
+    bool fault, json, keep, bar, bar_drawn, cli, web;
     char dir[DEMO_PATH_BYTES];
-    struct demo_act *act; /* that runs now */
-    struct err out_err;   /* standard output failed */
+    struct demo_act *act;      /* that runs now */
+    struct monitor_term *term; /* has the screen; what is said waits in `later` */
+    struct buf later;
+    struct err out_err; /* standard output failed */
 };
 
 /* --- demo_act.c --- */
@@ -94,7 +97,13 @@ bool demo_act_good(const struct demo_act *a);
 
 /* --- demo_broker.c --- */
 
-enum { BROKER_PROCESSES = 2, BROKER_URL_BYTES = 128 };
+enum {
+    BROKER_SERVER,
+    BROKER_EPMD,
+    BROKER_WEB, /* the dashboard */
+    BROKER_PROCESSES,
+    BROKER_URL_BYTES = RUN_DIR_BYTES + 32,
+};
 
 struct broker {
     struct demo *demo;
@@ -103,7 +112,9 @@ struct broker {
     _Atomic pid_t own_slots[BROKER_PROCESSES];
     struct loop_timer look;
     char dir[DEMO_PATH_BYTES], log[DEMO_PATH_BYTES + 16], url[BROKER_URL_BYTES];
+    char web_log[DEMO_PATH_BYTES + 16], web_url[256];
     uint16_t port;
+    struct run_dir node; /* of a node of our own */
     bool up;
     double seconds; /* until it was up */
     struct err failed;
@@ -111,15 +122,31 @@ struct broker {
 
 /* Whether the server's program is there; TTG_ENOENT with the name of its package. */
 int broker_installed(enum demo_backend backend, struct err *err);
-/* Starts a server of our own on free ports of 127.0.0.1 and waits until it serves. */
+/* Starts a server of our own on free ports of 127.0.0.1 (a node: on a socket in its directory) and
+ * waits until it serves. */
 int broker_start(struct broker *b, struct demo *d, enum demo_backend backend, struct err *err);
+/* A dashboard for it: `web_url` is what to open. */
+int broker_web(struct broker *b, struct err *err);
 /* Ends it; with `leave` it goes on without us. */
 void broker_stop(struct broker *b, bool leave);
+
+/* --- demo_watch.c --- */
+
+/* With --monitor cli: takes the terminal for this act. Harmless without. */
+void demo_watch_open(struct demo *d, const struct demo_act *a, const struct demo_place *place);
+/* All chunks are done. */
+void demo_watch_hold(struct demo *d);
+/* Lets the viewer look at the end, and gives the terminal back. */
+void demo_watch_close(struct demo *d);
+/* With --monitor web on a terminal: until Enter, or a signal. */
+void demo_wait_for_enter(struct demo *d, const char *what);
 
 /* --- demo_show.c --- */
 
 extern const char *const demo_backend_names[DEMO_BACKENDS];
 
+/* What was held back while the screen was taken. */
+void demo_say_later(struct demo *d);
 /* A line for people: standard output, or standard error with --json. */
 void demo_say(struct demo *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void demo_bar(struct demo *d, const struct demo_act *a, const struct queue_status *status);

@@ -138,6 +138,8 @@ static void on_status(void *ctx, const struct queue_status *status)
 {
     struct demo_act *a = ctx;
     maybe_again(a);
+    if (status->status.completed == status->status.chunks)
+        demo_watch_hold(a->demo);
     progress_add(&a->progress, loop_now_ms(a->demo->loop), status->status.completed,
                  status->status.chunks);
     demo_bar(a->demo, a, status);
@@ -170,6 +172,8 @@ static void on_lines(void *ctx, struct str lines)
         if (line.len > 0 && message_read_result(&m, line, &room, NULL) == 0)
             note_result(a, &m);
     }
+    if (a->done == a->chunks)
+        demo_watch_hold(a->demo);
     buf_done(&room);
 }
 
@@ -298,8 +302,11 @@ int demo_act(struct demo *d, struct demo_act *a, const struct demo_place *place,
     };
     loop_now_update(d->loop);
     rc = run_start(&a->run, d->loop, &config, err);
-    if (!rc)
+    if (!rc) {
+        demo_watch_open(d, a, place);
         rc = turn(a, err);
+        demo_watch_close(d);
+    }
     loop_timer_stop(&a->kill_timer);
     run_free(a->run);
     a->run = NULL;

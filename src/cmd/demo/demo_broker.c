@@ -17,6 +17,7 @@
 enum {
     LOOK_MS = 20,
     START_MS_MAX = 60000,
+    WEB_MS_MAX = 10000,
     LOG_BYTES_MAX = 1 << 22,
     ENV_MAX = 512,
     ENV_BYTES = DEMO_PATH_BYTES + 256,
@@ -94,7 +95,7 @@ static void last_line(const struct broker *b, char *out, size_t bytes)
 
 static void on_exit_of(struct process *p, struct process_exit e)
 {
-    struct broker *b = container_of(p, struct broker, processes[0]);
+    struct broker *b = container_of(p, struct broker, processes[BROKER_SERVER]);
     char line[256];
     last_line(b, line, sizeof line);
     err_set(&b->failed, TTG_ECHILD, "the %s server ended (%s %d): %s",
@@ -108,14 +109,19 @@ static void on_helper_exit(struct process *p, struct process_exit e)
     (void)e;
 }
 
-static int start(struct broker *b, int i, char *const *argv, char *const *envp, struct err *err)
+static int start(struct broker *b, int i, const char *program, char *const *argv, char *const *envp,
+                 struct err *err)
 {
+    static const char *const names[] = {
+        [BROKER_SERVER] = NULL, [BROKER_EPMD] = "epmd", [BROKER_WEB] = "monitor"};
     struct demo *d = b->demo;
+    const char *log_path = i == BROKER_WEB ? b->web_log : b->log;
+    const char *name = names[i] ? names[i] : demo_backend_names[b->backend];
     char *file = NULL;
-    int rc = process_find(argv[0], &file, err);
+    int rc = process_find(program, &file, err);
     if (rc)
         return rc;
-    int log = open(b->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     int fd = log < 0 ? -1 : fcntl(log, F_DUPFD_CLOEXEC, 3);
     struct process_spec spec = {
         .file = file,
@@ -127,10 +133,10 @@ static int start(struct broker *b, int i, char *const *argv, char *const *envp, 
         /* Asked to leave it running, we may not take it along when we go. */
         .death_signal = d->keep ? SIGURG : SIGKILL,
     };
-    rc = process_start(&b->processes[i], d->loop, &spec, i == 0 ? on_exit_of : on_helper_exit, err);
+    rc = process_start(&b->processes[i], d->loop, &spec,
+                       i == BROKER_SERVER ? on_exit_of : on_helper_exit, err);
     if (!rc)
-        rc = leftover_note(d->dir, b->processes[i].pid,
-                           i == 0 ? demo_backend_names[b->backend] : "epmd", err);
+        rc = leftover_note(d->dir, b->processes[i].pid, name, err);
     if (log >= 0)
         close(log);
     if (fd >= 0)
@@ -163,7 +169,7 @@ static int start_redis(struct broker *b, struct err *err)
                                  "--save",
                                  "",
                                  NULL};
-    return start(b, 0, (char *const *)(uintptr_t)words, environ, err);
+    return start(b, BROKER_SERVER, "redis-server", (char *const *)(uintptr_t)words, environ, err);
 }
 
 /* --- RabbitMQ --- */
@@ -238,19 +244,68 @@ static int start_rabbitmq(struct broker *b, struct err *err)
     variable(e, "ERL_EPMD_ADDRESS=127.0.0.1");
     const char *const epmd[] = {"epmd", "-address", "127.0.0.1", "-port", epmd_port, NULL};
     const char *const server[] = {rabbitmq_server, NULL};
-    rc = start(b, 1, (char *const *)(uintptr_t)epmd, e->list, err);
+    rc = start(b, BROKER_EPMD, "epmd", (char *const *)(uintptr_t)epmd, e->list, err);
     if (!rc)
-        rc = start(b, 0, (char *const *)(uintptr_t)server, e->list, err);
+        rc = start(b, BROKER_SERVER, rabbitmq_server, (char *const *)(uintptr_t)server, e->list,
+                   err);
     mem_free(e);
     return rc;
 }
 
-/* --- both --- */
+/* --- a node --- */
+
+static int start_node(struct broker *b, struct err *err)
+{
+    struct command_words words = {0};
+    int rc = run_dir_open(&b->node, b->dir, "", false, err);
+    if (rc)
+        return rc;
+    b->node.own = true;
+    snprintf(b->url, sizeof b->url, "ttg+unix:%s", b->node.socket);
+    command_word(&words, "ttg");
+    command_word(&words, "node");
+    command_word(&words, "--data");
+    command_word(&words, b->node.data);
+    command_word(&words, "--unix");
+    command_word(&words, b->node.socket);
+    return start(b, BROKER_SERVER, "/proc/self/exe", words.list, environ, err);
+}
+
+/* --- the dashboard --- */
+
+static bool read_web_url(struct broker *b)
+{
+    struct buf text;
+    buf_init(&text, LOG_BYTES_MAX);
+    file_read(b->web_log, &text, NULL);
+    const char *all = buf_cstr(&text), *url = all ? strstr(all, "http://") : NULL;
+    bool whole = url && strchr(url, '\n');
+    if (whole)
+        snprintf(b->web_url, sizeof b->web_url, "%.*s", (int)strcspn(url, "\n"), url);
+    buf_done(&text);
+    return whole;
+}
+
+int broker_web(struct broker *b, struct err *err)
+{
+    const char *const words[] = {"ttg", "monitor", "--web", ":0", "--queue", b->url, NULL};
+    struct demo *d = b->demo;
+    int rc = start(b, BROKER_WEB, "/proc/self/exe", (char *const *)(uintptr_t)words, environ, err);
+    uint64_t until_ms = loop_now_update(d->loop) / 1000000 + WEB_MS_MAX;
+    while (!rc && !d->signal && !read_web_url(b)) {
+        if (!process_runs(&b->processes[BROKER_WEB]) || loop_now_ms(d->loop) > until_ms)
+            return err_set(err, TTG_ECHILD, "the dashboard does not start; see %s", b->web_log);
+        loop_turn(d->loop, LOOK_MS);
+    }
+    return rc;
+}
+
+/* --- all of them --- */
 
 static void on_look(struct loop_timer *t)
 {
     struct broker *b = container_of(t, struct broker, look);
-    b->up = serves(b->port);
+    b->up = b->backend == DEMO_EMBEDDED ? run_dir_node_lives(&b->node) : serves(b->port);
     if (!b->up)
         loop_timer_after_ms(&b->look, LOOK_MS);
 }
@@ -278,7 +333,7 @@ static int wait_until_up(struct broker *b, struct err *err)
 static int note_children(const struct broker *b, struct err *err)
 {
     pid_t children[16];
-    size_t n = pid_children(b->processes[0].pid, children, 16);
+    size_t n = pid_children(b->processes[BROKER_SERVER].pid, children, 16);
     int rc = 0;
     for (size_t i = 0; i < n && !rc; i++)
         rc = leftover_note(b->demo->dir, children[i], demo_backend_names[b->backend], err);
@@ -291,11 +346,15 @@ int broker_start(struct broker *b, struct demo *d, enum demo_backend backend, st
     loop_timer_init(&b->look, d->loop, on_look);
     snprintf(b->dir, sizeof b->dir, "%.4000s/%s", d->dir, demo_backend_names[backend]);
     snprintf(b->log, sizeof b->log, "%s/server.log", b->dir);
+    snprintf(b->web_log, sizeof b->web_log, "%s/monitor.log", b->dir);
+    b->node.lock_fd = -1;
     int rc = broker_installed(backend, err);
     if (!rc)
         rc = state_dir_make(b->dir, err);
     if (!rc)
-        rc = backend == DEMO_REDIS ? start_redis(b, err) : start_rabbitmq(b, err);
+        rc = backend == DEMO_REDIS      ? start_redis(b, err)
+             : backend == DEMO_RABBITMQ ? start_rabbitmq(b, err)
+                                        : start_node(b, err);
     if (!rc)
         rc = wait_until_up(b, err);
     if (!rc)
@@ -316,4 +375,6 @@ void broker_stop(struct broker *b, bool leave)
         else
             process_kill(&b->processes[i]);
     }
+    if (b->backend == DEMO_EMBEDDED)
+        run_dir_close(&b->node, !leave);
 }

@@ -45,11 +45,21 @@ static void clear_bar(struct demo *d)
 
 static void say(struct demo *d, struct str text)
 {
+    if (d->term) {
+        buf_add_str(&d->later, text);
+        return;
+    }
     clear_bar(d);
     if (d->json)
         stdio_complain(text);
     else if (!d->out_err.code)
         stdio_write(text, &d->out_err);
+}
+
+void demo_say_later(struct demo *d)
+{
+    say(d, buf_str(&d->later));
+    buf_clear(&d->later);
 }
 
 void demo_say(struct demo *d, const char *format, ...)
@@ -69,7 +79,7 @@ void demo_bar(struct demo *d, const struct demo_act *a, const struct queue_statu
 {
     struct progress_view v;
     struct buf b;
-    if (!d->bar)
+    if (!d->bar || d->term)
         return;
     progress_view(&a->progress, &v);
     buf_init(&b, 1024);
