@@ -239,10 +239,12 @@ void process_end(struct process *p, uint64_t grace_ms)
 {
     if (!process_runs(p))
         return;
-    /* A stopped process acts on no other signal before it goes on. */
+    /* A stopped process acts on no other signal before it goes on. In this order: a process that
+     * ends under a leak checker is stopped by it for a moment, and a late SIGCONT takes that back,
+     * so that the checker waits for ever. */
     if (grace_ms > 0) {
-        kill(-p->pid, SIGTERM);
         kill(-p->pid, SIGCONT);
+        kill(-p->pid, SIGTERM);
     }
     if (grace_ms == 0 || loop_timer_after_ms(&p->kill_timer, grace_ms) != 0)
         kill(-p->pid, SIGKILL);
