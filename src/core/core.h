@@ -59,6 +59,7 @@ struct core_call {
     bool changed;             /* the state changed: the command belongs into the log */
     bool blocked;             /* nothing to give yet and nothing changed; park on `keys` */
     uint64_t block_until_ms;  /* with `blocked`: 0 is for ever; later: a null array */
+    uint64_t retry_ms;        /* with `blocked`: something may be due then, try again; 0: no */
     size_t key_at, key_count; /* with `blocked`: argv[key_at .. key_at + key_count) */
 };
 

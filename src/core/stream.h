@@ -73,6 +73,7 @@ struct stream_group {
     struct stream_id last_id;
     int64_t entries_read; /* or STREAM_READ_UNKNOWN */
     struct tree pending, consumers;
+    uint64_t oldest_ms; /* no pending entry was delivered before; a bound, not saved */
     void *owner;
 };
 
@@ -193,6 +194,15 @@ void stream_pending_move(struct stream_pending *p, struct stream_consumer *to, u
                          uint64_t deliveries);
 /* Acknowledges: the pending entry is gone. */
 void stream_pending_remove(struct stream_pending *p);
+
+/* Pending entries that were delivered at least `idle_ms` ago, exist and have no owner: what
+ * somebody else may take over. A look at all pending entries, and only when one may be idle. */
+bool stream_idle_any(struct stream_group *g, uint64_t now_ms, uint64_t idle_ms);
+/* Their ids, the longest idle one first, deleted entries too; to be freed. TTG_ENOMEM. */
+int stream_idle_list(struct stream_group *g, uint64_t now_ms, uint64_t idle_ms,
+                     struct stream_id **ret_ids, size_t *ret_count);
+/* When the next one may become idle: not later than it does. */
+uint64_t stream_idle_next_ms(const struct stream_group *g, uint64_t now_ms, uint64_t idle_ms);
 
 /* Walks the entries of a range, deleted ones left out. The stream must not change meanwhile. */
 struct stream_iter {

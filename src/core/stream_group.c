@@ -179,6 +179,12 @@ struct stream_pending *stream_pending_next(const struct stream_pending *p, bool 
                        : of_group(tree_next(&p->by_group));
 }
 
+static void note_delivery(struct stream_group *g, uint64_t now_ms)
+{
+    if (now_ms < g->oldest_ms || g->pending.count == 0)
+        g->oldest_ms = now_ms;
+}
+
 struct stream_pending *stream_deliver(struct stream_consumer *consumer, struct stream_id id,
                                       uint64_t now_ms)
 {
@@ -194,6 +200,7 @@ struct stream_pending *stream_deliver(struct stream_consumer *consumer, struct s
             return NULL;
         *p = (struct stream_pending){
             .id = id, .consumer = consumer, .delivered_ms = now_ms, .deliveries = 1};
+        note_delivery(g, now_ms);
         tree_add(&g->pending, &p->by_group, &id, cmp_by_group);
         tree_add(&consumer->pending, &p->by_consumer, &id, cmp_by_consumer);
     }
@@ -207,6 +214,7 @@ void stream_pending_move(struct stream_pending *p, struct stream_consumer *to, u
     ensure(to->group == p->consumer->group);
     p->delivered_ms = now_ms;
     p->deliveries = deliveries;
+    note_delivery(to->group, now_ms);
     if (to == p->consumer)
         return;
     tree_remove(&p->consumer->pending, &p->by_consumer);

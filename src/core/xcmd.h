@@ -16,6 +16,8 @@ core_run xinfo;                                   /* xinfo.c */
 
 /* [id, [name, value, ...]] */
 void reply_entry(struct reply *r, struct stream_entry *e);
+/* [id, [name, value, ...], milliseconds since it was delivered last, how often it was] */
+void reply_delivery(struct reply *r, struct stream_entry *e, int64_t idle_ms, uint64_t deliveries);
 /* The entries of a range; how many in ret_count (may be NULL). `limit` 0: all. The array is part of
  * the answer. False: a block could not be read back, and the answer is that error. */
 bool reply_range(struct reply *r, const struct stream *s, struct stream_id from,

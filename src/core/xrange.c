@@ -3,11 +3,8 @@
 #include "base/err.h"
 #include "core/xcmd.h"
 
-void reply_entry(struct reply *r, struct stream_entry *e)
+static void entry_content(struct reply *r, struct stream_entry *e)
 {
-    if (!r->out)
-        return;
-    reply_array(r, 2);
     reply_id(r, e->id);
     reply_array(r, e->pairs * 2);
     for (size_t i = 0; i < e->pairs; i++) {
@@ -16,6 +13,24 @@ void reply_entry(struct reply *r, struct stream_entry *e)
         reply_str(r, name);
         reply_str(r, value);
     }
+}
+
+void reply_entry(struct reply *r, struct stream_entry *e)
+{
+    if (!r->out)
+        return;
+    reply_array(r, 2);
+    entry_content(r, e);
+}
+
+void reply_delivery(struct reply *r, struct stream_entry *e, int64_t idle_ms, uint64_t deliveries)
+{
+    if (!r->out)
+        return;
+    reply_array(r, 4);
+    entry_content(r, e);
+    reply_int(r, idle_ms < 0 ? 0 : idle_ms);
+    reply_int(r, (int64_t)deliveries);
 }
 
 bool reply_range(struct reply *r, const struct stream *s, struct stream_id from,

@@ -23,8 +23,8 @@ struct source {
 };
 
 struct read {
-    bool in_group, noack, blocks;
-    int64_t count, timeout_ms;
+    bool in_group, noack, blocks, claims;
+    int64_t count, timeout_ms, claim_ms;
     struct str group, consumer;
     size_t keys_at, n;
     struct source *sources;
@@ -48,6 +48,19 @@ static bool parse_timeout(struct core_call *call, size_t i, struct read *r)
     return true;
 }
 
+static bool parse_claim(struct core_call *call, size_t i, struct read *r)
+{
+    if (!r->in_group)
+        return complain(call, "The CLAIM option is only supported by XREADGROUP. You called XREAD "
+                              "instead.");
+    if (!arg_i64(call, i, "min-idle-time is not an integer", &r->claim_ms))
+        return false;
+    if (r->claim_ms < 0)
+        return complain(call, "min-idle-time must be a positive integer");
+    r->claims = true;
+    return true;
+}
+
 static bool parse_option(struct core_call *call, size_t *i, struct read *r)
 {
     size_t more = call->argc - *i - 1;
@@ -59,6 +72,8 @@ static bool parse_option(struct core_call *call, size_t *i, struct read *r)
         r->count = r->count < 0 ? 0 : r->count;
         return true;
     }
+    if (more >= 1 && arg_is(call, *i, "CLAIM"))
+        return parse_claim(call, ++*i, r);
     if (more >= 2 && arg_is(call, *i, "GROUP")) {
         if (!r->in_group)
             return complain(call, "The GROUP option is only supported by XREADGROUP. You called "
@@ -186,7 +201,7 @@ static bool has_returned(const struct read *r, const struct source *from, struct
 }
 
 /* Whether there is something to say about this source now. */
-static bool has_news(const struct read *r, struct source *from)
+static bool has_news(const struct core_call *call, const struct read *r, struct source *from)
 {
     if (!from->s)
         return false;
@@ -196,6 +211,8 @@ static bool has_news(const struct read *r, struct source *from)
     if (from->fresh)
         from->after = from->g->last_id;
     if (has_returned(r, from, &id))
+        return true;
+    if (r->claims && from->fresh && stream_idle_any(from->g, call->now_ms, (uint64_t)r->claim_ms))
         return true;
     return from->s->length > 0 && stream_id_cmp(stream_last_live(from->s), from->after) > 0;
 }
@@ -232,20 +249,65 @@ static void serve_history(struct core_call *call, const struct read *r, const st
     reply_close(call->reply, mark, count);
 }
 
+static void reply_claimed(struct reply *r, const struct stream *s, struct stream_id id,
+                          int64_t idle_ms, uint64_t deliveries)
+{
+    struct stream_iter it;
+    struct stream_entry e;
+    stream_iter_open(&it, s, id, id, false);
+    if (stream_iter_next(&it, &e))
+        reply_delivery(r, &e, idle_ms, deliveries);
+    stream_iter_close(&it);
+}
+
+/* Entries that have waited long with somebody, the longest wait first; those that were deleted
+ * meanwhile are nobody's any more. How many. */
+static size_t serve_idle(struct core_call *call, const struct read *r, const struct source *from,
+                         struct stream_consumer *consumer)
+{
+    struct stream *s = from->s;
+    struct stream_id *ids;
+    size_t found, count = 0;
+    if (!r->claims || stream_idle_list(from->g, call->now_ms, (uint64_t)r->claim_ms, &ids, &found))
+        return 0; /* no memory: they wait on */
+    for (size_t i = 0; i < found && (!r->count || count < (uint64_t)r->count); i++) {
+        struct stream_pending *p = stream_pending_find(from->g, ids[i]);
+        int rc = p ? stream_lookup(s, ids[i]) : TTG_EAGAIN;
+        if (rc == TTG_ENOENT) {
+            if (s->hooks && s->hooks->on_ack)
+                s->hooks->on_ack(s->hooks_ctx, s, p, call->now_ms);
+            stream_pending_remove(p);
+        }
+        if (rc)
+            continue; /* what cannot be read stays pending */
+        reply_claimed(call->reply, s, ids[i], pending_idle_ms(p, call->now_ms), p->deliveries);
+        stream_pending_move(p, consumer, call->now_ms, p->deliveries + 1);
+        if (s->hooks && s->hooks->on_deliver)
+            s->hooks->on_deliver(s->hooks_ctx, s, p, ids[i], call->now_ms);
+        count++;
+    }
+    mem_free(ids);
+    return count;
+}
+
 /* Entries that came back to the guardian, before what is new. How many. */
 static size_t serve_returned(struct core_call *call, const struct read *r,
-                             const struct source *from, struct stream_consumer *consumer)
+                             const struct source *from, struct stream_consumer *consumer,
+                             size_t before_count)
 {
     struct stream *s = from->s;
     struct stream_id id, before = STREAM_ID_MIN;
     size_t count = 0;
-    while ((!r->count || count < (uint64_t)r->count) && has_returned(r, from, &id)) {
+    while ((!r->count || before_count + count < (uint64_t)r->count) && has_returned(r, from, &id)) {
         if (stream_id_cmp(id, before) == 0 || !stream_has(s, id))
             break; /* the guardian does not give it to this consumer */
         struct stream_pending *p = stream_deliver(consumer, id, call->now_ms);
         if (!p)
             break;
-        reply_one(call->reply, s, id);
+        if (r->claims)
+            reply_claimed(call->reply, s, id, 0, 0);
+        else
+            reply_one(call->reply, s, id);
         count++;
         s->hooks->on_deliver(s->hooks_ctx, s, p, id, call->now_ms);
         before = id;
@@ -260,7 +322,8 @@ static void serve_fresh(struct core_call *call, const struct read *r, const stru
     struct stream *s = from->s;
     struct stream_iter it;
     struct stream_entry e;
-    size_t mark = reply_open(call->reply), count = serve_returned(call, r, from, consumer);
+    size_t mark = reply_open(call->reply), count = serve_idle(call, r, from, consumer);
+    count += serve_returned(call, r, from, consumer, count);
     struct stream_id start = from->g->last_id;
     stream_id_next(&start);
     stream_iter_open(&it, s, start, STREAM_ID_MAX, false);
@@ -270,7 +333,10 @@ static void serve_fresh(struct core_call *call, const struct read *r, const stru
             stream_group_read(from->g, e.id);
         else if (!(p = stream_deliver(consumer, e.id, call->now_ms)))
             break; /* the rest stays for the next call */
-        reply_entry(call->reply, &e);
+        if (r->claims)
+            reply_delivery(call->reply, &e, 0, 0);
+        else
+            reply_entry(call->reply, &e);
         count++;
         if (s->hooks && s->hooks->on_deliver)
             s->hooks->on_deliver(s->hooks_ctx, s, p, e.id, call->now_ms);
@@ -296,6 +362,19 @@ static void serve(struct core_call *call, const struct read *r, struct source *f
     }
 }
 
+/* When an entry that waits with somebody may be had; 0: none is asked for. */
+static uint64_t next_idle_ms(const struct core_call *call, const struct read *r)
+{
+    uint64_t next_ms = 0;
+    for (size_t i = 0; r->claims && i < r->n; i++) {
+        if (!r->sources[i].fresh)
+            continue;
+        uint64_t ms = stream_idle_next_ms(r->sources[i].g, call->now_ms, (uint64_t)r->claim_ms);
+        next_ms = next_ms && next_ms < ms ? next_ms : ms;
+    }
+    return next_ms;
+}
+
 static void park(struct core_call *call, const struct read *r)
 {
     struct packer p = {.out = call->resume};
@@ -311,6 +390,7 @@ static void park(struct core_call *call, const struct read *r)
     }
     call->blocked = true;
     call->block_until_ms = r->timeout_ms ? call->now_ms + (uint64_t)r->timeout_ms : 0;
+    call->retry_ms = next_idle_ms(call, r);
     call->key_at = r->keys_at;
     call->key_count = r->n;
 }
@@ -335,8 +415,8 @@ static void answer(struct core_call *call, struct read *r)
 {
     size_t serving = 0;
     for (size_t i = 0; i < r->n; i++) {
-        r->sources[i].serve =
-            has_news(r, &r->sources[i]) && (r->in_group || !call->retry || !named_before(r, i));
+        r->sources[i].serve = has_news(call, r, &r->sources[i]) &&
+                              (r->in_group || !call->retry || !named_before(r, i));
         serving += r->sources[i].serve;
     }
     if (serving == 0 && r->blocks && call->may_block) {
@@ -356,7 +436,7 @@ static void answer(struct core_call *call, struct read *r)
     size_t mark = reply_open(call->reply), served = 0;
     for (size_t i = 0; i < r->n; i++) {
         /* asked again: the same key may be named twice */
-        if (!r->sources[i].serve || !has_news(r, &r->sources[i]))
+        if (!r->sources[i].serve || !has_news(call, r, &r->sources[i]))
             continue;
         serve(call, r, &r->sources[i], consumers[i]);
         served++;

@@ -32,9 +32,11 @@ const struct core_command stream_commands[] = {
      "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
      "Entries behind an id, waiting for them if asked to.", xread},
     {"XREADGROUP", -7, CORE_WRITE | CORE_BLOCKING, 0, 0, 0, S, "5.0.0",
-     "GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id "
-     "[id ...]",
-     "New entries for a consumer of a group, or those it has not acknowledged.", xread},
+     "GROUP group consumer [COUNT count] [BLOCK milliseconds] [CLAIM min-idle-time] [NOACK] "
+     "STREAMS key [key ...] id [id ...]",
+     "New entries for a consumer of a group, before them those that wait long with others, or "
+     "those it has not acknowledged.",
+     xread},
     {"XACK", -4, W, S, "5.0.0", "key group id [id ...]", "Acknowledges entries.", xack},
     {"XPENDING", -3, R, S, "5.0.0", "key group [[IDLE min-idle-time] start end count [consumer]]",
      "What is delivered and not yet acknowledged.", xpending},

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "node/state.h"
 
+enum { RETRY_FULL_MS = 1 }; /* the log had no room */
+
 struct park_key {
     struct map_node node;
     struct list waits; /* struct park_wait, oldest first */
@@ -24,6 +26,7 @@ struct parked {
     struct client *client;
     const struct core_command *command;
     struct heap_node time;
+    uint64_t until_ms; /* 0: for ever. `time` may come earlier, to try again */
     struct buf resume;
     struct str *argv;
     size_t argc, wait_count;
@@ -97,6 +100,18 @@ static void timer_set(struct node *n)
         loop_timer_after_ms(&n->park_timer, first->key > n->now_ms ? first->key - n->now_ms : 0);
 }
 
+static int time_set(struct parked *p, const struct core_call *call)
+{
+    struct heap *times = &p->client->node->park_times;
+    uint64_t at_ms = p->until_ms;
+    if (call->retry_ms && (!at_ms || call->retry_ms < at_ms))
+        at_ms = call->retry_ms;
+    if (at_ms)
+        return heap_set(times, &p->time, at_ms);
+    heap_remove(times, &p->time);
+    return 0;
+}
+
 int park_client(struct client *c, const struct core_command *command, const struct core_call *call)
 {
     struct node *n = c->node;
@@ -125,8 +140,9 @@ int park_client(struct client *c, const struct core_command *command, const stru
         list_push_back(&k->waits, &p->waits[i].link);
         p->wait_count++;
     }
-    if (!rc && call->block_until_ms)
-        rc = heap_set(&n->park_times, &p->time, call->block_until_ms);
+    p->until_ms = call->block_until_ms;
+    if (!rc)
+        rc = time_set(p, call);
     if (rc)
         park_free(c);
     else
@@ -208,8 +224,12 @@ static bool retry(struct parked *p)
         .retry = true,
     };
     exec_core(n, p->command, &call);
-    if (!call.blocked)
+    if (!call.blocked) {
         unpark(c, &r, from, p->command->flags & CORE_EARLY ? 0 : store_last_position(n->store));
+        return true;
+    }
+    int rc = time_set(p, &call);
+    ensure(rc == 0 || !heap_has(&p->time)); /* without memory it waits for its keys only */
     return true;
 }
 
@@ -264,15 +284,26 @@ bool park_unblock(struct client *c, bool with_error)
     return true;
 }
 
+/* Its wait is over, or something may have become due. */
+static void time_came(struct parked *p, uint64_t now_ms)
+{
+    struct node *n = p->client->node;
+    if (p->until_ms && p->until_ms <= now_ms) {
+        n->stats.expired_waits++;
+        park_unblock(p->client, false);
+    } else if (!retry(p)) {
+        int rc = heap_set(&n->park_times, &p->time, now_ms + RETRY_FULL_MS);
+        ensure(rc == 0); /* it was set */
+    }
+}
+
 static void on_park_timer(struct loop_timer *t)
 {
     struct node *n = container_of(t, struct node, park_timer);
     uint64_t now_ms = node_now_ms(n);
     struct heap_node *first;
-    while ((first = heap_min(&n->park_times)) && first->key <= now_ms) {
-        n->stats.expired_waits++;
-        park_unblock(container_of(first, struct parked, time)->client, false);
-    }
+    while ((first = heap_min(&n->park_times)) && first->key <= now_ms)
+        time_came(container_of(first, struct parked, time), now_ms);
     timer_set(n);
 }
 

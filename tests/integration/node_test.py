@@ -424,6 +424,25 @@ def the_reference_of_commands_is_current():
 
 
 @test
+def a_waiting_reader_claims_what_becomes_idle():
+    node = Node()
+    c, waiting = node.raw(), node.raw(timeout=20)
+    c("XADD", "s", "1-0", "f", "v")
+    c("XGROUP", "CREATE", "s", "g", "0")
+    c("XREADGROUP", "GROUP", "g", "dead", "STREAMS", "s", ">")
+    waiting.command("XREADGROUP", "GROUP", "g", "alive", "BLOCK", "15000", "CLAIM", "300", "STREAMS",
+                    "s", ">")
+    [[_, [[entry, fields, idle, deliveries]]]] = waiting.read()
+    assert (entry, fields, deliveries) == (b"1-0", [b"f", b"v"], 1) and idle >= 300, idle
+    assert waiting("XREADGROUP", "GROUP", "g", "alive", "BLOCK", "50", "CLAIM", "900000", "STREAMS",
+                   "s", ">") is None
+    digest = c("DEBUG", "DIGEST")
+    assert c("DEBUG", "REPLAY") == digest
+    node.kill()
+    assert node.again().raw()("DEBUG", "DIGEST") == digest
+
+
+@test
 def systemd_hands_over_sockets_and_is_told():
     import socket
     d = temp_dir()

@@ -134,6 +134,66 @@ static void waiting(void **state)
     h_close(&h);
 }
 
+/* XREADGROUP CLAIM, of Redis 8.4. */
+static void claims_while_reading(void **state)
+{
+    (void)state;
+    struct h h;
+    h_open(&h);
+    h_expect(&h, "XADD s 1-0 a 1", "\"1-0\"");
+    h_expect(&h, "XADD s 2-0 a 2", "\"2-0\"");
+    h_expect(&h, "XADD s 3-0 a 3", "\"3-0\"");
+    h_expect(&h, "XADD s 4-0 a 4", "\"4-0\"");
+    h_expect(&h, "XGROUP CREATE s g 0", "OK");
+    h_run(&h, "XREADGROUP GROUP g c1 COUNT 1 STREAMS s >");
+    h.now_ms += 30;
+    h_run(&h, "XREADGROUP GROUP g c2 COUNT 2 STREAMS s >");
+    h.now_ms += 10;
+    /* 1-0 is idle for 40 ms, 2-0 and 3-0 for 10; what is idle comes first, then what is new */
+    h_expect(&h, "XREADGROUP GROUP g c3 COUNT 2 CLAIM 20 STREAMS s >",
+             "[[\"s\" [[\"1-0\" [\"a\" \"1\"] 40 1] [\"4-0\" [\"a\" \"4\"] 0 0]]]]");
+    h_expect(&h, "XREADGROUP GROUP g c3 CLAIM 20 STREAMS s >", "(nil-array)");
+    assert_false(h.call.changed);
+    h.now_ms += 10;
+    /* 2-0 goes through another hand: now 3-0 waits longest */
+    h_run(&h, "XCLAIM s g c1 0 2-0");
+    h.now_ms += 20;
+    h_expect(&h, "XREADGROUP GROUP g c3 COUNT 3 CLAIM 20 STREAMS s >",
+             "[[\"s\" [[\"3-0\" [\"a\" \"3\"] 40 1] [\"1-0\" [\"a\" \"1\"] 30 2] "
+             "[\"4-0\" [\"a\" \"4\"] 30 1]]]]");
+    h_expect(
+        &h, "XPENDING s g - + 10",
+        "[[\"1-0\" \"c3\" 0 3] [\"2-0\" \"c1\" 20 2] [\"3-0\" \"c3\" 0 2] [\"4-0\" \"c3\" 0 2]]");
+    /* with another id than > it is ignored */
+    h_expect(&h, "XREADGROUP GROUP g c1 CLAIM 0 STREAMS s 0",
+             "[[\"s\" [[\"2-0\" [\"a\" \"2\"]]]]]");
+    /* NOACK is for new entries; a deleted one is nobody's any more */
+    h_run(&h, "XDEL s 2-0");
+    h_run(&h, "XADD s 5-0 a 5");
+    h.now_ms += 100;
+    h_expect(&h, "XREADGROUP GROUP g c4 NOACK CLAIM 100 STREAMS s >",
+             "[[\"s\" [[\"1-0\" [\"a\" \"1\"] 100 3] [\"3-0\" [\"a\" \"3\"] 100 2] "
+             "[\"4-0\" [\"a\" \"4\"] 100 2] [\"5-0\" [\"a\" \"5\"] 0 0]]]]");
+    h_expect(&h, "XPENDING s g - + 10",
+             "[[\"1-0\" \"c4\" 0 4] [\"3-0\" \"c4\" 0 3] [\"4-0\" \"c4\" 0 3]]");
+    /* who waits is told when to try again */
+    h.may_block = true;
+    h_expect(&h, "XREADGROUP GROUP g c5 BLOCK 0 CLAIM 500 STREAMS s >", "(blocked)");
+    assert_in_range(h.call.retry_ms, h.now_ms + 1, h.now_ms + 500);
+    h.now_ms += 500;
+    h.retry = true;
+    h_expect(&h, "XREADGROUP GROUP g c5 COUNT 1 BLOCK 0 CLAIM 500 STREAMS s >",
+             "[[\"s\" [[\"1-0\" [\"a\" \"1\"] 500 4]]]]");
+    h.may_block = h.retry = false;
+    h_expect(&h, "XREAD CLAIM 1 STREAMS s 0",
+             "-ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead.");
+    h_expect(&h, "XREADGROUP GROUP g c CLAIM x STREAMS s >",
+             "-ERR min-idle-time is not an integer");
+    h_expect(&h, "XREADGROUP GROUP g c CLAIM -1 STREAMS s >",
+             "-ERR min-idle-time must be a positive integer");
+    h_close(&h);
+}
+
 static void keys_and_small_types(void **state)
 {
     (void)state;
@@ -176,9 +236,10 @@ static void deletes_with_references(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(xadd_makes_ids),       cmocka_unit_test(xrange_walks),
-        cmocka_unit_test(groups_deliver),       cmocka_unit_test(waiting),
-        cmocka_unit_test(keys_and_small_types), cmocka_unit_test(deletes_with_references),
+        cmocka_unit_test(xadd_makes_ids),          cmocka_unit_test(xrange_walks),
+        cmocka_unit_test(groups_deliver),          cmocka_unit_test(waiting),
+        cmocka_unit_test(claims_while_reading),    cmocka_unit_test(keys_and_small_types),
+        cmocka_unit_test(deletes_with_references),
     };
     return tap_run(tests);
 }
