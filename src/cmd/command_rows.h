@@ -199,6 +199,15 @@ COMMAND(CLEANUP, cleanup,
             "given. Nothing that carries other names or labels is touched, and what is in use by a "
             "run or demo stays.")
 
+COMMAND(DOCTOR, doctor,
+        .summary = "check that what a job relies on is set up safely",
+        .details =
+            "Looks at this machine, at the disk, and at the queue: versions, persistence, eviction, "
+            "replicas, alarms, limits, clocks. For each finding it says what it means for your data "
+            "and how to fix it. Without --queue it looks at where embedded jobs are kept. Exit code "
+            "0: nothing unsafe (warnings may be there), 1: something is unsafe, 3: the queue is not "
+            "reachable.")
+
 COMMAND(CONFIG, config,
         .summary = "print each setting and where its value came from",
         .usage = "[COMMAND]",

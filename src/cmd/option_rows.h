@@ -32,7 +32,7 @@ OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTIO
        .commands = IN_LOGGING)
 OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
        .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_SPEC | IN_STATUS | IN_WAIT | IN_VERIFY | IN_DLQ |
-                   IN_EXPLAIN | IN_DEMO | IN_CLEANUP | IN_MONITOR | IN_PIPELINE)
+                   IN_EXPLAIN | IN_DOCTOR | IN_DEMO | IN_CLEANUP | IN_MONITOR | IN_PIPELINE)
 
 /* What to compute. */
 OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
@@ -158,6 +158,9 @@ OPTION(QUEUE_RETRY, .flag = "queue-retry", .variable = "QUEUE_RETRY_SECONDS",
 OPTION(REDIS_WAIT, .flag = "redis-wait", .variable = "TTG_REDIS_WAIT", .type = OPTION_U64,
        .unit = "replicas", .min = "0", .max = "100", .def = "0",
        .help = "Redis: results count once N replicas have them", .commands = IN_QUEUE)
+OPTION(MANAGEMENT, .flag = "management", .variable = "TTG_RABBITMQ_MANAGEMENT",
+       .type = OPTION_STRING, .arg = "URL",
+       .help = "RabbitMQ's management API; default: http://HOST:15672", .commands = IN_DOCTOR)
 OPTION(QUEUE_CA, .flag = "queue-ca", .variable = "TTG_QUEUE_CA", .type = OPTION_STRING,
        .arg = "FILE", .help = "who must have signed the queue's certificate; default: the system's",
        .commands = IN_QUEUE | IN_CLEANUP)
@@ -267,7 +270,7 @@ OPTION(HTTP, .flag = "http", .type = OPTION_STRING, .arg = "ADDR",
 OPTION(SYNC, .flag = "sync", .type = OPTION_STRING, .arg = "always|interval:MS|never",
        .def = "always",
        .help = "when the log is synced; only `always` survives a power cut without loss",
-       .commands = IN_NODE | IN_RUN | IN_PIPELINE)
+       .commands = IN_NODE | IN_RUN | IN_PIPELINE | IN_DOCTOR)
 OPTION(PASSWORD_FILE, .flag = "password-file", .variable = "TTG_PASSWORD_FILE",
        .type = OPTION_STRING, .arg = "FILE",
        .help = "clients must give the password in the first line of FILE", .commands = IN_NODE)

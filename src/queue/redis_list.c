@@ -141,8 +141,9 @@ static void on_next(struct loop_timer *t)
     }
     const struct resp_node *n = &l->masters[l->master];
     rc = rc ? err_set(&err, TTG_ENOMEM, "out of memory")
-            : resp_ask_start(&l->ask, &(struct resp_server){n->host, n->port, l->tls}, ANSWER_MS,
-                             &err);
+            : resp_ask_start(&l->ask,
+                             &(struct resp_server){.host = n->host, .port = n->port, .tls = l->tls},
+                             ANSWER_MS, &err);
     if (rc)
         again(l, &err);
 }

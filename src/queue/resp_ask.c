@@ -107,7 +107,8 @@ int resp_ask_start(struct resp_ask *a, const struct resp_server *server, uint64_
 {
     struct net_addr addr;
     ensure(!a->busy && a->expected > 0 && a->expected <= RESP_ASK_REPLIES_MAX);
-    int rc = resp_node_address(server->host, server->port, &addr, err);
+    int rc = server->host ? resp_node_address(server->host, server->port, &addr, err)
+                          : net_addr_unix(&addr, str_of(server->path), err);
     if (!rc && loop_timer_after_ms(&a->timer, timeout_ms))
         rc = err_set(err, TTG_ENOMEM, "out of memory");
     if (!rc)

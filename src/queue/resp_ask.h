@@ -29,9 +29,10 @@ struct resp_ask {
 };
 
 struct resp_server {
-    const char *host;
+    const char *host; /* NULL: `path` */
     uint16_t port;
-    struct tls *tls; /* NULL: none */
+    struct tls *tls;  /* NULL: none */
+    const char *path; /* of a Unix socket */
 };
 
 int resp_node_address(const char *host, uint16_t port, struct net_addr *addr, struct err *err);

@@ -171,8 +171,9 @@ int resp_locate_start(struct resp_locate *l, struct err *err)
         rc = resp_ask_put(&l->ask, 2, (const char *const[]){"CLUSTER", "SLOTS"});
     if (rc)
         return err_set(err, rc, "out of memory");
-    return resp_ask_start(&l->ask, &(struct resp_server){node->host, node->port, l->tls}, LOOK_MS,
-                          err);
+    return resp_ask_start(
+        &l->ask, &(struct resp_server){.host = node->host, .port = node->port, .tls = l->tls},
+        LOOK_MS, err);
 }
 
 void resp_locate_init(struct resp_locate *l, struct loop *loop, const struct url *url,

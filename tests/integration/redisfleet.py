@@ -254,7 +254,9 @@ class Cluster(Fleet):
         return self.shard(name)[0]
 
     def replicas(self, name="j"):
-        return self.shard(name)[1:]
+        """By their own word: CLUSTER SLOTS leaves out those that have heard nothing yet."""
+        port = self.master(name).port
+        return [s for s in self.servers if s.role() == "slave" and s.client.role()[2] == port]
 
     def promoted(self, old, name="j"):
         try:

@@ -1,0 +1,183 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""ttg doctor with real servers: quiet on what is recommended, and each planted fault is found."""
+import json
+import os
+import resource
+
+from chaosrig import SmallDisk
+from harness import TTG, Process, main, run, spawn, temp_dir, test, wait_until
+from noderig import Node
+from rabbitrig import Rabbit
+from redisfleet import Cluster, Sentinels, Server
+from redisrig import Redis
+
+SAFE_REDIS = ["--appendfsync", "always"]
+
+
+def doctor(url, *options, code=None, env=None):
+    """{id: level} of what is found."""
+    words = ["--queue", url] if url else []
+    done = run([TTG, "doctor", *words, *options, "--json"], code=code, env=env)
+    said = json.loads(done.out)
+    found = {f["id"]: f["level"] for f in said["findings"]}
+    assert said["safe"] == ("unsafe" not in found.values()) == (done.code == 0), (said, done.code)
+    assert said["unsafe"] + said["warnings"] == len(said["findings"]), said
+    for f in said["findings"]:
+        assert all(f[k] for k in ("id", "level", "where", "found", "means", "fix")), f
+    return found
+
+
+def quiet(url, *options):
+    """One line on what was looked at, and nothing else."""
+    assert doctor(url, *options, code=0) == {}
+    words = ["--queue", url] if url else []
+    out = run([TTG, "doctor", *words, *options]).out
+    assert out.startswith("all good: ") and out.count("\n") == 1, out
+
+
+@test
+def a_single_redis():
+    server = Redis(sync="always")
+    quiet(server.url)
+    planted = [
+        ({"appendonly": "no"}, "redis-appendonly", "unsafe"),
+        ({"appendfsync": "no"}, "redis-appendfsync-no", "unsafe"),
+        ({"appendfsync": "everysec"}, "redis-appendfsync", "warning"),
+        ({"no-appendfsync-on-rewrite": "yes"}, "redis-fsync-rewrite", "unsafe"),
+        ({"maxmemory": "500mb", "maxmemory-policy": "allkeys-lru"}, "redis-eviction", "unsafe"),
+        ({"maxmemory-policy": "volatile-lru"}, "redis-eviction-later", "warning"),
+        ({"maxmemory": "1mb"}, "redis-memory", "unsafe"),
+    ]
+    for settings, name, level in planted:
+        before = {k: server.client.config_get(k)[k] for k in settings}
+        for key, value in settings.items():
+            server.client.config_set(key, value)
+        assert doctor(server.url) == {name: level}, name
+        out = run([TTG, "doctor", "--queue", server.url], code=int(level == "unsafe")).out
+        assert f"[{name}]" in out and "means:" in out and "fix:" in out, out
+        for key, value in before.items():
+            server.client.config_set(key, value)
+    quiet(server.url)
+    assert doctor(server.url, "--redis-wait", 1) == {"redis-wait": "unsafe"}
+    server.client.execute_command("REPLICAOF", "127.0.0.1", 1)
+    assert doctor(server.url) == {"redis-replica": "unsafe"}
+
+
+@test
+def rights_and_servers_that_are_not_there():
+    server = Redis(sync="always", password="s3cret")
+    run([TTG, "doctor", "--queue", server.url], code=3, err="NOAUTH")
+    server.client.execute_command("ACL", "SETUSER", "u", "on", ">pw", "~*", "+@all", "-config")
+    url = f"redis://u:pw@127.0.0.1:{server.port}"
+    assert doctor(url) == {"redis-config": "warning"}
+    server.kill()
+    done = run([TTG, "doctor", "--queue", url], code=3)
+    assert "pw" not in done.err.replace("pwd", ""), done.err
+
+
+@test
+def sentinels():
+    fleet = Sentinels()
+    for server in fleet.servers:
+        server.client.config_set("appendfsync", "always")
+        server.client.config_set("min-replicas-to-write", 1)
+    quiet(fleet.url)
+    master = fleet.master()
+    master.client.config_set("min-replicas-to-write", 0)
+    assert doctor(fleet.url) == {"redis-isolated": "unsafe"}
+    assert doctor(fleet.url, "--redis-wait", 1) == {}
+    master.client.config_set("min-replicas-to-write", 1)
+    for _, client, _ in fleet.sentinels:
+        client.execute_command("SENTINEL", "SET", "mymaster", "quorum", 5)
+    assert doctor(fleet.url) == {"sentinel-quorum": "unsafe"}
+    for _, client, _ in fleet.sentinels:
+        client.execute_command("SENTINEL", "SET", "mymaster", "quorum", 2)
+    fleet.sentinels[0][0].kill()
+    fleet.servers[1].kill()
+    wait_until(lambda: master.client.info("replication")["connected_slaves"] == 0)
+    assert doctor(fleet.url) == {"sentinel-away": "warning", "redis-no-replica": "unsafe"}
+
+
+@test
+def a_cluster():
+    fleet = Cluster()
+    for server in fleet.servers:
+        server.client.config_set("appendfsync", "always")
+        server.client.config_set("min-replicas-to-write", 1)
+    quiet(fleet.url)
+    fleet.replicas("j")[0].kill()
+    master = fleet.master("j")
+    wait_until(lambda: master.client.info("replication")["connected_slaves"] == 0)
+    assert doctor(fleet.url) == {"redis-no-replica": "unsafe"}
+    alone = Server(fleet.servers[0].port + 500, "--cluster-enabled", "yes", "--appendfsync",
+                   "always", "--cluster-port", fleet.servers[0].port + 501)
+    url = f"redis+cluster://127.0.0.1:{alone.port}"
+    assert doctor(url) == {"cluster-state": "unsafe", "cluster-masters": "unsafe"}
+
+
+@test
+def nodes():
+    for sync, found in (("always", {}), ("interval:50", {"sync-interval": "warning"}),
+                        ("never", {"sync-never": "unsafe"})):
+        path = os.path.join(temp_dir(), "n.sock")
+        node = spawn([TTG, "node", "--data", temp_dir(), "--unix", path, "--sync", sync])
+        node.wait_for("^ready")
+        if found:
+            assert doctor("ttg+unix:" + path) == found
+        else:
+            quiet("ttg+unix:" + path)
+    node = Node()
+    quiet(f"ttg://127.0.0.1:{node.port}")
+
+
+@test
+def this_machine_and_its_disk():
+    home = {"XDG_STATE_HOME": "/var/tmp", "HOME": "/var/tmp"}
+    found = doctor(None, env=home)
+    assert set(found) <= {"directory-room", "directory-full", "directory-memory"}, found
+    assert doctor(None, "--sync", "never", env=home)["sync-never"] == "unsafe"
+
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    process = Process([TTG, "doctor", "--json"], env=home, preexec=few)
+    assert process.wait() == 1 and '"id":"files"' in process.out(), process.out()
+
+
+@test
+def a_directory_in_memory():
+    with SmallDisk(mib=2) as disk:
+        assert doctor(f"embedded:{disk.dir}/not/there/yet") == {
+            "directory-memory": "unsafe", "directory-full": "unsafe"}
+
+
+@test
+def a_rabbitmq_broker():
+    broker = Rabbit()
+    management = ["--management", f"http://127.0.0.1:{broker.http}"]
+    old = {"rabbit-consumer-timeout": "warning"}  # Debian's is before 3.12
+    new = broker.api("GET", "overview")["rabbitmq_version"].split(".")[:2] >= ["3", "12"]
+    usual = {} if new else old
+    run([TTG, "run", "--queue", broker.url, "--job", "j", "--params", 100, "--simulate-ms", 0,
+         "--workers", 1, "--output", os.path.join(temp_dir(), "out")])
+    assert doctor(broker.url, *management) == usual
+    broker.api("PUT", "queues/%2F/ttg.x.tasks", {"durable": False})
+    assert doctor(broker.url, *management) == {**usual, "rabbit-transient": "unsafe"}
+    broker.api("DELETE", "queues/%2F/ttg.x.tasks")
+    broker.api("PUT", "policies/%2F/short", {"pattern": "^ttg", "apply-to": "queues",
+                                             "definition": {"max-length": 5}})
+    broker.api("PUT", "queues/%2F/ttg.x.tasks", {"durable": True})
+    wait_until(lambda: "rabbit-policy" in doctor(broker.url, *management))
+    broker.api("DELETE", "policies/%2F/short")
+    broker.ctl("set_vm_memory_high_watermark", "0.00001")
+    wait_until(lambda: "rabbit-memory" in doctor(broker.url, *management))
+    broker.ctl("set_vm_memory_high_watermark", "0.6")
+    broker.ctl("set_disk_free_limit", "100000GB")
+    wait_until(lambda: "rabbit-disk" in doctor(broker.url, *management))
+    assert doctor(broker.url, "--management", "http://127.0.0.1:1") == {
+        "rabbit-management": "warning"}
+    wrong = broker.url.replace("guest:guest", "guest:wrong")
+    assert doctor(wrong, *management) == {"rabbit-management": "warning"}
+
+
+main()
