@@ -479,6 +479,12 @@ static void on_stop(struct loop_signal *s)
     loop_stop(s->loop);
 }
 
+/* Whether there is one job to look at; a broker has no list of its jobs. */
+static bool names_job(const struct ask *a)
+{
+    return a->job_given || a->embedded || a->choice.url.scheme == URL_AMQP;
+}
+
 static int watch(struct watching *w, struct command_run *r, struct err *err)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
@@ -494,7 +500,7 @@ static int watch(struct watching *w, struct command_run *r, struct err *err)
     bool repeated = option_given(o, OPT_WATCH), full = !once && !json && terminal_is_smart();
     struct monitor_term_config config = {
         .queue = w->ask.choice.config,
-        .job = w->ask.job_given || w->ask.embedded ? w->ask.job : NULL,
+        .job = names_job(&w->ask) ? w->ask.job : NULL,
         .place = buf_cstr(&place),
         .period_ms = option_ms(o, OPT_WATCH),
         .once = once || (!full && !repeated),

@@ -487,7 +487,7 @@ static void draw_workers(struct screen *s, unsigned rows)
 
 static bool is(const struct model_event *e, const char *name)
 {
-    return strcmp(e->event, name) == 0;
+    return str_eq(str_of(e->event), str_of(name));
 }
 
 static void put_chunk(struct screen_line *l, const struct model_event *e)

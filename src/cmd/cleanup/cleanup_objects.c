@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define LABEL "app.kubernetes.io/part-of=ttg"
+#define FILTER "label=app.kubernetes.io/part-of=ttg"
 
 enum { OUTPUT_BYTES_MAX = 1 << 22, WORDS_MAX = 16, TIMEOUT_MS = 30000 };
 enum tool { KUBECTL, PODMAN, DOCKER };
@@ -149,12 +150,12 @@ static int find_kubernetes(struct cleanup *c, struct err *err)
 static int find_containers(struct cleanup *c, enum tool tool, struct err *err)
 {
     const char *name = tools[tool];
-    const char *const pods[] = {name,           "pod",      "ps",        "--filter",
-                                "label=" LABEL, "--format", "{{.Name}}", NULL};
-    const char *const all[] = {name,           "ps",       "--all",      "--filter",
-                               "label=" LABEL, "--format", "{{.Names}}", NULL};
-    const char *const volumes[] = {name,           "volume",   "ls",        "--filter",
-                                   "label=" LABEL, "--format", "{{.Name}}", NULL};
+    const char *const pods[] = {name,   "pod",      "ps",        "--filter",
+                                FILTER, "--format", "{{.Name}}", NULL};
+    const char *const all[] = {name,   "ps",       "--all",      "--filter",
+                               FILTER, "--format", "{{.Names}}", NULL};
+    const char *const volumes[] = {name,   "volume",   "ls",        "--filter",
+                                   FILTER, "--format", "{{.Name}}", NULL};
     int rc = tool == PODMAN ? find(c, tool, CLEANUP_POD, pods, err) : 0;
     if (!rc)
         rc = find(c, tool, CLEANUP_CONTAINER, all, err);
