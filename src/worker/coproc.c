@@ -213,7 +213,7 @@ static void use_answer(struct coproc_slot *cs, struct str line)
     buf_clear(&cs->output);
     int rc = answer_parse(line, str_of(cs->chunk_id), &a, &cs->output, &err);
     if (rc == TTG_EFULL)
-        kernel_failed(s, KERNEL_FAILED, "output over the limit of %zu bytes",
+        kernel_failed(s, KERNEL_FAILED, "output over the limit of %zu bytes (--output-max)",
                       s->k->config.output_bytes_max);
     else if (rc == TTG_ENOMEM)
         kernel_failed(s, KERNEL_FAILED, "out of memory");

@@ -45,7 +45,7 @@ static void close_streams(struct exec_slot *es)
 static void fail_and_kill(struct exec_slot *es, const char *what, int rc)
 {
     if (rc == TTG_EFULL)
-        kernel_failed(&es->base, KERNEL_FAILED, "output over the limit of %zu bytes",
+        kernel_failed(&es->base, KERNEL_FAILED, "output over the limit of %zu bytes (--output-max)",
                       es->base.k->config.output_bytes_max);
     else
         kernel_failed(&es->base, KERNEL_FAILED, "%s: %s", what, err_text(rc));

@@ -146,7 +146,7 @@ static void take_result(struct plugin_slot *ps)
     struct run *r = ps->run;
     ps->quick = r->ns < QUICK_NS ? ps->quick + 1 : 0;
     if (r->write_error == TTG_EFULL)
-        kernel_failed(s, KERNEL_FAILED, "output over the limit of %zu bytes",
+        kernel_failed(s, KERNEL_FAILED, "output over the limit of %zu bytes (--output-max)",
                       s->k->config.output_bytes_max);
     else if (r->write_error)
         kernel_failed(s, KERNEL_FAILED, "%s", err_text(r->write_error));

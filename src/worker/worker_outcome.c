@@ -57,9 +57,12 @@ static void put_result(struct worker *w, const struct worker_slot *s,
                                .sum = result->sum,
                                .output = result->output};
     if (!out.is_sum && out.output.len > OUTBOX_RESULT_BYTES_MAX) {
-        char text[96];
-        snprintf(text, sizeof text, "output of %zu bytes: a queue takes %d at most", out.output.len,
-                 OUTBOX_RESULT_BYTES_MAX);
+        char text[192];
+        snprintf(
+            text, sizeof text,
+            "output of %zu bytes; a queue takes %d MiB of a chunk at most: make chunks smaller "
+            "(--chunk), or write to a file and print its name",
+            out.output.len, OUTBOX_RESULT_BYTES_MAX >> 20);
         put_failure(w, s, true, str_of(text), STR(""));
         return;
     }
@@ -137,8 +140,9 @@ static void on_verdict(void *ctx, uint64_t chunk, enum ledger_verdict verdict)
 static void on_fate(void *ctx, const struct outbox_failure *f, enum ledger_fate fate)
 {
     (void)ctx;
-    if (fate == LEDGER_DEAD)
-        log_error("chunk.dead", kv_u64("chunk", f->chunk), kv_s("reason", f->reason));
+    if (fate ==
+        LEDGER_DEAD) /* the reason was told as chunk.failed; a run tells of it as an error */
+        log_info("chunk.dead", kv_u64("chunk", f->chunk));
 }
 
 static void on_unwanted(void *ctx, uint64_t chunk, uint64_t epoch)

@@ -67,6 +67,17 @@ def ranges():
 
 
 @test
+def an_output_that_is_too_large_is_refused_with_what_to_do():
+    j = Jobs()
+    done = j.run("run", "--params", 1, "--max-attempts", 1, "--", "head", "-c", "2M", "/dev/zero",
+                 code=1, err=r"output over the limit of 1048576 bytes \(--output-max\)")
+    assert done.err.count("ERROR chunk.dead") == 1, done.err
+    j.run("run", "--params", 1, "--output-max", "100MiB", "--", "head", "-c", "65M", "/dev/zero",
+          code=1, err="output of 68157440 bytes; a queue takes 64 MiB of a chunk at most: make "
+                      "chunks smaller")
+
+
+@test
 def few_chunks_and_many_workers():
     j = Jobs()
     assert len(lines_of(j.run("run", "--params", 1, "-w", 4, "--simulate-ms", 0).out)) == 1

@@ -97,7 +97,7 @@ static void answers_of_all_kinds(void **state)
         {ANSWER("{\"result\":\"last words\"}") "; exit 1", KERNEL_OK, "last words", "", false},
         {"head -c 100000 /dev/zero; echo", KERNEL_FAILED, "", "answer line too long", false},
         {"printf '{\"result\":\"'; head -c 2000 /dev/zero | tr '\\0' x; echo '\"}'", KERNEL_FAILED,
-         "", "output over the limit of 1000 bytes", true},
+         "", "output over the limit of 1000 bytes (--output-max)", true},
     };
     rig.config.output_bytes_max = 1000;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -115,7 +115,7 @@ static void output_has_a_limit(void **state)
     open_sh(RIG_ARGV("yes"));
     struct kernel_result *r = rig_run(0, 0);
     assert_int_equal(r->status, KERNEL_FAILED);
-    assert_str(r->reason, "output over the limit of 1000 bytes");
+    assert_str(r->reason, "output over the limit of 1000 bytes (--output-max)");
     kernel_close(rig.kernel);
     open_sh(SH("head -c 1000 /dev/zero")); /* exactly the limit */
     assert_int_equal(rig_run(0, 0)->output.len, 1000);

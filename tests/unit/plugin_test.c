@@ -91,7 +91,7 @@ static void reports_failures(void **state)
         {3, KERNEL_PERMANENT, "never"},
         {4, KERNEL_FAILED, "no reason was given"},
         {5, KERNEL_FAILED, "run returned 77, which means nothing"},
-        {6, KERNEL_FAILED, "output over the limit of 1000 bytes"},
+        {6, KERNEL_FAILED, "output over the limit of 1000 bytes (--output-max)"},
         {7, KERNEL_PERMANENT, "run gave a sum and output; it must choose one"},
     };
     rig.config.output_bytes_max = 1000;
