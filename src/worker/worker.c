@@ -10,6 +10,7 @@ enum {
     TICK_MS = 100,
     JOB_WAIT_MS = 200, /* between looks for a job that is not there yet */
     GIVE_UP_MS = 2000, /* for the queue's answers, once nothing runs any more */
+    AWAY_MS = 5000, /* of the queue, until what a worker that was told to stop still runs is lost */
     LINES_PER_SECOND = 50,
 };
 
@@ -201,6 +202,28 @@ static void check_refused(struct worker *w)
     worker_end_now(w, WORKER_LOST, &err);
 }
 
+/* Told to stop, and the queue is gone: its run has died, perhaps, and took the node along. Nobody
+ * waits for what is still here any more; the leases are lost before this. */
+static void check_away(struct worker *w, uint64_t now_ms)
+{
+    if (w->stops == 0 || w->phase >= WORKER_LEAVING || queue_is_up(w->takes)) {
+        w->away_since_ms = 0;
+        return;
+    }
+    if (w->away_since_ms == 0)
+        w->away_since_ms = now_ms;
+    bool runs = w->busy > w->wedged;
+    if (now_ms - w->away_since_ms < (runs ? AWAY_MS : GIVE_UP_MS) || (runs && w->gave_up))
+        return;
+    if (!w->gave_up)
+        log_warn("worker.alone", kv_u64("running", w->busy),
+                 kv_str("reason", "told to stop, and the queue is away"));
+    if (runs)
+        stop_running(w);
+    else
+        worker_end_now(w, w->end, NULL);
+}
+
 static void on_tick(struct loop_timer *t)
 {
     struct worker *w = container_of(t, struct worker, tick);
@@ -210,6 +233,7 @@ static void on_tick(struct loop_timer *t)
     if (w->phase == WORKER_RUNNING)
         worker_check_backlog(w);
     check_refused(w);
+    check_away(w, now_ms);
     if (!loop_timer_is_set(&w->resume))
         worker_go_on(w); /* whatever had no memory for a timer of its own */
     if (w->busy > 0 || w->backlog.chunks > 0)

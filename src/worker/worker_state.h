@@ -76,6 +76,7 @@ struct worker {
     bool dry;               /* a take ahead of need found nothing; until a chunk ends */
     bool blocking;          /* the take under way waits */
     uint64_t releases;      /* under way */
+    uint64_t away_since_ms; /* the queue, after we were told to stop; 0: it is there */
     uint64_t idle_since_ms; /* nothing in hand, not joined */
     uint64_t pause_ms;      /* between takes that were refused */
     uint64_t refused_since_ms;

@@ -7,8 +7,9 @@ import os
 import re
 import signal
 import subprocess
+import time
 
-from harness import TTG, have, main, skip, spawn, test, wait_until, write_file
+from harness import TTG, alive, have, main, skip, spawn, test, wait_until, write_file
 from jobrig import Jobs, children, counted, kill_all
 
 
@@ -75,6 +76,21 @@ def an_output_that_is_too_large_is_refused_with_what_to_do():
     j.run("run", "--params", 1, "--output-max", "100MiB", "--", "head", "-c", "65M", "/dev/zero",
           code=1, err="output of 68157440 bytes; a queue takes 64 MiB of a chunk at most: make "
                       "chunks smaller")
+
+
+@test
+def workers_without_run_and_node_do_not_linger():
+    j = Jobs()
+    p = j.spawn("run", "--params", 4, "--chunk", 1, "-w", 2, "--drain", 600, "--", "sleep", 600)
+    wait_until(lambda: len(children(p.pid, "worker")) == 2 and  # a guard and a command each
+               all(len(children(w)) == 2 for w in children(p.pid, "worker")), what="two commands")
+    workers, (node,) = list(children(p.pid, "worker")), children(p.pid, "node")
+    started = time.monotonic()
+    for pid in (p.pid, node):
+        os.kill(pid, signal.SIGKILL)
+    p.wait()
+    wait_until(lambda: not any(alive(w) for w in workers), what="the workers are gone")
+    assert time.monotonic() - started > 4, "a queue may be back in a moment"
 
 
 @test
