@@ -8,7 +8,8 @@ export function short(n) {
 }
 
 export function lasting(ms) {
-  if (ms < 1) return "0 s";
+  if (ms <= 0) return "0 s";
+  if (ms < 1) return `${Math.max(1, Math.round(ms * 1000))} µs`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 10e3) return `${(ms / 1000).toFixed(1)} s`;
   if (ms < 90e3) return `${Math.round(ms / 1000)} s`;

@@ -140,6 +140,9 @@ static void point_add(struct model *m)
         return;
     if (m->point_count == MODEL_POINTS)
         points_thin(m);
+    uint64_t started_ms = m->status.started_ms;
+    if (m->point_count == 0 && started_ms > 0 && started_ms < p.at_ms)
+        m->points[m->point_count++] = (struct model_point){.at_ms = started_ms};
     if (m->point_count > 0)
         point_rates(&p, &m->points[m->point_count - 1]);
     m->points[m->point_count++] = p;
@@ -184,8 +187,8 @@ void model_status(struct model *m, const struct queue_status *s)
         m->now_ms = s->now_ms;
     text_copy(m->kernel, sizeof m->kernel, s->kernel);
     text_copy(m->input, sizeof m->input, s->input);
-    rates(m);
     point_add(m);
+    rates(m);
 }
 
 /* --- lists --- */

@@ -66,7 +66,7 @@ enum model_span_kind { MODEL_RAN, MODEL_FAILED, MODEL_TAKEN_AWAY, MODEL_GIVEN_BA
 struct model_span {
     uint64_t seq; /* 1, 2, ... */
     size_t worker;
-    uint64_t chunk, attempt, from_ms, to_ms;
+    uint64_t chunk, attempt, from_ms, to_ms, took_us;
     enum model_span_kind kind;
 };
 

@@ -122,8 +122,15 @@ static void span_add(struct model *m, size_t worker, uint64_t chunk, uint64_t at
     m->span_seq++;
     if (m->span_seq - m->span_first >= MODEL_SPANS)
         m->span_first = m->span_seq - MODEL_SPANS + 1;
-    m->spans[m->span_seq % MODEL_SPANS] = (struct model_span){
-        m->span_seq, worker, chunk, attempt, from_ms < to_ms ? from_ms : to_ms, to_ms, kind};
+    m->spans[m->span_seq % MODEL_SPANS] =
+        (struct model_span){m->span_seq,
+                            worker,
+                            chunk,
+                            attempt,
+                            from_ms < to_ms ? from_ms : to_ms,
+                            to_ms,
+                            from_ms < to_ms ? (to_ms - from_ms) * 1000 : 0,
+                            kind};
     if (worker != SIZE_MAX && m->workers[worker].ended_ms < to_ms)
         m->workers[worker].ended_ms = to_ms;
 }
@@ -198,6 +205,7 @@ static void ran_add(struct model *m, const struct queue_ran *ran)
         running_drop(m, r);
     span_add(m, worker, ran->chunk, ran->attempt, ran->end_ms > took_ms ? ran->end_ms - took_ms : 0,
              ran->end_ms, MODEL_RAN);
+    m->spans[m->span_seq % MODEL_SPANS].took_us = ran->duration_us;
 }
 
 /* --- leases --- */
@@ -288,7 +296,7 @@ static void took(struct model *m)
     const struct model_span *s;
     for (size_t i = 0; count < SAMPLES && (s = model_span_back(m, i)); i++)
         if (s->kind == MODEL_RAN)
-            samples[count++] = (s->to_ms - s->from_ms) * 1000;
+            samples[count++] = s->took_us;
     if (count == 0)
         return;
     qsort(samples, count, sizeof *samples, number_cmp);

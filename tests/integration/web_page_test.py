@@ -44,6 +44,7 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
                       "--", script, "{chunk}"]) for i in range(4)]
     page.wait("[...document.querySelectorAll('#workers tr.busy')].length === 4")
     page.wait_text("given up after 1 attempt", "#dead")
+    page.wait("parseFloat(document.querySelector('#percent').innerText) > 25")
     workers[2].kill()
     page.wait_text("worker-2", "#workers tr.lost")
     page.wait_text("worker-2 was lost with chunk", "#takeover")
