@@ -10,6 +10,7 @@
 #include "cmd/queue_choice.h"
 #include "cmd/queue_options.h"
 #include "cmd/run_dir.h"
+#include "cmd/run_web.h"
 #include "cmd/summary.h"
 #include "io/loop.h"
 #include "io/stdio.h"
@@ -39,6 +40,7 @@ struct run_command {
     struct joblog *joblog;
     struct err err;
     int signal;
+    struct run_web web;
     uint64_t event_second, events; /* of the queue's events that were told in that second */
 };
 
@@ -114,12 +116,25 @@ static void on_status(void *ctx, const struct queue_status *status)
 {
     struct run_command *c = ctx;
     progress_show_status(&c->progress, status, loop_now_ms(c->loop));
+    c->web.status = status->status;
+    c->web.has_status = true;
 }
 
 static void on_lines(void *ctx, struct str lines)
 {
     struct run_command *c = ctx;
-    joblog_results(c->joblog, lines);
+    if (c->joblog)
+        joblog_results(c->joblog, lines);
+    for (struct str rest = lines; rest.len > 0; c->web.run.lines++)
+        str_cut(rest, '\n', &rest);
+}
+
+static void on_worker(void *ctx, const char *name, pid_t pid, bool died)
+{
+    struct run_command *c = ctx;
+    bool is_worker = strncmp(name, "worker", 6) == 0;
+    c->web.run.started += is_worker && pid > 0;
+    c->web.run.died += is_worker && died;
 }
 
 static void on_event(void *ctx, const struct queue_event *e)
@@ -227,13 +242,14 @@ static int configure(struct run_command *c, struct run_config *run)
                  .worker = c->worker,
                  .workers = (uint32_t)workers,
                  .log_level = worker_level(c->command),
-                 .drain_ms = option_ms(o, OPT_DRAIN)},
+                 .drain_ms = option_ms(o, OPT_DRAIN),
+                 .on_worker = on_worker},
         /* A node that died does not know yet which of its workers did: ours take their places. */
         .share_names = c->embedded && !node_lives,
         .status_ms = c->progress.on && c->progress.bar ? PROGRESS_BAR_MS : 1000,
         .ctx = c,
         .on_status = on_status,
-        .on_lines = c->joblog ? on_lines : NULL,
+        .on_lines = c->joblog || option_text(o, OPT_HTTP) ? on_lines : NULL,
         .on_event = on_event,
         .on_end = on_end,
     };
@@ -248,6 +264,10 @@ static int go(struct run_command *c, const struct run_config *config)
         rc = loop_signal_start(&c->sigint, c->loop, SIGINT, on_signal);
     if (rc)
         return err_set(&c->err, rc, "cannot listen to signals: %s", err_text(rc));
+    rc = run_web_open(&c->web, c->loop, c->command->options, &c->choice.config, c->choice.job,
+                      &c->err);
+    if (rc)
+        return rc;
     rc = run_start(&c->run, c->loop, config, &c->err);
     return rc ? rc : loop_run(c->loop);
 }
@@ -321,6 +341,7 @@ int cmd_run(struct command_run *r)
         rc = go(&c, &config);
     }
     run_free(c.run);
+    run_web_close(&c.web);
     if (c.loop) {
         loop_signal_stop(&c.sigterm);
         loop_signal_stop(&c.sigint);

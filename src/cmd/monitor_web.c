@@ -10,14 +10,14 @@
 #include <stdio.h>
 
 enum { TOKEN_DIGITS = 32 };
-static const uint64_t PATIENCE_MS = UINT64_C(365) * 24 * 3600 * 1000; /* a queue may be away */
+const uint64_t web_patience_ms = UINT64_C(365) * 24 * 3600 * 1000;
 
 struct serving {
     struct ask ask;
     struct web *web;
     struct http_server *http;
     struct loop_signal signals[2];
-    char token[SECRET_BYTES_MAX + 1];
+    struct web_access access;
     int signo;
 };
 
@@ -29,6 +29,35 @@ static int token_read(const struct options *o, char token[SECRET_BYTES_MAX + 1],
         return err_set(err, TTG_EUSAGE, "token file %s: a token has at least %d characters", path,
                        WEB_TOKEN_BYTES_MIN);
     return rc;
+}
+
+int web_access_choose(struct web_access *a, const char *address, const struct options *o,
+                      struct err *err)
+{
+    struct net_addr addr;
+    int rc = net_addr_parse(&addr, str_of(address), 0, err);
+    if (rc)
+        return rc;
+    a->local = net_addr_is_local(&addr);
+    a->from_file = option_text(o, OPT_TOKEN_FILE) != NULL;
+    if (!a->local && !a->from_file)
+        return err_set(err, TTG_EUSAGE,
+                       "%s can be reached by others: give --token-file FILE, which the page will "
+                       "ask for, or use an address of this machine alone",
+                       address);
+    rc = token_read(o, a->token, err);
+    if (!rc && !a->token[0] && random_secret(a->token, TOKEN_DIGITS))
+        return err_set(err, TTG_EIO, "no random numbers for a token: give --token-file FILE");
+    return rc;
+}
+
+/* The token stands behind #, which browsers send to nobody. One from a file is not said again. */
+void web_access_say(const struct web_access *a, const char *command, const struct net_addr *addr)
+{
+    char text[NET_TEXT_BYTES];
+    net_addr_text(addr, text);
+    fprintf(stderr, "ttg %s: http://%s/%s%s\n", command, text,
+            a->from_file ? "" : "#token=", a->from_file ? "" : a->token);
 }
 
 /* --- ttg monitor --web --- */
@@ -47,44 +76,17 @@ static void on_request(void *ctx, struct http_exchange *x, const struct http_req
     bool asks = !str_eq(r->method, STR("POST"));
     if (asks && (str_eq(r->path, STR("/healthz")) || str_eq(r->path, STR("/readyz"))))
         http_answer_text(x, "200 OK", "ok\n");
+    else if (asks && str_eq(r->path, STR("/metrics")))
+        web_metrics(v->web, x);
     else
         web_request(v->web, x, r);
-}
-
-static int check_address(struct serving *v, const char *address, const struct options *o,
-                         bool *ret_local, struct err *err)
-{
-    struct net_addr addr;
-    int rc = net_addr_parse(&addr, str_of(address), 0, err);
-    if (rc)
-        return rc;
-    *ret_local = net_addr_is_local(&addr);
-    if (!*ret_local && !option_text(o, OPT_TOKEN_FILE))
-        return err_set(err, TTG_EUSAGE,
-                       "%s can be reached by others: give --token-file FILE, which the page will "
-                       "ask for, or use an address of this machine alone",
-                       address);
-    rc = token_read(o, v->token, err);
-    if (!rc && !v->token[0] && random_secret(v->token, TOKEN_DIGITS))
-        return err_set(err, TTG_EIO, "no random numbers for a token: give --token-file FILE");
-    return rc;
-}
-
-/* The token stands behind #, which browsers send to nobody. One from a file is not said again. */
-static void say_where(const struct serving *v, bool from_file)
-{
-    char text[NET_TEXT_BYTES];
-    net_addr_text(http_addr(v->http), text);
-    fprintf(stderr, "ttg monitor: http://%s/%s%s\n", text,
-            from_file ? "" : "#token=", from_file ? "" : v->token);
 }
 
 static int serve(struct serving *v, struct command_run *r, struct err *err)
 {
     const char *address = option_text(r->options, OPT_WEB);
     struct ask_config ask = {.job = r->arg_count > 0 ? r->args[0] : NULL};
-    bool local = false;
-    int rc = check_address(v, address, r->options, &local, err);
+    int rc = web_access_choose(&v->access, address, r->options, err);
     if (!rc)
         rc = ask_open(&v->ask, r, &ask, err);
     if (rc)
@@ -92,9 +94,9 @@ static int serve(struct serving *v, struct command_run *r, struct err *err)
     struct web_config config = {.loop = v->ask.loop,
                                 .queue = v->ask.choice.config,
                                 .job = v->ask.job_given ? v->ask.job : NULL,
-                                .token = v->token,
-                                .open = local};
-    config.queue.retry_ms = PATIENCE_MS;
+                                .token = v->access.token,
+                                .open = v->access.local};
+    config.queue.retry_ms = web_patience_ms;
     config.queue.client_name = "monitor";
     struct http_config http = {.address = address, .ctx = v, .on_request = on_request};
     rc = web_open(&v->web, &config, err);
@@ -104,7 +106,7 @@ static int serve(struct serving *v, struct command_run *r, struct err *err)
         return rc;
     loop_signal_start(&v->signals[0], v->ask.loop, SIGINT, on_signal);
     loop_signal_start(&v->signals[1], v->ask.loop, SIGTERM, on_signal);
-    say_where(v, option_text(r->options, OPT_TOKEN_FILE) != NULL);
+    web_access_say(&v->access, "monitor", http_addr(v->http));
     rc = loop_run(v->ask.loop);
     loop_signal_stop(&v->signals[0]);
     loop_signal_stop(&v->signals[1]);
@@ -177,7 +179,7 @@ int node_web_open(struct node_web *nw, const struct options *o, const struct nod
     struct web_config config = {.loop = node_loop(n),
                                 .queue = {.url = &nw->url,
                                           .client_name = "monitor",
-                                          .retry_ms = PATIENCE_MS,
+                                          .retry_ms = web_patience_ms,
                                           .seed = queue_random()},
                                 .token = nw->token[0] ? nw->token : NULL,
                                 .open = net_addr_is_local(http)};

@@ -8,6 +8,19 @@
 #include "monitor/web.h"
 #include "node/node.h"
 
+/* Who may look and act at an address: the token, from --token-file or, for this machine alone, made
+ * up. TTG_EUSAGE for an address that others reach without a token. */
+struct web_access {
+    bool local, from_file;
+    char token[SECRET_BYTES_MAX + 1];
+};
+int web_access_choose(struct web_access *a, const char *address, const struct options *o,
+                      struct err *err);
+/* Says on standard error what to open in a browser. */
+void web_access_say(const struct web_access *a, const char *command, const struct net_addr *addr);
+/* A monitor waits for a queue that is away for as long as it takes. */
+extern const uint64_t web_patience_ms;
+
 /* `ttg monitor --web`: serves until it is stopped. The exit code. */
 int monitor_web(struct command_run *r);
 

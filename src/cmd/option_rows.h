@@ -255,7 +255,7 @@ OPTION(WEB, .flag = "web", .type = OPTION_STRING, .arg = "ADDR",
        .commands = IN_MONITOR)
 OPTION(TOKEN_FILE, .flag = "token-file", .variable = "TTG_TOKEN_FILE", .type = OPTION_STRING,
        .arg = "FILE", .help = "the dashboard's token is the first line of FILE",
-       .commands = IN_MONITOR | IN_NODE)
+       .commands = IN_MONITOR | IN_NODE | IN_RUN)
 
 /* ttg node */
 OPTION(DATA, .flag = "data", .type = OPTION_STRING, .variable = "TTG_DATA", .arg = "DIR",
@@ -266,7 +266,9 @@ OPTION(UNIX, .flag = "unix", .type = OPTION_STRING, .arg = "PATH",
        .help = "serve on a Unix socket", .commands = IN_NODE)
 OPTION(HTTP, .flag = "http", .type = OPTION_STRING, .arg = "ADDR",
        .help = "serve /metrics, /healthz, /readyz and the dashboard on HOST:PORT",
-       .commands = IN_NODE)
+       .commands = IN_NODE | IN_RUN)
+OPTION(WORKER_HTTP, .flag = "http", .variable = "TTG_HTTP", .type = OPTION_STRING, .arg = "ADDR",
+       .help = "serve /metrics, /healthz and /readyz on HOST:PORT", .commands = IN_WORKER)
 OPTION(SYNC, .flag = "sync", .type = OPTION_STRING, .arg = "always|interval:MS|never",
        .def = "always",
        .help = "when the log is synced; only `always` survives a power cut without loss",

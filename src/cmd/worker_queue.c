@@ -3,9 +3,11 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cmd/figures_text.h"
 #include "cmd/kernel_options.h"
 #include "cmd/queue_choice.h"
 #include "cmd/worker_stay.h"
+#include "io/figures.h"
 #include "io/loop.h"
 #include "worker/worker.h"
 
@@ -27,6 +29,8 @@ struct worker_command {
     struct worker_totals totals;
     struct err err;
     int signal; /* the first one */
+    struct figures figures;
+    struct worker_figures before; /* of workers that have ended: --stay */
 
     /* --stay: from one run of the job to the next. */
     bool stays;
@@ -218,7 +222,10 @@ static void on_next(struct loop_timer *t)
     struct worker_command *w = container_of(t, struct worker_command, next);
     int rc;
     if (w->worker) {
+        struct worker_figures f;
         log_end(w);
+        worker_figures(w->worker, &f);
+        figures_add(&w->before, &f);
         worker_free(w->worker);
         w->worker = NULL;
         w->config.incarnation = queue_random();
@@ -291,6 +298,40 @@ static int exit_code(struct worker_command *w)
     return command_fail(w->command, &w->err);
 }
 
+/* --- /metrics --- */
+
+static void write_figures(void *ctx, struct buf *out)
+{
+    struct worker_command *w = ctx;
+    struct worker_figures f = {0};
+    if (w->worker)
+        worker_figures(w->worker, &f);
+    figures_add(&f, &w->before);
+    figures_of_worker(out, &f);
+}
+
+static bool is_ready(void *ctx)
+{
+    struct worker_command *w = ctx;
+    struct worker_figures f = {0};
+    if (w->worker)
+        worker_figures(w->worker, &f);
+    return f.joined;
+}
+
+/* A port that is taken stops no work. */
+static void serve_figures(struct worker_command *w)
+{
+    struct err err = {0};
+    struct figures_config config = {.address = option_text(w->command->options, OPT_WORKER_HTTP),
+                                    .kind = "worker",
+                                    .ctx = w,
+                                    .write = write_figures,
+                                    .ready = is_ready};
+    if (config.address && figures_open(&w->figures, w->loop, &config, &err))
+        log_warn("metrics.unavailable", kv_str("reason", err.text));
+}
+
 int worker_queue(struct command_run *r)
 {
     struct worker_command w = {.command = r};
@@ -300,8 +341,10 @@ int worker_queue(struct command_run *r)
     if (!rc) {
         log_context("worker", w.name);
         log_context("job", w.choice.job);
+        serve_figures(&w);
         rc = run(&w);
     }
+    figures_close(&w.figures);
     bool ended = !rc;
     if (ended)
         log_end(&w);

@@ -283,6 +283,7 @@ void ledger_boot(struct ledger *l, uint64_t boot, uint64_t now_ms)
     ensure(boot > l->boot);
     l->boot = boot;
     l->epoch = boot << LEDGER_EPOCH_BITS;
+    l->figures = (struct ledger_figures){0}; /* what was replayed happened before */
     list_each(worker, &l->live)
     {
         struct ledger_worker *w = container_of(worker, struct ledger_worker, link);

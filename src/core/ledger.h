@@ -28,6 +28,7 @@
 #ifndef TTG_CORE_LEDGER_H
 #define TTG_CORE_LEDGER_H
 
+#include "base/metric.h"
 #include "base/pack.h"
 #include "base/str.h"
 
@@ -361,6 +362,13 @@ struct ledger_lease {
 };
 /* The worker's i-th lease in the order of taking. False: it has no more. O(i). */
 bool ledger_lease(const struct ledger_worker *w, uint64_t i, struct ledger_lease *ret_lease);
+
+/* Since the last ledger_boot; not a part of the state. */
+struct ledger_figures {
+    struct histogram took;       /* chunks that were completed */
+    struct histogram taken_over; /* from the loss of a chunk to its next lease */
+};
+const struct ledger_figures *ledger_figures(const struct ledger *l);
 
 /* Who ran which chunk until when: of the newest LEDGER_RAN_MAX results; forgotten by a snapshot. */
 struct ledger_ran {

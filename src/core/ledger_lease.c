@@ -36,8 +36,9 @@ static struct ledger_chunk *take_ready(struct ledger *l, struct ledger_worker *w
 {
     struct ledger_chunk *c = container_of(list_first(&l->ready), struct ledger_chunk, link);
     if (c->from)
-        ledger_event_add(l, LEDGER_EV_RECLAIMED, now_ms, c->index, now_ms - c->since_ms, c->from,
-                         w->name, STR(""));
+        histogram_add(&l->figures.taken_over, (now_ms - c->since_ms) * 1000);
+    ledger_event_add(l, LEDGER_EV_RECLAIMED, now_ms, c->index, now_ms - c->since_ms, c->from,
+                     w->name, STR(""));
     ledger_chunk_leave(l, c);
     ledger_chunk_lease(l, c, w, now_ms);
     return c;
@@ -160,6 +161,7 @@ int ledger_claim(struct ledger *l, struct ledger_worker *w, uint64_t chunk, uint
         ledger_chunk_charge(l, c);
         l->reclaimed++;
         holder->lost++;
+        histogram_add(&l->figures.taken_over, (now_ms - c->since_ms) * 1000);
         ledger_event_add(l, LEDGER_EV_RECLAIMED, now_ms, c->index, now_ms - c->since_ms,
                          holder->name, w->name, STR(""));
         ledger_chunk_leave(l, c);

@@ -58,8 +58,14 @@ bool ledger_lease(const struct ledger_worker *w, uint64_t i, struct ledger_lease
 
 /* --- who ran what --- */
 
+const struct ledger_figures *ledger_figures(const struct ledger *l)
+{
+    return &l->figures;
+}
+
 void ledger_ran_add(struct ledger *l, struct ledger_name *by, const struct ledger_result *r)
 {
+    histogram_add(&l->figures.took, r->duration_us);
     if (!l->ran)
         l->ran = mem_zalloc(LEDGER_RAN_MAX * sizeof *l->ran);
     if (!l->ran)

@@ -131,6 +131,7 @@ struct ledger {
     struct ledger_event_kept *events; /* ring: number seq at [seq % cap] */
     size_t event_cap;
     uint64_t event_seq, event_first;
+    struct ledger_figures figures;
     struct ledger_ran_kept *ran; /* ring: result number seq at [seq % LEDGER_RAN_MAX] */
 
     unsigned effects;

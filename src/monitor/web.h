@@ -36,6 +36,9 @@ void web_close(struct web *w);
 /* Answers. */
 void web_request(struct web *w, struct http_exchange *x, const struct http_request *r);
 
+/* Answers /metrics with the figures of this process and of the queue's jobs. */
+void web_metrics(struct web *w, struct http_exchange *x);
+
 /* Files of the page, packed with gzip; made of web/ at build time. The last has no path. */
 struct web_file {
     const char *path, *type;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /metrics: the figures of a node for Prometheus. */
+#include "base/mem.h"
+#include "core/job.h"
+#include "io/figures.h"
 #include "node/health.h"
 #include "node/presence.h"
 #include "node/snapshot.h"
-#include "wire/resp_client.h"
+#include "wire/job_metrics.h"
 
 #include <inttypes.h>
-#include <ttg/version.h>
 
 static void number(struct buf *out, const char *name, const char *type, const char *help,
                    uint64_t value)
@@ -98,65 +100,33 @@ static void store(struct node *n, struct buf *out)
     number(out, "disk_full", "gauge", "1 while writing commands are refused.", n->disk_full);
 }
 
-/* One figure of all jobs, from the answer of TTG.JOB LIST. */
-static void job_figure(struct buf *out, struct str list, const char *key, const char *name)
-{
-    struct resp_cursor cursor = resp_cursor_of(list);
-    size_t rows, pairs;
-    if (!resp_next_array(&cursor, &rows))
-        return;
-    for (; rows > 0 && resp_next_array(&cursor, &pairs); rows--) {
-        struct str job = STR("");
-        for (size_t i = 0; i + 1 < pairs; i += 2) {
-            struct resp_value field, value;
-            if (!resp_next(&cursor, &field) || !resp_next(&cursor, &value))
-                return;
-            if (str_eq(field.s, STR("job")))
-                job = value.s;
-            else if (str_eq(field.s, str_of(key)))
-                buf_printf(out, "ttg_node_job_%s{job=\"%.*s\"} %" PRId64 "\n", name, STR_ARG(job),
-                           value.number);
-        }
-    }
-}
-
+/* The newest ones. */
 static void jobs(struct node *n, struct buf *out)
 {
-    static const struct {
-        const char *key, *name, *type, *help;
-    } rows[] = {
-        {"chunks", "chunks", "gauge", "Chunks that the job has."},
-        {"completed", "completed_total", "counter", "Chunks with their result."},
-        {"dead_letters", "dead_letters", "gauge", "Chunks that were given up."},
-        {"workers", "workers", "gauge", "Workers that are present."},
-    };
-    struct buf answer;
-    const struct str words[] = {STR("TTG.JOB"), STR("LIST")};
-    const struct core_command *command = core_find(words[0]);
-    if (!command)
+    const struct list *all = &core_jobs(n->core)->all;
+    struct job_metrics *rows = mem_array(JOB_METRICS_MAX, sizeof *rows);
+    size_t count = 0;
+    if (!rows)
         return;
-    buf_init(&answer, NODE_OUT_PAUSE_BYTES);
-    struct reply r = {.out = &answer};
-    struct core_call call = {.now_ms = n->now_ms, .argc = 2, .argv = words, .reply = &r};
-    core_exec(n->core, command, &call);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !r.failed && !r.rc; i++) {
-        buf_printf(out, "# HELP ttg_node_job_%s %s\n# TYPE ttg_node_job_%s %s\n", rows[i].name,
-                   rows[i].help, rows[i].name, rows[i].type);
-        job_figure(out, buf_str(&answer), rows[i].key, rows[i].name);
+    for (const struct list *it = all->prev; it != all && count < JOB_METRICS_MAX; it = it->prev) {
+        const struct job *j = container_of(it, const struct job, link);
+        const struct ledger_figures *f = ledger_figures(j->ledger);
+        rows[count] =
+            (struct job_metrics){.job = j->name, .took = &f->took, .taken_over = &f->taken_over};
+        ledger_status(j->ledger, &rows[count++].status);
     }
-    buf_done(&answer);
+    job_metrics_write(out, rows, count);
+    mem_free(rows);
 }
 
 int metrics_write(struct node *n, struct buf *out)
 {
-    buf_printf(out,
-               "# HELP ttg_node_info The version.\n# TYPE ttg_node_info gauge\n"
-               "ttg_node_info{version=\"%s\"} 1\n",
-               TTG_VERSION);
+    struct process_figures p;
+    figures_process(&p);
+    metric_process(out, "node", &p);
     number(out, "boot", "gauge", "Boot number: how often this data was started.", n->boot);
     number(out, "uptime_seconds", "gauge", "Time since the start.",
            (n->clock->mono_ns(n->clock) / 1000000 - n->started_mono_ms) / 1000);
-    number(out, "resident_bytes", "gauge", "Resident memory.", info_memory_bytes());
     number(out, "clients", "gauge", "Connected clients.", n->client_count);
     number(out, "clients_max", "gauge", "How many there may be.", n->clients_max);
     number(out, "clients_blocked", "gauge", "Clients that wait in a command.", n->blocked_count);

@@ -19,6 +19,7 @@ struct batch {
     struct queue_commit commit;
     struct queue_result *results;
     size_t count;
+    uint64_t sent_us;
     struct buf outputs;
 };
 
@@ -98,6 +99,8 @@ static void on_committed(struct queue_request *r, int rc, const struct err *err)
     struct outbox *o = b->outbox;
     o->sent--;
     b->state = BATCH_WAITING;
+    if (!rc && o->config.latency)
+        histogram_add(o->config.latency, o->config.now_us(o->config.ctx) - b->sent_us);
     if (answered(o, rc, err)) {
         o->results -= b->count;
         b->state = BATCH_FREE;
@@ -129,6 +132,7 @@ static void batch_send(struct batch *b)
     b->commit.results = b->results;
     b->commit.count = b->count;
     o->sent++;
+    b->sent_us = o->config.latency ? o->config.now_us(o->config.ctx) : 0;
     queue_send(o->config.queue, &b->commit.call.request);
 }
 

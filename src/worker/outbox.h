@@ -11,6 +11,7 @@
 #ifndef TTG_WORKER_OUTBOX_H
 #define TTG_WORKER_OUTBOX_H
 
+#include "base/metric.h"
 #include "queue/queue.h"
 
 enum {
@@ -41,6 +42,8 @@ struct outbox_config {
     struct queue_worker worker;
     uint32_t running_max; /* chunks that may still end when the outbox is full */
     void *ctx;
+    uint64_t (*now_us)(void *ctx);
+    struct histogram *latency; /* gets how long commits took to be answered */
     /* Something was answered: there is room, or nothing is under way any more. */
     void (*on_room)(void *ctx);
     /* A result was not accepted. */

@@ -288,6 +288,22 @@ int worker_start(struct worker **ret_worker, struct loop *loop, const struct wor
     return 0;
 }
 
+void worker_figures(const struct worker *w, struct worker_figures *ret_figures)
+{
+    *ret_figures = w->figures;
+    ret_figures->totals = w->totals;
+    if (w->outbox && w->phase != WORKER_ENDED) { /* then they are in the totals */
+        struct outbox_totals t = outbox_totals(w->outbox);
+        ret_figures->totals.committed = t.accepted;
+        ret_figures->totals.stale += t.stale;
+        ret_figures->untold = outbox_pending(w->outbox);
+    }
+    ret_figures->joined = w->joined;
+    ret_figures->slots = w->config.kernel.slots;
+    ret_figures->busy = w->busy;
+    ret_figures->prefetched = w->backlog.chunks;
+}
+
 void worker_free(struct worker *w)
 {
     if (!w)

@@ -12,6 +12,7 @@
 #ifndef TTG_WORKER_WORKER_H
 #define TTG_WORKER_WORKER_H
 
+#include "base/metric.h"
 #include "queue/queue.h"
 #include "worker/kernel.h"
 
@@ -24,6 +25,17 @@ enum {
 struct worker_totals {
     uint64_t committed, stale, failed, released;
     uint64_t params;
+};
+
+/* For those who watch it, at any time. */
+struct worker_figures {
+    struct worker_totals totals;
+    bool joined;
+    uint32_t slots, busy;
+    uint64_t prefetched, untold; /* chunks taken ahead; results that are not answered yet */
+    uint64_t cuts;               /* connections that broke */
+    struct histogram took;       /* all attempts, also those that failed */
+    struct histogram commit;     /* until a commit was answered */
 };
 
 /* How it ended. */
@@ -59,6 +71,7 @@ int worker_start(struct worker **ret_worker, struct loop *loop, const struct wor
                  struct err *err);
 /* The first time: finish what runs, take no more. The second time: stop what runs, give it back. */
 void worker_stop(struct worker *w);
+void worker_figures(const struct worker *w, struct worker_figures *ret_figures);
 /* After on_end. NULL is fine. */
 void worker_free(struct worker *w);
 

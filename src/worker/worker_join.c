@@ -274,8 +274,10 @@ static void on_takes_up(void *ctx)
 static void on_takes_down(void *ctx, const struct err *err)
 {
     struct worker *w = ctx;
-    if (w->phase < WORKER_LEAVING)
+    if (w->phase < WORKER_LEAVING) {
+        w->figures.cuts++;
         log_warn("queue.cut", kv_str("reason", err->text), kv_u64("running", w->busy));
+    }
     lose_join(w);
     if (w->phase == WORKER_LEAVING)
         worker_left(w); /* not worth waiting for */

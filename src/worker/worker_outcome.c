@@ -79,6 +79,7 @@ void worker_chunk_ended(struct worker *w, struct worker_slot *s, const struct ke
     ensure(s->busy && !s->wedged);
     s->dropped = false;
     w->dry = false;
+    histogram_add(&w->figures.took, result->duration_ns / 1000);
     if (result->wedged) {
         s->wedged = true;
         w->wedged++;
@@ -157,6 +158,11 @@ static void on_failed(void *ctx, int rc, const struct err *err)
     worker_end_now(w, WORKER_LOST, err);
 }
 
+static uint64_t now_us(void *ctx)
+{
+    return loop_now_ns(((struct worker *)ctx)->loop) / 1000;
+}
+
 int worker_open_outbox(struct worker *w)
 {
     struct outbox_config c = {.queue = w->commits,
@@ -164,6 +170,8 @@ int worker_open_outbox(struct worker *w)
                               .worker = worker_self(w),
                               .running_max = w->config.kernel.slots,
                               .ctx = w,
+                              .now_us = now_us,
+                              .latency = &w->figures.commit,
                               .on_room = on_room,
                               .on_verdict = on_verdict,
                               .on_fate = on_fate,

@@ -89,6 +89,7 @@ struct worker {
     double chunk_ns, take_ns; /* measured, smoothed */
     uint64_t take_sent_ns, join_sent_ns;
     struct worker_totals totals;
+    struct worker_figures figures; /* its histograms; the rest is filled in when asked */
     struct worker_log_limit failed_lines, stale_lines;
     struct worker_slot slots[];
 };

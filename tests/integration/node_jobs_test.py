@@ -150,7 +150,7 @@ def jobs_show_in_the_metrics():
     commit(c, "w", 1, take(c, "w", 1))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    assert 'ttg_node_job_completed_total{job="j"} 1\n' in text, text
+    assert 'ttg_job_completed_total{job_name="j"} 1\n' in text, text
     assert "ttg_node_workers 1\n" in text
 
 
