@@ -57,9 +57,8 @@ static int take_summary(struct state *s, struct client *c, struct str text,
                         const struct csv_row *row)
 {
     struct str list, count = str_cut(text, ' ', &list);
-    const struct state_row r = {{0}, row->fields + 1, row->count - 1, 0};
-    struct state_row told = r;
-    if (str_to_u64(count, &told.rows))
+    struct state_row told = {{0}, row->fields + 1, row->count - 1, 0};
+    if (str_to_u64(count, &told.rows) || told.rows > IDS_COUNT_MAX)
         return TTG_ECORRUPT;
     int rc = ids_read(&c->ids, list);
     if (!rc && told.rows > 0)

@@ -156,8 +156,17 @@ static int on_record(void *ctx, const struct store_record *record)
     }
 }
 
+static int remove_if_ended(void *ctx, struct str client)
+{
+    struct state *s = ctx;
+    return tombs_has(&s->tombs, client) ? file_remove(s, client, NULL) : 0;
+}
+
+/* Of many finished clients few have a file still: those that the crash left. */
 static int redo_files(struct recovery *all, struct err *e)
 {
+    struct state *s = all->s;
+    bool look = false;
     int rc = 0;
     list_each(it, &all->order)
     {
@@ -166,11 +175,13 @@ static int redo_files(struct recovery *all, struct err *e)
         if (rc)
             break;
         if (r->has_base)
-            rc = file_restore(all->s, client, r->base, buf_str(&r->rows), e);
+            rc = file_restore(s, client, r->base, buf_str(&r->rows), e);
+        else if (tombs_has(&s->tombs, client))
+            look = true;
         else if (r->ended)
-            rc = file_remove(all->s, client, e);
+            rc = file_remove(s, client, e);
     }
-    return rc;
+    return rc || !look ? rc : files_each(s, remove_if_ended, s, e);
 }
 
 static void store_options_fill(const struct state *s, struct store_options *so)

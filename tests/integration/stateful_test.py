@@ -79,11 +79,11 @@ def many_kills_with_copies_in_any_order():
     kills = clients = 0
     while kills < KILLS:
         if world.left() < 20:
-            world.send(shuffled(rng, clients + 1, 80))
-            clients += 80
-            if clients == 80:
+            world.send(shuffled(rng, clients + 1, 40))
+            clients += 40
+            if clients == 40:
                 world.client.xgroup_create("queue-1-2", "worker-2", "0")
-        env = shim(rng.randrange(1, 160), rng.choice(WHEN), world.kills)
+        env = shim(rng.randrange(1, 240), rng.choice(WHEN), world.kills)
         kills += ended(world.worker(env, batch=rng.choice((1, 2, 4, 16))), world)
     last = world.worker()
     wait_until(lambda: world.left() == 0)
