@@ -160,7 +160,8 @@ OPTION(REDIS_WAIT, .flag = "redis-wait", .variable = "TTG_REDIS_WAIT", .type = O
        .help = "Redis: results count once N replicas have them", .commands = IN_QUEUE)
 OPTION(MANAGEMENT, .flag = "management", .variable = "TTG_RABBITMQ_MANAGEMENT",
        .type = OPTION_STRING, .arg = "URL",
-       .help = "RabbitMQ's management API; default: http://HOST:15672", .commands = IN_DOCTOR)
+       .help = "RabbitMQ's management API; default: http://HOST:15672",
+       .commands = IN_DOCTOR | IN_CLEANUP)
 OPTION(QUEUE_CA, .flag = "queue-ca", .variable = "TTG_QUEUE_CA", .type = OPTION_STRING,
        .arg = "FILE", .help = "who must have signed the queue's certificate; default: the system's",
        .commands = IN_QUEUE | IN_CLEANUP)

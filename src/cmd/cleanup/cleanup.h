@@ -63,6 +63,10 @@ int cleanup_local_find(struct cleanup *c, struct err *err);
 int cleanup_queues_find(struct cleanup *c, struct err *err);
 int cleanup_objects_find(struct cleanup *c, struct err *err);
 
+/* The jobs of a broker; called by cleanup_queues_find. */
+int cleanup_rabbit_find(struct cleanup *c, size_t source, const struct queue_config *config,
+                        struct err *err);
+
 /* Each removes one item; an error is said and the others are removed all the same. */
 int cleanup_local_remove(struct cleanup *c, struct cleanup_item *item, struct err *err);
 int cleanup_queues_remove(struct cleanup *c, struct cleanup_item *item, struct err *err);

@@ -39,11 +39,10 @@ static void on_done(struct queue_request *r, int rc, const struct err *err)
         t->on_answer(t);
 }
 
-static int talk_open(struct talk *t, struct cleanup *c, size_t source, struct err *err)
+static struct queue_config config_of(const struct cleanup *c, size_t source)
 {
     const struct options *o = c->command->options;
-    *t = (struct talk){.c = c, .source = source};
-    t->config = (struct queue_config){
+    return (struct queue_config){
         .url = &c->queues[source].url,
         .client_name = "cleanup",
         .tls_ca = option_text(o, OPT_QUEUE_CA),
@@ -52,9 +51,14 @@ static int talk_open(struct talk *t, struct cleanup *c, size_t source, struct er
         .tls_no_verify = option_bool(o, OPT_QUEUE_NO_VERIFY),
         .retry_ms = option_given(o, OPT_QUEUE_RETRY) ? option_ms(o, OPT_QUEUE_RETRY) : RETRY_MS,
         .seed = queue_random(),
-        .ctx = t,
-        .on_lost = on_lost,
     };
+}
+
+static int talk_open(struct talk *t, struct cleanup *c, size_t source, struct err *err)
+{
+    *t = (struct talk){.c = c, .source = source, .config = config_of(c, source)};
+    t->config.ctx = t;
+    t->config.on_lost = on_lost;
     return queue_open(&t->queue, c->loop, &t->config, err);
 }
 
@@ -106,6 +110,9 @@ static void on_list(struct talk *t)
 static int find(struct cleanup *c, size_t source, struct err *err)
 {
     struct list_talk l = {0};
+    struct queue_config config = config_of(c, source);
+    if (config.url->scheme == URL_AMQP)
+        return cleanup_rabbit_find(c, source, &config, err);
     int rc = talk_open(&l.talk, c, source, err);
     l.talk.on_answer = on_list;
     if (!rc)

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cmd/management.h"
+
+#include "io/loop.h"
+#include "io/tls.h"
+
+#include <stdio.h>
+
+enum { ANSWER_MS = 10000, MANAGEMENT_PORT = 15672, MANAGEMENT_PORT_TLS = 15671 };
+
+static void on_done(struct http_client *c, int rc, const struct http_answer *answer,
+                    const struct err *err)
+{
+    struct management *m = c->ctx;
+    m->done = true;
+    m->rc = rc;
+    if (rc) {
+        *m->err = *err;
+        return;
+    }
+    m->status = answer->status;
+    buf_clear(&m->body);
+    m->rc = buf_add_str(&m->body, answer->body);
+}
+
+/* "http://HOST:PORT", or the i-th host of the queue's address. */
+static int choose(struct management *m, size_t i, struct err *err)
+{
+    const struct url *u = m->config->url;
+    const char *given = m->given;
+    uint64_t port = 0;
+    m->secure = given ? strncmp(given, "https://", 8) == 0 : u->tls;
+    m->port = m->secure ? MANAGEMENT_PORT_TLS : MANAGEMENT_PORT;
+    if (!given) {
+        snprintf(m->host, sizeof m->host, "%s", u->hosts[i].name);
+        return 0;
+    }
+    struct str rest = str_of(given), end;
+    rest = m->secure                           ? str_make(given + 8, rest.len - 8)
+           : strncmp(given, "http://", 7) == 0 ? str_make(given + 7, rest.len - 7)
+                                               : (struct str){0};
+    struct str authority = str_cut(rest, '/', &end);
+    const char *colon = authority.len ? memrchr(authority.ptr, ':', authority.len) : NULL;
+    size_t len = colon ? (size_t)(colon - authority.ptr) : authority.len;
+    if (len == 0 || len >= sizeof m->host ||
+        (colon && (str_to_u64(str_make(colon + 1, authority.len - len - 1), &port) || port == 0 ||
+                   port > 65535)))
+        return err_set(err, TTG_EUSAGE, "--management %s is no http://HOST:PORT", given);
+    if (colon)
+        m->port = (uint16_t)port;
+    bool six = authority.ptr[0] == '[' && len > 2;
+    snprintf(m->host, sizeof m->host, "%.*s", (int)(six ? len - 2 : len),
+             authority.ptr + (six ? 1 : 0));
+    return 0;
+}
+
+int management_open(struct management *m, struct loop *loop, const struct queue_config *config,
+                    const char *given, struct err *err)
+{
+    *m = (struct management){.config = config, .given = given};
+    buf_init(&m->body, HTTP_BODY_BYTES_MAX);
+    http_client_init(&m->client, loop, on_done, m);
+    struct tls_options tls = {.cert_file = config->tls_cert,
+                              .key_file = config->tls_key,
+                              .ca_file = config->tls_ca,
+                              .verify = !config->tls_no_verify};
+    int rc = choose(m, 0, err);
+    return rc || !m->secure ? rc : tls_new(&tls, &m->tls, err);
+}
+
+void management_close(struct management *m)
+{
+    if (!m->config)
+        return;
+    http_client_done(&m->client);
+    buf_done(&m->body);
+    tls_free(m->tls);
+}
+
+static int ask(struct management *m, const char *path, struct json *ret_value, struct err *err)
+{
+    const struct url *u = m->config->url;
+    struct http_get what = {.host = m->host,
+                            .port = m->port,
+                            .tls = m->tls,
+                            .path = path,
+                            .user = u->user ? u->user : "guest",
+                            .password = u->password ? u->password : "guest",
+                            .timeout_ms = ANSWER_MS};
+    m->done = false;
+    m->err = err;
+    int rc = http_client_start(&m->client, &what, err);
+    while (!rc && !m->done)
+        rc = loop_turn(m->client.loop, LOOP_FOREVER);
+    rc = rc ? rc : m->rc;
+    if (!rc && m->status != 200)
+        rc = err_set(err, m->status == 401 || m->status == 403 ? TTG_EAUTH : TTG_EPROTO,
+                     "the management API answers %d to %s", m->status, path);
+    return rc ? rc : json_parse(buf_str(&m->body), ret_value, err);
+}
+
+int management_get(struct management *m, const char *path, struct json *ret_value, struct err *err)
+{
+    size_t tries = m->given || m->settled ? 1 : m->config->url->host_count;
+    int rc = TTG_EUNREACH;
+    for (size_t i = 0; rc && i < tries; i++) {
+        int wrong = m->settled ? 0 : choose(m, i, err);
+        if (wrong)
+            return wrong;
+        rc = ask(m, path, ret_value, err);
+    }
+    m->settled = m->settled || rc == 0;
+    return rc;
+}
+
+struct json management_member(struct json object, struct str name)
+{
+    struct str at = object.type == JSON_OBJECT ? json_inside(object) : STR("");
+    struct json key, value;
+    while (json_next(&at, &key, &value))
+        if (json_is(key, name))
+            return value;
+    return (struct json){.type = JSON_NULL};
+}
