@@ -9,6 +9,7 @@
 #include "core/parts.h"
 #include "core/small.h"
 #include "core/stream.h"
+#include "core/xcmd.h"
 
 /* The tree's order: by hash, then by name. */
 struct order_key {
@@ -266,5 +267,11 @@ const struct core_part keys_part = {
     .load = keys_load,
     .digest = keys_digest,
 };
-const struct core_part streams_part = {.name = "streams", .commands = stream_commands};
+const struct core_part streams_part = {
+    .name = "streams",
+    .commands = stream_commands,
+    .save = xidmp_save,
+    .load = xidmp_load,
+    .digest = xidmp_digest,
+};
 const struct core_part small_part = {.name = "small", .commands = small_commands};

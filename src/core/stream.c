@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "core/stream_block.h"
+#include "core/stream_idmp.h"
 #include "core/stream_store.h"
 
 bool stream_id_next(struct stream_id *id)
@@ -44,6 +45,7 @@ void stream_free(struct stream *s)
     for (size_t i = 0; i < s->count; i++)
         store_block_free(s, store_block(s, i));
     mem_free(s->blocks);
+    idmp_free(s->idmp);
     mem_free(s);
 }
 

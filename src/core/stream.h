@@ -105,7 +105,8 @@ struct stream {
     struct tree groups;
     const struct stream_config *config;
     const struct core_env *env;
-    bool spill; /* older blocks live in env->blob_* */
+    bool spill;               /* older blocks live in env->blob_* */
+    struct stream_idmp *idmp; /* NULL: no producer has asked for it */
 
     /* For the guardian; not saved, it sets them again after a load. With `guard` set, XDEL, XTRIM,
      * XSETID, DEL, RENAME, SET, XGROUP DESTROY and XGROUP SETID answer "ERR GUARD". The text is

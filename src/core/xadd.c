@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* xadd - XADD, XTRIM, XDEL, XSETID: what changes the entries of a stream. */
 #include "base/err.h"
+#include "core/stream_idmp.h"
 #include "core/xcmd.h"
 
 enum { TRIM_BLOCKS_DEFAULT = 100, TRIM_LIMIT_DEFAULT = 10000, TRIM_LIMIT_MAX = 1000000 };
 
 struct add_args {
-    bool trims, limit_given, no_create;
+    bool trims, limit_given, no_create, idempotent, iid_auto;
+    struct str pid, iid;
     struct stream_trim trim;
     bool id_given, seq_auto;
     struct stream_id id;
@@ -76,6 +78,24 @@ static bool check_limit(struct core *c, struct core_call *call, struct add_args 
     return true;
 }
 
+/* IDMP and IDMPAUTO at argv[*i], which moves to the last word of the option. */
+static bool parse_idmp(struct core_call *call, struct add_args *a, size_t *i)
+{
+    bool is_auto = arg_is(call, *i, "IDMPAUTO");
+    if (a->idempotent)
+        return complain(call, "IDMP/IDMPAUTO specified multiple times");
+    a->idempotent = true;
+    a->iid_auto = is_auto;
+    a->pid = call->argv[++*i];
+    if (a->pid.len == 0)
+        return complain(call, is_auto ? "IDMPAUTO requires a non-empty producer ID"
+                                      : "IDMP requires a non-empty producer ID");
+    if (is_auto)
+        return true;
+    a->iid = call->argv[++*i];
+    return a->iid.len > 0 || complain(call, "IDMP requires a non-empty idempotent ID");
+}
+
 /* The options of XADD and XTRIM, up to the id of the former. */
 static bool parse(struct core *c, struct core_call *call, bool is_add, struct add_args *a)
 {
@@ -91,6 +111,10 @@ static bool parse(struct core *c, struct core_call *call, bool is_add, struct ad
                 return false;
         } else if (more && arg_is(call, i, "LIMIT")) {
             if (!parse_limit(call, a, ++i))
+                return false;
+        } else if (is_add && ((i + 2 < call->argc && arg_is(call, i, "IDMP")) ||
+                              (more && arg_is(call, i, "IDMPAUTO")))) {
+            if (!parse_idmp(call, a, &i))
                 return false;
         } else if (is_add && arg_is(call, i, "NOMKSTREAM")) {
             a->no_create = true;
@@ -142,6 +166,8 @@ static bool ask_guardian(struct core_call *call, struct stream *s, const struct 
     bool asks = s->hooks && s->hooks->on_add;
     if (s->guard && (!asks || a->trims))
         return arg_unguarded(call, s);
+    if (s->guard && a->idempotent) /* the guardian knows its messages itself */
+        return arg_unguarded(call, s);
     if (!asks)
         return true;
     if (s->hooks->on_add(s->hooks_ctx, s, id, fields, pairs, call->now_ms))
@@ -149,6 +175,41 @@ static bool ask_guardian(struct core_call *call, struct stream *s, const struct 
     call->changed = true;
     reply_id(call->reply, id);
     return false;
+}
+
+/* A message that is known already: told the entry it became. */
+static bool is_repeated(struct core_call *call, struct stream *s, const struct add_args *a)
+{
+    struct stream_id entry;
+    if (!s || !a->idempotent || !idmp_find(s->idmp, a->pid, a->iid, call->now_ms, &entry))
+        return false;
+    s->idmp->duplicates++;
+    call->changed = true;
+    reply_id(call->reply, entry);
+    return true;
+}
+
+/* All that may fail; the stream is as before then. */
+static int append(struct core_call *call, struct stream *s, const struct add_args *a,
+                  struct stream_id id, const struct str *fields, size_t pairs)
+{
+    struct idmp_note note;
+    if (!a->idempotent)
+        return stream_append(s, id, fields, pairs);
+    struct stream_idmp *m = s->idmp ? s->idmp : idmp_new();
+    int rc = m ? idmp_prepare(m, a->pid, a->iid, &note) : TTG_ENOMEM;
+    if (!rc) {
+        rc = stream_append(s, id, fields, pairs);
+        if (rc)
+            idmp_cancel(&note);
+        else
+            idmp_commit(m, &note, id, call->now_ms);
+    }
+    if (rc && !s->idmp)
+        idmp_free(m);
+    else
+        s->idmp = m;
+    return rc;
 }
 
 void xadd(struct core *c, struct core_call *call)
@@ -167,6 +228,10 @@ void xadd(struct core *c, struct core_call *call)
         complain(call, "The ID specified in XADD must be greater than 0-0");
         return;
     }
+    if (a.idempotent && a.id_given) {
+        complain(call, "IDMP/IDMPAUTO can be used only with auto-generated IDs");
+        return;
+    }
     if (!arg_stream(c, call, 1, &existing))
         return;
     s = existing;
@@ -175,11 +240,18 @@ void xadd(struct core *c, struct core_call *call)
         return;
     }
     const struct str *fields = call->argv + a.fields_at;
+    char iid[IDMP_AUTO_BYTES];
+    if (a.iid_auto) {
+        idmp_auto(fields, pairs, iid);
+        a.iid = str_make(iid, sizeof iid);
+    }
+    if (is_repeated(call, s, &a))
+        return;
     if (!choose_id(call, s, &a, &id) || !ask_guardian(call, s, &a, id, fields, pairs))
         return;
     int rc = s ? 0 : key_stream_open(c, call->argv[1], &s);
     if (!rc)
-        rc = stream_append(s, id, fields, pairs);
+        rc = append(call, s, &a, id, fields, pairs);
     if (rc) {
         if (!existing && s)
             key_delete(c, key_find(c, call->argv[1]));

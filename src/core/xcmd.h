@@ -13,6 +13,12 @@ core_run xdelex;                                  /* xdelex.c: XACKDEL too */
 core_run xgroup, xack;                            /* xgroup.c, xack.c */
 core_run xpending, xclaim, xautoclaim;            /* xpending.c, xclaim.c */
 core_run xinfo;                                   /* xinfo.c */
+core_run xcfgset;                                 /* xidmp.c */
+
+/* What streams know of their producers, of all keys. */
+void xidmp_save(const struct core *c, struct core_saver *out);
+void xidmp_load(struct core *c, struct unpacker *u);
+uint64_t xidmp_digest(const struct core *c);
 
 /* [id, [name, value, ...]] */
 void reply_entry(struct reply *r, struct stream_entry *e);

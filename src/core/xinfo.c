@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* xinfo - XINFO: a look inside streams, groups and consumers. */
 #include "core/parts.h"
+#include "core/stream_idmp.h"
 #include "core/xcmd.h"
 
 enum { FULL_COUNT_DEFAULT = 10 };
@@ -94,12 +95,22 @@ static void edge_entry(struct reply *r, const struct stream *s, bool last)
     stream_iter_close(&it);
 }
 
+static void info_idmp(struct reply *r, const struct stream_idmp *m)
+{
+    field_int(r, "idmp-duration", (int64_t)m->duration_s);
+    field_int(r, "idmp-maxsize", (int64_t)m->ids_max);
+    field_int(r, "pids-tracked", (int64_t)m->producers.count);
+    field_int(r, "iids-tracked", (int64_t)m->ids);
+    field_int(r, "iids-added", (int64_t)m->added);
+    field_int(r, "iids-duplicates", (int64_t)m->duplicates);
+}
+
 /* `limit` -1: the short form. */
 static void info_stream(struct core_call *call, const struct stream *s, int64_t limit)
 {
     struct reply *r = call->reply;
     bool full = limit >= 0;
-    reply_map(r, full ? 9 : 10);
+    reply_map(r, (full ? 9u : 10u) + (s->idmp ? 6u : 0u));
     field_int(r, "length", (int64_t)s->length);
     field_int(r, "radix-tree-keys", (int64_t)s->count); /* blocks are our nodes */
     field_int(r, "radix-tree-nodes", (int64_t)s->count + 1);
@@ -107,6 +118,8 @@ static void info_stream(struct core_call *call, const struct stream *s, int64_t 
     field_id(r, "max-deleted-entry-id", s->max_deleted_id);
     field_int(r, "entries-added", (int64_t)s->entries_added);
     field_id(r, "recorded-first-entry-id", s->first_id);
+    if (s->idmp)
+        info_idmp(r, s->idmp);
     if (!full) {
         field_int(r, "groups", (int64_t)s->groups.count);
         reply_text(r, "first-entry");

@@ -10,9 +10,9 @@
 
 const struct core_command stream_commands[] = {
     {"XADD", -5, W, S, "5.0.0",
-     "key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value "
-     "[field value ...]",
-     "Appends an entry to a stream.", xadd},
+     "key [NOMKSTREAM] [IDMPAUTO producer-id | IDMP producer-id idempotent-id] "
+     "[<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value [field value ...]",
+     "Appends an entry to a stream, with IDMP only if it is not there yet.", xadd},
     {"XLEN", 2, R, S, "5.0.0", "key", "The number of entries.", xlen},
     {"XRANGE", -4, R, S, "5.0.0", "key start end [COUNT count]", "Entries of a range of ids.",
      xrange},
@@ -23,6 +23,8 @@ const struct core_command stream_commands[] = {
      "Deletes entries and looks after what groups remember of them.", xdelex},
     {"XACKDEL", -6, W, S, "8.2.0", "key group [KEEPREF | DELREF | ACKED] IDS numids id [id ...]",
      "Acknowledges entries and deletes them.", xdelex},
+    {"XCFGSET", -4, W, S, "8.6.0", "key [IDMP-DURATION seconds] [IDMP-MAXSIZE count]",
+     "Sets for how long and how many messages of a producer are known again.", xcfgset},
     {"XTRIM", -4, W, S, "5.0.0", "key <MAXLEN | MINID> [= | ~] threshold [LIMIT count]",
      "Deletes entries from the front.", xtrim},
     {"XSETID", -3, W, S, "5.0.0",

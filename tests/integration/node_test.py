@@ -443,6 +443,26 @@ def a_waiting_reader_claims_what_becomes_idle():
 
 
 @test
+def a_message_sent_again_is_added_once():
+    node = Node()
+    c = node.raw()
+    first = c("XADD", "s", "IDMP", "p", "1", "*", "f", "v")
+    for _ in range(2):
+        assert c("XADD", "s", "IDMP", "p", "1", "*", "f", "v") == first
+    assert c("DEBUG", "REPLAY") == c("DEBUG", "DIGEST")
+    c("BGSAVE")
+    wait_until(lambda: int(node.info("snapshots")) > 0, what="a snapshot")
+    second = c("XADD", "s", "IDMPAUTO", "p", "*", "f", "v")
+    digest = c("DEBUG", "DIGEST")
+    node.kill()
+    c = node.again().raw()
+    assert c("DEBUG", "DIGEST") == digest
+    assert c("XADD", "s", "IDMP", "p", "1", "*", "f", "v") == first
+    assert c("XADD", "s", "IDMPAUTO", "p", "*", "f", "v") == second
+    assert c("XLEN", "s") == 2
+
+
+@test
 def systemd_hands_over_sockets_and_is_told():
     import socket
     d = temp_dir()

@@ -194,6 +194,114 @@ static void claims_while_reading(void **state)
     h_close(&h);
 }
 
+static int add_bytes(void *ctx, struct str bytes)
+{
+    return buf_add_str(ctx, bytes);
+}
+
+/* Another core with the same state. */
+static void save_and_load(struct h *h)
+{
+    struct buf bytes;
+    struct core_env env = {.ctx = h->blobs};
+    struct core *copy;
+    buf_init(&bytes, 1 << 20);
+    assert_int_equal(core_save(h->core, add_bytes, &bytes), 0);
+    assert_int_equal(core_new(&env, &copy), 0);
+    assert_int_equal(core_load(copy, buf_str(&bytes)), 0);
+    assert_true(core_digest(copy) == core_digest(h->core));
+    core_free(h->core);
+    h->core = copy;
+    buf_done(&bytes);
+}
+
+/* XADD IDMP and IDMPAUTO, XCFGSET, of Redis 8.6. */
+static void adds_a_message_once(void **state)
+{
+    (void)state;
+    struct h h;
+    h_open(&h);
+    h_expect(&h, "XADD s IDMP p a * f 1", "\"1000-0\"");
+    h_expect(&h, "XADD s MAXLEN 9 IDMP p b * f 2", "\"1000-1\"");
+    h_expect(&h, "XADD s IDMP p a * g 3", "\"1000-0\"");
+    assert_true(h.call.changed); /* the counter */
+    h_expect(&h, "XADD s IDMP q a * f 4", "\"1000-2\"");
+    h_expect(&h, "XADD s IDMPAUTO q * f 4 g 5", "\"1000-3\"");
+    h_expect(&h, "XADD s IDMPAUTO q * g 5 f 4", "\"1000-3\"");
+    h_expect(&h, "XADD s IDMPAUTO q * f4 . g 5", "\"1000-4\"");
+    h_expect(&h, "XADD n NOMKSTREAM IDMP p a * f 1", "(nil)");
+    save_and_load(&h);
+    h_expect(&h, "XADD s IDMP p b * f 2", "\"1000-1\"");
+    h_expect(&h, "XLEN s", "5");
+    /* deleted or not, it was added once */
+    h_run(&h, "XDEL s 1000-0");
+    h_expect(&h, "XADD s IDMP p a * f 1", "\"1000-0\"");
+    assert_non_null(strstr(h_run(&h, "XINFO STREAM s"),
+                           "\"idmp-duration\" 100 \"idmp-maxsize\" 100 \"pids-tracked\" 2 "
+                           "\"iids-tracked\" 5 \"iids-added\" 5 \"iids-duplicates\" 4"));
+    /* p goes on, q is quiet: forgotten after 100 s */
+    h.now_ms += 99999;
+    h_expect(&h, "XADD s IDMP p b * f 2", "\"1000-1\"");
+    h.now_ms += 1;
+    h_expect(&h, "XADD s IDMP p b * f 2", "\"101000-0\"");
+    assert_non_null(strstr(h_run(&h, "XINFO STREAM s"), "\"pids-tracked\" 1 \"iids-tracked\" 1 "));
+    /* no more than so many of each producer; other limits begin anew */
+    h_expect(&h, "XCFGSET s IDMP-DURATION 100", "OK");
+    assert_false(h.call.changed);
+    h_expect(&h, "XCFGSET s IDMP-MAXSIZE 2 IDMP-DURATION 300", "OK");
+    h_expect(&h, "XADD s IDMP p b * f 2", "\"101000-1\"");
+    h_expect(&h, "XADD s IDMP p c * f 2", "\"101000-2\"");
+    h_expect(&h, "XADD s IDMP p d * f 2", "\"101000-3\"");
+    h_expect(&h, "XADD s IDMP p c * f 2", "\"101000-2\"");
+    h_expect(&h, "XADD s IDMP p b * f 2", "\"101000-4\"");
+    save_and_load(&h);
+    h_run(&h, "RENAME s t");
+    h_expect(&h, "XADD t IDMP p d * f 2", "\"101000-3\"");
+    static const char *const wrong[][2] = {
+        {"XADD s IDMP p1 * f v", "-ERR Invalid stream ID specified as stream command argument"},
+        {"XADD s IDMP p i 1-1 f v", "-ERR IDMP/IDMPAUTO can be used only with auto-generated IDs"},
+        {"XADD s IDMP p i 5-* f v", "-ERR IDMP/IDMPAUTO can be used only with auto-generated IDs"},
+        {"XADD s IDMP p i IDMP q i * f v", "-ERR IDMP/IDMPAUTO specified multiple times"},
+        {"XADD s IDMPAUTO p IDMP q i * f v", "-ERR IDMP/IDMPAUTO specified multiple times"},
+        {"XADD s IDMP  i * f v", "-ERR IDMP requires a non-empty producer ID"},
+        {"XADD s IDMP p  * f v", "-ERR IDMP requires a non-empty idempotent ID"},
+        {"XADD s IDMPAUTO  * f v", "-ERR IDMPAUTO requires a non-empty producer ID"},
+        {"XCFGSET none IDMP-MAXSIZE 1", "-ERR no such key"},
+        {"XCFGSET t IDMP-MAXSIZE 0", "-ERR IDMP-MAXSIZE must be between 1 and 10000 entries"},
+        {"XCFGSET t IDMP-DURATION 86401", "-ERR IDMP-DURATION must be between 1 and 86400 seconds"},
+        {"XCFGSET t IDMP-MAXSIZE 1 IDMP-DURATION", "-ERR syntax error"},
+        {"XCFGSET t X 1", "-ERR syntax error"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        h_expect(&h, wrong[i][0], wrong[i][1]);
+    h_expect(&h, "EXISTS s", "0");
+    h_close(&h);
+}
+
+/* Without memory a message is neither added nor remembered. */
+static void a_message_without_memory(void **state)
+{
+    (void)state;
+    bool failed = true;
+    for (size_t n = 1; failed; n++) {
+        struct h h;
+        h_open(&h);
+        h_run(&h, "XADD s IDMP p a * f 1");
+        struct str words[] = {STR("XADD"), STR("s"), STR("IDMP"), STR("q"),
+                              STR("b"),    STR("*"), STR("f"),    STR("2")};
+        uint64_t digest = core_digest(h.core);
+        mem_fail_at(n);
+        struct reply reply = {0};
+        struct core_call call = {.now_ms = 2000, .argc = 8, .argv = words, .reply = &reply};
+        core_exec(h.core, core_find(words[0]), &call);
+        failed = mem_failed();
+        mem_fail_at(0);
+        assert_true(call.changed == !failed);
+        assert_true((core_digest(h.core) == digest) == failed);
+        h_close(&h);
+    }
+}
+
 static void keys_and_small_types(void **state)
 {
     (void)state;
@@ -236,9 +344,10 @@ static void deletes_with_references(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(xadd_makes_ids),          cmocka_unit_test(xrange_walks),
-        cmocka_unit_test(groups_deliver),          cmocka_unit_test(waiting),
-        cmocka_unit_test(claims_while_reading),    cmocka_unit_test(keys_and_small_types),
+        cmocka_unit_test(xadd_makes_ids),           cmocka_unit_test(xrange_walks),
+        cmocka_unit_test(groups_deliver),           cmocka_unit_test(waiting),
+        cmocka_unit_test(claims_while_reading),     cmocka_unit_test(adds_a_message_once),
+        cmocka_unit_test(a_message_without_memory), cmocka_unit_test(keys_and_small_types),
         cmocka_unit_test(deletes_with_references),
     };
     return tap_run(tests);
