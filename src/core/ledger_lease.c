@@ -35,10 +35,11 @@ static void take_add_run(struct ledger_run *runs, size_t *count, const struct le
 static struct ledger_chunk *take_ready(struct ledger *l, struct ledger_worker *w, uint64_t now_ms)
 {
     struct ledger_chunk *c = container_of(list_first(&l->ready), struct ledger_chunk, link);
-    if (c->from)
+    if (c->from) {
         histogram_add(&l->figures.taken_over, (now_ms - c->since_ms) * 1000);
-    ledger_event_add(l, LEDGER_EV_RECLAIMED, now_ms, c->index, now_ms - c->since_ms, c->from,
-                     w->name, STR(""));
+        ledger_event_add(l, LEDGER_EV_RECLAIMED, now_ms, c->index, now_ms - c->since_ms, c->from,
+                         w->name, STR(""));
+    }
     ledger_chunk_leave(l, c);
     ledger_chunk_lease(l, c, w, now_ms);
     return c;

@@ -391,6 +391,21 @@ static void workers_come_and_go(void **state)
     session_close(&s);
 }
 
+/* Whoever gave a chunk back in order lost nothing: the next one takes nothing over. */
+static void a_release_is_no_takeover(void **state)
+{
+    (void)state;
+    struct session s;
+    session_open(&s);
+    run(&s, "TTG.JOB CREATE j FIRST 0 LAST 1 CHUNK 1");
+    run(&s, "TTG.JOIN j w 5 SLOTS 1");
+    run(&s, "TTG.TAKE j w 5 COUNT 1");
+    run(&s, "TTG.RELEASE j w 5");
+    run(&s, "TTG.TAKE j w 5 COUNT 1");
+    assert_string_equal(run(&s, "TTG.EVENTS j 2 COUNT 9"), "[]");
+    session_close(&s);
+}
+
 /* Ten chunks, two a cell: done leased ready delayed dead. */
 static void the_map_shows_where_all_chunks_are(void **state)
 {
@@ -598,6 +613,7 @@ static void checks_json_of_strangers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_release_is_no_takeover),
         cmocka_unit_test(the_map_shows_where_all_chunks_are),
         cmocka_unit_test(one_job_from_start_to_end),
         cmocka_unit_test(plain_clients_can_work),
