@@ -34,8 +34,9 @@ struct letters {
     struct pipe_out outs[CREDIT];
     char *bodies[CREDIT];
     size_t out_count;
-    uint64_t tag, total; /* tag: of the last letter seen */
-    bool done, committing, crew_stopped, looked;
+    uint64_t tag, total; /* tag: of the last letter seen and not settled */
+    uint64_t left;       /* of those there were at the start: more may come meanwhile */
+    bool done, counted, crew_stopped;
     struct err err;
 };
 
@@ -86,7 +87,7 @@ static int redrive_one(struct letters *l, struct json root)
     uint64_t partition;
     buf_clear(&l->text);
     if (json_add_text(member(root, STR("message")), &l->text) ||
-        json_u64(member(root, STR("partition")), &partition) || partition >= l->down_count)
+        json_u64(member(root, STR("partition")), &partition) || partition >= l->stage->partitions)
         return TTG_EPROTO;
     char *body = mem_dup(buf_ptr(&l->text), buf_len(&l->text));
     if (!body)
@@ -102,6 +103,8 @@ static void on_message(void *ctx, uint64_t tag, struct str body)
     struct letters *l = ctx;
     struct json root = {0};
     struct err err;
+    if (l->done || l->left == 0)
+        return;
     if (json_parse(body, &root, NULL))
         root = (struct json){JSON_NULL, body};
     int rc = 0;
@@ -116,7 +119,8 @@ static void on_message(void *ctx, uint64_t tag, struct str body)
     }
     l->tag = tag;
     l->total++;
-    loop_timer_after_ms(&l->quiet, PATIENCE_MS);
+    l->left--;
+    loop_timer_after_ms(&l->quiet, l->left > 0 && l->out_count < CREDIT ? PATIENCE_MS : 0);
 }
 
 static void free_outs(struct letters *l)
@@ -133,7 +137,10 @@ static void on_ready(void *ctx)
         crew_progress(l->crew);
     free_outs(l);
     l->tag = 0;
-    loop_timer_after_ms(&l->quiet, PATIENCE_MS);
+    if (!l->counted) /* the letters' own inbox is the last one that is looked at */
+        l->left = pipe_backlog_of(l->pipe, l->down_count - 1);
+    l->counted = true;
+    loop_timer_after_ms(&l->quiet, l->left > 0 ? PATIENCE_MS : 0);
 }
 
 /* No more came for a while: these are all, or as many as one gets without settling any. */
@@ -156,7 +163,7 @@ static void on_committed(void *ctx)
 {
     struct letters *l = ctx;
     l->tag = 0;
-    loop_timer_after_ms(&l->quiet, PATIENCE_MS);
+    loop_timer_after_ms(&l->quiet, l->left > 0 ? PATIENCE_MS : 0);
 }
 
 static void on_looked(void *ctx)
@@ -171,12 +178,12 @@ static void on_lost(void *ctx, const struct err *err)
 
 static int name_partitions(struct letters *l)
 {
-    l->down_count = l->stage->partitions;
+    l->down_count = l->stage->partitions + 1;
     l->downs = mem_zalloc(l->down_count * sizeof *l->downs);
     for (size_t i = 0; l->downs && i < l->down_count; i++) {
         char name[PIPE_NAME_BYTES];
         snprintf(name, sizeof name, "%s.%zu", l->stage->name, i);
-        l->downs[i] = mem_strdup(name);
+        l->downs[i] = mem_strdup(i + 1 < l->down_count ? name : l->inbox);
         if (!l->downs[i])
             return TTG_ENOMEM;
     }
@@ -196,8 +203,13 @@ static int do_stage(struct letters *l, size_t stage, struct err *err)
     struct clock *clock = realclock();
     l->stage = &l->place.spec.stages[stage];
     snprintf(l->inbox, sizeof l->inbox, "%s.dead", l->stage->name);
-    l->done = false;
+    l->done = l->counted = false;
+    l->left = 0;
     int rc = name_partitions(l);
+    if (!rc && l->action == REDRIVE && l->stage->kind == SPEC_SOURCE) {
+        free_partitions(l); /* lines that were no messages: there is no stage to go through */
+        return 0;
+    }
     if (rc)
         return err_set(err, rc, "out of memory");
     struct pipe_config config = {.queue = &l->place.choice.config,

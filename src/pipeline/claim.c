@@ -188,3 +188,26 @@ int claim_dir(const char *base, uint64_t epoch, struct buf *path, int *ret_lock,
         *ret_lock = lock;
     return rc;
 }
+
+int claim_epoch(const char *state, const char *name, uint64_t epoch, struct err *err)
+{
+    char path[PATH_MAX], text[32];
+    uint64_t last = 0;
+    if (snprintf(path, sizeof path, "%s/%s.epoch", state, name) >= (int)sizeof path)
+        return err_set(err, TTG_EUSAGE, "%s: the path is too long", state);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_set_errno(err, errno, "%s", path);
+    int rc = lock_file(fd) ? err_set(err, TTG_EBUSY, "%s is in use", path) : 0;
+    ssize_t n = rc ? 0 : pread(fd, text, sizeof text, 0);
+    if (n > 0 && str_to_u64(str_trim(str_make(text, (size_t)n)), &last))
+        last = 0; /* torn by a crash: the queue has the last word */
+    if (!rc && last > epoch)
+        rc = err_set(err, TTG_ESTALE, "%s has a newer owner: epoch %llu, ours is %llu", name,
+                     (unsigned long long)last, (unsigned long long)epoch);
+    n = snprintf(text, sizeof text, "%020llu\n", (unsigned long long)epoch);
+    if (!rc && pwrite(fd, text, (size_t)n, 0) != n)
+        rc = err_set_errno(err, errno, "%s", path);
+    close(fd);
+    return rc;
+}

@@ -16,4 +16,8 @@
  * TTG_ESTALE: a newer owner has it. */
 int claim_dir(const char *base, uint64_t epoch, struct buf *path, int *ret_lock, struct err *err);
 
+/* Notes in STATE/NAME.epoch that this epoch owns the partition. TTG_ESTALE: a newer one does, or
+ * did: on RabbitMQ an owner that was stopped could otherwise get a free inbox again after that. */
+int claim_epoch(const char *state, const char *name, uint64_t epoch, struct err *err);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/realclock.h"
 #include "pipeline/part.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ struct instance {
     bool draining, stopped;
 
     pthread_mutex_t lock; /* of what is written */
+    pthread_cond_t ending;
     pthread_t pulse;
     struct buf out;
     bool ended;
@@ -56,17 +58,18 @@ static void flush(struct instance *i)
 static void *pulse_main(void *ctx)
 {
     struct instance *i = ctx;
-    const struct timespec pause = {.tv_nsec = INSTANCE_BEAT_MS * 1000000L};
-    for (bool ended = false; !ended;) {
-        pthread_mutex_lock(&i->lock);
+    struct clock *clock = realclock();
+    pthread_mutex_lock(&i->lock);
+    while (!i->ended) {
         if (buf_len(&i->out) == 0)
             buf_add_char(&i->out, '\n');
         flush(i);
-        ended = i->ended;
-        pthread_mutex_unlock(&i->lock);
-        if (!ended)
-            nanosleep(&pause, NULL);
+        uint64_t until_ms = clock->mono_ns(clock) / 1000000 + INSTANCE_BEAT_MS;
+        const struct timespec until = {.tv_sec = (time_t)(until_ms / 1000),
+                                       .tv_nsec = (long)(until_ms % 1000) * 1000000};
+        pthread_cond_clockwait(&i->ending, &i->lock, CLOCK_MONOTONIC, &until);
     }
+    pthread_mutex_unlock(&i->lock);
     return NULL;
 }
 
@@ -260,6 +263,7 @@ static void end(struct instance *i)
     loop_close(i->loop);
     buf_done(&i->line);
     buf_done(&i->out);
+    pthread_cond_destroy(&i->ending);
     pthread_mutex_destroy(&i->lock);
     mem_free(i);
 }
@@ -274,6 +278,7 @@ int instance_run(const struct instance_config *config, struct err *err)
     buf_init(&i->line, LINE_BYTES_MAX);
     buf_init(&i->out, REPORT_BYTES_MAX);
     pthread_mutex_init(&i->lock, NULL);
+    pthread_cond_init(&i->ending, NULL);
     int rc = start(i, err);
     if (!rc) {
         sigfillset(&all);
@@ -287,6 +292,7 @@ int instance_run(const struct instance_config *config, struct err *err)
             report(i);
             pthread_mutex_lock(&i->lock);
             i->ended = true;
+            pthread_cond_signal(&i->ending);
             pthread_mutex_unlock(&i->lock);
             pthread_join(i->pulse, NULL);
         }

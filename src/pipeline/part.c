@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/realclock.h"
+#include "pipeline/claim.h"
 #include "pipeline/kinds.h"
 
 #include <stdio.h>
@@ -239,7 +240,9 @@ static void on_looked(void *ctx)
 static void become_ready(struct part *p)
 {
     struct err err = {0};
-    int rc = p->kind->ready ? p->kind->ready(p, &err) : 0;
+    int rc = claim_epoch(p->config.state, p->name, p->config.epoch, &err);
+    if (!rc)
+        rc = p->kind->ready(p, &err);
     if (rc == TTG_EAGAIN) {
         loop_timer_after_ms(&p->timer, READY_PAUSE_MS);
         return;

@@ -4,12 +4,13 @@
  *
  * What is made of a message has ids made of its id, so doing it again makes the same messages. An
  * end is passed on; it needs no counting here, because nothing overtakes in a partition. */
-#include "base/ensure.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "pipeline/kinds.h"
 #include "wire/json.h"
 #include "worker/kernel.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -35,9 +36,11 @@ struct run {
     uint64_t retry_ms;    /* not before */
     uint64_t made[10000]; /* messages made of each message of the batch */
     uint64_t runs;
-    bool busy;   /* the kernel works */
-    bool forgot; /* and what it works on has been forgotten */
-    int trying;  /* plugin: the file that says what was begun; -1: none */
+    bool busy;          /* the kernel works */
+    bool forgot;        /* and what it works on has been forgotten */
+    int trying;         /* plugin: the file that says what was begun; -1: none */
+    struct buf crashed; /* what had been begun last when the process before us died, */
+    uint64_t crashes;   /* and how often */
     struct buf room;
 };
 
@@ -208,29 +211,49 @@ static void on_done(void *ctx, uint32_t slot, const struct kernel_result *result
 
 /* --- what a plugin was doing when it took the process with it --- */
 
-/* The file holds "attempts id" of the message that was begun last. */
+/* The file holds "attempts id" of the message that was begun last. A full disk: then such a crash
+ * is not counted. */
 static void note_start(struct run *r, struct str id)
 {
     char text[TRYING_BYTES];
     if (r->trying < 0)
         return;
+    if (str_eq(id, buf_str(&r->crashed))) {
+        r->attempts = r->crashes;
+        buf_clear(&r->crashed);
+    }
     int n = snprintf(text, sizeof text, "%llu %.*s\n", (unsigned long long)r->attempts + 1,
                      STR_ARG(id));
     if (pwrite(r->trying, text, (size_t)n, 0) != n)
-        r->attempts += 0; /* a full disk: such a crash is then not counted */
+        log_debug("plugin.note", kv_str("partition", r->part->name));
 }
 
-static void recall_start(struct run *r, struct str id)
+static int open_note(struct run *r, struct err *err)
 {
     char text[TRYING_BYTES];
-    uint64_t attempts;
-    ssize_t n = r->trying < 0 || r->runs > 0 ? 0 : pread(r->trying, text, sizeof text, 0);
+    struct buf path;
+    buf_init(&path, 8192);
+    int rc = buf_printf(&path, "%s/%s.trying", r->part->config.state, r->part->name);
+    r->trying = rc ? -1 : open(buf_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (!rc && r->trying < 0)
+        rc = err_set_errno(err, errno, "%s", buf_cstr(&path));
+    buf_done(&path);
+    ssize_t n = rc ? 0 : pread(r->trying, text, sizeof text, 0);
     if (n <= 0)
-        return;
+        return rc;
     struct str rest, line = str_cut(str_make(text, (size_t)n), '\n', &rest);
     struct str number = str_cut(line, ' ', &rest);
-    if (str_eq(rest, id) && str_to_u64(number, &attempts) == 0)
-        r->attempts = attempts;
+    return str_to_u64(number, &r->crashes) ? 0 : buf_add_str(&r->crashed, rest);
+}
+
+/* It did not crash: the note is no longer true. */
+static void close_note(struct run *r)
+{
+    if (r->trying < 0)
+        return;
+    if (ftruncate(r->trying, 0) < 0)
+        log_debug("plugin.note", kv_str("partition", r->part->name));
+    close(r->trying);
 }
 
 /* --- a turn --- */
@@ -263,8 +286,6 @@ static bool gather(struct run *r, struct err *err)
             return false;
         }
         if (r->batch == 0)
-            recall_start(r, m.id);
-        if (r->batch == 0)
             note_start(r, m.id);
         if (message_add(&r->lines, &m) || buf_add_char(&r->lines, '\n')) {
             err_set(err, TTG_ENOMEM, "%s: out of memory", p->name);
@@ -281,6 +302,7 @@ static bool start(struct run *r)
     struct part *p = r->part;
     struct kernel_result result;
     if (p->stage->kind == SPEC_PLUGIN && r->attempts >= p->stage->attempts) {
+        r->attempts--; /* this one is not begun */
         use_failure(r, true, STR("the plugin ended the process each time"));
         return true;
     }
@@ -369,14 +391,9 @@ static int run_open(struct part *p, struct err *err)
     r->source.read = run_read;
     buf_init(&r->lines, 1 << 30);
     buf_init(&r->room, MESSAGE_BYTES_MAX);
-    if (p->stage->kind == SPEC_PLUGIN) {
-        struct buf path;
-        buf_init(&path, 8192);
-        if (buf_printf(&path, "%s/%s.trying", p->config.state, p->name) == 0)
-            r->trying = open(buf_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        buf_done(&path);
-    }
-    return open_kernel(r, err);
+    buf_init(&r->crashed, TRYING_BYTES);
+    int rc = p->stage->kind == SPEC_PLUGIN ? open_note(r, err) : 0;
+    return rc ? rc : open_kernel(r, err);
 }
 
 static void run_close(struct part *p)
@@ -385,8 +402,8 @@ static void run_close(struct part *p)
     if (!r)
         return;
     kernel_close(r->kernel);
-    if (r->trying >= 0)
-        close(r->trying);
+    close_note(r);
+    buf_done(&r->crashed);
     buf_done(&r->lines);
     buf_done(&r->room);
     mem_free(r);

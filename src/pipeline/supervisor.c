@@ -78,9 +78,11 @@ void supervisor_lost_part(struct watched_instance *w, size_t partition, uint64_t
     struct err err;
     if (p->epoch != epoch || s->stopping)
         return;
+    if (code == TTG_ENOENT || code == TTG_EACCES) /* a command or file that is not there */
+        code = TTG_EUSAGE;
     err_set(&err, code, "stage %s: %.*s", s->spec->stages[w->stage].name, STR_ARG(reason));
     keep_counts(p);
-    p->failures++;
+    p->failures += code != TTG_ENOSPC; /* room may come back */
     if (code == TTG_EUSAGE || code == TTG_EUNSUPPORTED || code == TTG_EAUTH ||
         code == TTG_EUNREACH || code == TTG_ECORRUPT || p->failures > FAILURES_MAX) {
         supervisor_fail(s, &err);

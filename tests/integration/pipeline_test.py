@@ -1,158 +1,223 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Pipelines, whole: the result of the sales example equals a plain program's whatever is killed, on
-a node, Redis and RabbitMQ; who lost a partition sends and writes nothing more; dead letters, ends,
-back-pressure, drain. TTG_SOAK=1 makes the kills many (make soak)."""
-import functools
+"""Pipelines: ends of clients, dead letters, every kind of stage, back-pressure, drain, mistakes."""
 import json
 import os
-import random
-import shutil
 import signal
-import subprocess
-import sys
 import time
 
-from harness import ROOT, TTG, alive, have, keep, main, run, skip, spawn, temp_dir, test, ttg, \
-    wait_until, write_file
-from noderig import Node
-from rabbitrig import Rabbit
-from redisrig import Redis
+from harness import ROOT, TTG, alive, have, main, run, skip, test, ttg, wait_until, write_file
+from pipelinerig import Pipeline, check_sales, redis, sales
 
-SOAK = os.environ.get("TTG_SOAK")
-EXAMPLE = os.path.join(ROOT, "examples/pipeline")
 STRICT = "import json, sys\nfor line in sys.stdin:\n    m = json.loads(line)\n"
 
 
-class Pipeline:
-    """A pipeline's file and state in a directory of its own."""
+# ---- what a stage may do
 
-    def __init__(self, stages, queue=None, name="p", files=()):
-        self.dir = temp_dir()
-        self.state = os.path.join(self.dir, "state")
-        self.file = write_file(os.path.join(self.dir, "p.json"),
-                               json.dumps({"pipeline": name, "stages": stages}))
-        for file, text in files:
-            write_file(os.path.join(self.dir, file), text, 0o755)
-        self.env = {"TTG_QUEUE": queue, "HOME": self.dir}
-
-    def words(self, verb, *more):
-        return [TTG, "pipeline", *verb.split(), self.file, *more, "--state", self.state]
-
-    def start(self):
-        return spawn(self.words("run", "--json"), env=self.env)
-
-    def run(self, code=0, deadline_s=60):
-        return json.loads(run(self.words("run", "--json"), code=code, env=self.env,
-                              deadline_s=deadline_s).out)
-
-    def ask(self, verb, *more, code=0):
-        return run(self.words(verb, *more), code=code, env=self.env).out
-
-    def status(self):
-        try:
-            with open(os.path.join(self.state, "status.json"), encoding="utf-8") as file:
-                return json.load(file)
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {"stages": []}
-
-    def stage(self, name):
-        return next((s for s in self.status()["stages"] if s["stage"] == name), {})
-
-    def pids(self, stage=None):
-        return [i["pid"] for s in self.status()["stages"] for i in s["instances"]
-                if i["pid"] > 0 and (not stage or s["stage"] == stage)]
-
-    def lines(self, file="out.jsonl"):
-        path = os.path.join(self.dir, file)
-        if not os.path.exists(path):
-            return []
-        with open(path, encoding="utf-8") as text:
-            return [json.loads(line) for line in text if line.endswith("\n")]
+@test
+def a_client_ends_when_all_its_paths_have_ended_before_the_source_has():
+    lines = [{"client": c, "value": n} for n in range(300) for c in ("x", "y")]
+    lines += [{"client": "x", "end": True}]
+    source = "import json, time\n" + \
+        "".join(f"print({json.dumps(json.dumps(m))})\n" for m in lines[:1]) + \
+        f"for m in json.loads({json.dumps(json.dumps(lines[1:]))}): print(json.dumps(m))\n" \
+        "import sys, os\nsys.stdout.flush()\n" \
+        "while not os.path.exists('go'): time.sleep(0.02)\n"
+    p = Pipeline([
+        {"name": "in", "source": ["python3", "in.py"]},
+        {"name": "pass", "from": "in", "by": "id", "partitions": 3,
+         "coproc": ["python3", "pass.py"]},
+        {"name": "sum", "from": "pass", "aggregate": "sum", "by": "key", "partitions": 2},
+        {"name": "all", "from": "sum", "aggregate": {"top": 2}},
+        {"name": "out", "from": "all", "sink": "out.jsonl"}], files=[("in.py", source), ("pass.py",
+            STRICT + "    print(json.dumps({'result': [{'key': str(m['value'] % 10), "
+            "'value': m['value']}]}), flush=True)\n")])
+    running = p.start()
+    wait_until(lambda: len(p.lines()) == 1, 30)
+    assert p.lines()[0]["client"] == "x", p.lines()
+    assert running.code() is None
+    write_file(os.path.join(p.dir, "go"))
+    assert running.wait(30) == 0, running.err()
+    assert {m["client"] for m in p.lines()} == {"x", "y"} and len(p.lines()) == 2, p.lines()
+    best = [{"key": str(k), "value": sum(range(k, 300, 10))} for k in (9, 8)]
+    assert [m["value"] for m in p.lines()] == [best, best], p.lines()
 
 
-def sales(count, queue=None, name="sales"):
-    with open(os.path.join(EXAMPLE, "sales.json"), encoding="utf-8") as file:
-        stages = json.load(file)["stages"]
-    stages[0]["source"][2] = str(count)
-    p = Pipeline(stages, queue, name)
-    for script in ("sales.py", "price.py"):
-        shutil.copy(os.path.join(EXAMPLE, script), p.dir)
-    return p
+def dead_pipeline(queue=None):
+    fail = STRICT + "    v = m['value']\n" \
+        "    if v == 3: sys.exit(7)\n" \
+        "    bad = v % 10 == 4 and not __import__('os').path.exists('fixed')\n" \
+        "    print(json.dumps({'error': 'no ' + str(v), 'permanent': True} if bad else\n" \
+        "                     {'result': [{'value': v * 2}]}), flush=True)\n"
+    return Pipeline([
+        {"name": "in", "source": "in.jsonl"},
+        {"name": "twice", "from": "in", "coproc": ["python3", "twice.py"], "attempts": 2},
+        {"name": "out", "from": "twice", "sink": "out.jsonl"}], queue, "dead", files=[
+            ("twice.py", fail),
+            ("in.jsonl", "".join(f'{{"client":"c","value":{n}}}\n' for n in range(20)) + "what\n")])
 
 
-@functools.lru_cache(None)
-def sequential(count):
-    made = subprocess.run([sys.executable, os.path.join(EXAMPLE, "sales.py"), str(count)],
-                          stdout=subprocess.PIPE, check=True)
-    return subprocess.run([sys.executable, os.path.join(EXAMPLE, "sequential.py")],
-                          input=made.stdout, stdout=subprocess.PIPE, check=True).stdout
+@test
+def dead_letters_are_kept_with_their_reason_and_may_be_tried_again():
+    p = dead_pipeline()
+    status = p.run(code=1)
+    assert status["state"] == "done", status
+    assert sorted(m["value"] for m in p.lines()) == [2 * n for n in range(20) if n not in (3, 4, 14)]
+    letters = [json.loads(line) for line in p.ask("dlq list", "--json").splitlines()]
+    reasons = {json.loads(m["message"])["value"]: (m["reason"], m["attempts"]) for m in letters
+               if m["stage"] == "twice"}
+    assert set(reasons) == {3, 4, 14}, letters
+    assert "exit status 7" in reasons[3][0] and reasons[3][1] == 2, reasons
+    assert reasons[4] == ("no 4", 1), reasons
+    assert [m["message"] for m in letters if m["stage"] == "in"] == ["what"], letters
+    table = p.ask("status")
+    assert "pipeline dead: done" in table and "no 4" in p.ask("dlq list")
+    run(p.words("dlq drop", "in"), env=p.env, out="1 dead letters")
+    assert p.ask("dlq list", "in") == ""
+    run(p.words("dlq list", "none"), code=2, env=p.env, err="there is no stage 'none'")
+    # Done is done: a second run says so and changes nothing.
+    run(p.words("run"), env=p.env, err="has run to its end already")
+    p.ask("clean")
+    assert not os.path.exists(p.state)
 
 
-def check_sales(p, count):
-    got = run([sys.executable, os.path.join(EXAMPLE, "sequential.py"), "--of",
-               os.path.join(p.dir, "top.jsonl")]).out.encode()
-    assert got == sequential(count), got
+@test
+def redriven_letters_go_through_the_rest_of_the_pipeline():
+    p = dead_pipeline(redis())
+    os.remove(os.path.join(p.dir, "in.jsonl"))
+    write_file(os.path.join(p.dir, "in.py"), "import json, os, time\n"
+               "for n in range(20): print(json.dumps({'client': 'c', 'value': n}), flush=True)\n"
+               "while not os.path.exists('go'): time.sleep(0.02)\n")
+    with open(p.file, encoding="utf-8") as file:
+        spec = json.load(file)
+    spec["stages"][0]["source"] = ["python3", "in.py"]
+    write_file(p.file, json.dumps(spec))
+    running = p.start()
+    wait_until(lambda: p.stage("twice").get("dead") == 3, 30)
+    write_file(os.path.join(p.dir, "fixed"))
+    run(p.words("dlq redrive", "twice"), env=p.env, out="3 dead letters")
+    wait_until(lambda: p.stage("twice").get("dead") == 1, 30)
+    write_file(os.path.join(p.dir, "go"))
+    assert running.wait(30) == 1
+    assert sorted(m["value"] for m in p.lines()) == [2 * n for n in range(20) if n != 3]
 
 
-def kill_one(p, rng):
-    pids = p.pids()
-    if not pids:
-        return 0
-    try:
-        os.kill(rng.choice(pids), signal.SIGKILL)
-        return 1
-    except ProcessLookupError:
-        return 0
+@test
+def exec_runs_a_command_for_each_batch():
+    script = STRICT + "    print(json.dumps({'in': m['id'], 'value': m['value'] + 1}))\n" \
+        "    print(json.dumps({'in': m['id'], 'value': -m['value']}))\n"
+    p = Pipeline([
+        {"name": "in", "source": "in.jsonl"},
+        {"name": "add", "from": "in", "exec": ["python3", "add.py"], "batch": 50},
+        {"name": "out", "from": "add", "sink": "out.jsonl"}], files=[
+            ("add.py", script),
+            ("in.jsonl", "".join(f'{{"client":"c","value":{n}}}\n' for n in range(120)))])
+    p.run()
+    assert sorted(m["value"] for m in p.lines()) == \
+        sorted([n + 1 for n in range(120)] + [-n for n in range(120)])
+    assert len({m["id"] for m in p.lines()}) == 240
 
 
-def sales_with_kills(queue, count, kills, seed, name="sales"):
-    """Kills instances of all stages, and each tenth time the supervisor."""
-    p, rng = sales(count, queue, name), random.Random(seed)
-    running, done, end = p.start(), 0, time.monotonic() + 100
+def slow_pipeline(count):
+    return Pipeline([
+        {"name": "in", "source": ["seq", "1", str(count)], "format": "text"},
+        {"name": "slow", "from": "in", "coproc": ["python3", "slow.py"], "limit": 300},
+        {"name": "out", "from": "slow", "sink": "out.jsonl"}], files=[("slow.py", "import time\n" +
+            STRICT + "    time.sleep(0.001)\n    print('{\"result\": [{\"value\": 1}]}', flush=True)\n")])
+
+
+PLUGIN = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ttg/plugin.h>
+
+/* Answers each message with its number of bytes; dies of the one that says "crash". */
+static int run(void *state, struct ttg_call *call)
+{
+    char text[64];
+    (void)state;
+    if (memmem(call->lines, call->lines_bytes, "crash", 5))
+        abort();
+    ttg_write(call, text, (size_t)snprintf(text, sizeof text, "{\\"value\\":%zu}\\n", call->lines_bytes));
+    return TTG_DONE;
+}
+
+TTG_PLUGIN(.name = "bytes", .run = run);
+"""
+
+
+@test
+def a_plugin_that_crashes_the_process_gives_up_one_message_only():
+    if not have("cc"):
+        skip("there is no C compiler")
+    p = Pipeline([
+        {"name": "in", "source": "in.txt", "format": "text"},
+        {"name": "bytes", "from": "in", "plugin": "bytes.so", "attempts": 3},
+        {"name": "out", "from": "bytes", "sink": "out.jsonl"}],
+        files=[("bytes.c", PLUGIN), ("in.txt", "one\ntwo\ncrash\nfour\n")])
+    run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-I", os.path.join(ROOT, "include"), "-o",
+         os.path.join(p.dir, "bytes.so"), os.path.join(p.dir, "bytes.c")])
+    status = p.run(code=1)
+    assert len(p.lines()) == 3, p.lines()
+    letter = json.loads(p.ask("dlq list", "--json"))
+    assert "crash" in letter["message"] and letter["attempts"] == 3, letter
+    assert "ended the process" in letter["reason"], letter
+    assert status["stages"][1]["instances"][0]["restarts"] == 3, status
+
+
+@test
+def a_slow_stage_holds_up_the_source():
+    p = slow_pipeline(3000)
+    running, most = p.start(), 0
     while running.code() is None:
-        assert time.monotonic() < end, f"not done: {p.status()}"
-        wait_until(lambda pause=time.monotonic() + rng.random() * 0.1: time.monotonic() > pause)
-        if done < kills and rng.random() < 0.1:
-            running.kill()
-            running.wait()
-            running = p.start()
-            done += 1
-        elif done < kills:
-            done += kill_one(p, rng)
-    assert running.code() == 0, running.err()[-3000:]
-    check_sales(p, count)
-    print(f"# {done} kills")
-    return p
-
-
-@functools.lru_cache(None)
-def redis():
-    server = Redis()
-    keep(server.process, server.dir)
-    return f"redis://127.0.0.1:{server.port}"
-
-
-@functools.lru_cache(None)
-def rabbit():
-    return Rabbit().url
-
-
-# ---- the show
-
-@test
-def sales_on_a_node_with_kills_in_every_stage_and_of_the_supervisor():
-    sales_with_kills(None, 500000 if SOAK else 40000, 300 if SOAK else 15, 1)
+        most = max(most, p.stage("slow").get("queued", 0))
+        time.sleep(0.02)
+    assert running.code() == 0 and len(p.lines()) == 3000
+    assert 0 < most <= 300 + 256, most
 
 
 @test
-def sales_on_redis_with_kills():
-    sales_with_kills(redis(), 300000 if SOAK else 20000, 200 if SOAK else 8, 2)
+def a_drained_pipeline_goes_on_later():
+    p = sales(60000)
+    running = p.start()
+    wait_until(lambda: p.stage("sum").get("in", 0) > 500)
+    status = json.loads(p.ask("drain", "--json"))
+    assert running.wait() == 0
+    assert status["state"] == "drained" and all(s["queued"] == 0 for s in status["stages"]), status
+    assert p.lines("top.jsonl") == []
+    assert p.run()["state"] == "done"
+    check_sales(p, 60000)
 
 
 @test
-def sales_on_rabbitmq_with_kills():
-    sales_with_kills(rabbit(), 100000 if SOAK else 6000, 100 if SOAK else 4, 3)
+def a_second_signal_stops_at_once_and_two_cannot_run_at_a_time():
+    p = slow_pipeline(2000)
+    running = p.start()
+    wait_until(lambda: p.stage("slow").get("in", 0) > 10)
+    run(p.words("run"), code=3, env=p.env, err="the pipeline runs already, as process")
+    running.kill(signal.SIGINT)
+    running.wait_for("pipeline.draining")
+    running.kill(signal.SIGINT)
+    assert running.wait() == 130
+    assert not any(alive(pid) for pid in p.pids())
+    assert p.run()["state"] == "done"
+    assert len(p.lines()) == 2000
+
+
+@test
+def mistakes_are_refused_before_anything_starts():
+    p = Pipeline([{"name": "in", "source": "in"}, {"name": "out", "from": "im", "sink": "out"}])
+    run([TTG, "pipeline", "check", p.file], code=2, err=r"p.json:1: .*there is no stage 'im'; did you mean 'in'")
+    run(p.words("run"), code=2, err="did you mean 'in'")
+    assert not os.path.exists(p.state)
+    ttg("pipeline", code=2, err="what to do is missing")
+    ttg("pipeline", "statsu", "x", code=2, err="did you mean 'status'")
+    ttg("pipeline", "run", "/nowhere.json", code=2, err="/nowhere.json")
+    p = Pipeline([{"name": "in", "source": ["no-such-command-here"]},
+                  {"name": "out", "from": "in", "sink": "out"}])
+    ttg("pipeline", "check", p.file, out="is good")
+    run(p.words("run"), code=2, env=p.env, err="no-such-command-here")
 
 
 main()

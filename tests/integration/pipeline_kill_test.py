@@ -1,0 +1,244 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Pipelines under fire: the result of the sales example equals a plain program's whatever is killed,
+on a node, Redis and RabbitMQ; who lost a partition sends and writes nothing more; killed at each
+system call, an aggregate and a sink count once. SOAK=1 runs the full counts (make soak)."""
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+from harness import TTG, main, skip, spawn, test, wait_until
+from noderig import Node
+from pipelinerig import Pipeline, check_sales, rabbit, redis, sales
+
+SOAK = os.environ.get("SOAK")
+
+
+def kill_one(p, rng):
+    pids = p.pids()
+    if not pids:
+        return 0
+    try:
+        os.kill(rng.choice(pids), signal.SIGKILL)
+        return 1
+    except ProcessLookupError:
+        return 0
+
+
+def sales_with_kills(queue, count, kills, seed, name="sales"):
+    """Kills instances of all stages, and each tenth time the supervisor."""
+    p, rng = sales(count, queue, name), random.Random(seed)
+    running, done, end = p.start(), 0, time.monotonic() + 100
+    while running.code() is None:
+        assert time.monotonic() < end, f"not done: {p.status()}"
+        wait_until(lambda pause=time.monotonic() + rng.random() * 0.1: time.monotonic() > pause)
+        if done < kills and rng.random() < 0.1:
+            running.kill()
+            running.wait()
+            running = p.start()
+            done += 1
+        elif done < kills:
+            done += kill_one(p, rng)
+    assert running.code() == 0, running.err()[-3000:]
+    check_sales(p, count)
+    print(f"# {done} kills")
+    return p
+
+
+# ---- the show
+
+@test
+def sales_on_a_node_with_kills_in_every_stage_and_of_the_supervisor():
+    sales_with_kills(None, 500000 if SOAK else 40000, 300 if SOAK else 15, 1)
+
+
+@test
+def sales_on_redis_with_kills():
+    sales_with_kills(redis(), 300000 if SOAK else 20000, 200 if SOAK else 8, 2)
+
+
+@test
+def sales_on_rabbitmq_with_kills():
+    sales_with_kills(rabbit().url, 100000 if SOAK else 6000, 100 if SOAK else 4, 3)
+
+
+# ---- who lost a partition
+
+class Instance:
+    """`ttg pipeline instance`, told by us instead of a supervisor."""
+
+    def __init__(self, p, stage, **env):
+        self.process = spawn([TTG, "pipeline", "instance", p.file, stage, p.state],
+                             env={**p.env, **env}, stdin=subprocess.PIPE)
+
+    def order(self, text):
+        try:
+            self.process.stdin.write(text.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+    def reports(self):
+        return [json.loads(line) for line in self.process.out().splitlines() if line]
+
+    def part(self):
+        parts = [r["parts"][0] for r in self.reports() if r.get("parts")]
+        return parts[-1] if parts else {"in": 0, "finished": False}
+
+    def stop(self):
+        self.order("stop")
+        assert self.process.wait() == 0
+
+
+SUM = [{"name": "sum", "input": True, "aggregate": "sum"},
+       {"name": "out", "from": "sum", "sink": "out.jsonl"}]
+
+
+class Inbox:
+    """The inbox of stage `sum`, and what came to `out`, seen from outside."""
+
+    def __init__(self, kind, name):
+        self.name = name
+        if kind == "rabbitmq":
+            self.rabbit = rabbit()
+            self.url = self.rabbit.url
+        elif kind == "redis":
+            import redis as client
+            self.rabbit, self.url = None, redis()
+            self.client = client.Redis(port=int(self.url.rpartition(":")[2]))
+        else:
+            node = Node()
+            self.rabbit, self.url = None, f"ttg://127.0.0.1:{node.port}"
+            self.client = node.redis()
+
+    def put(self, messages):
+        for m in messages:
+            if self.rabbit:
+                self.rabbit.publish(f"ttg.{self.name}.pipe.sum.0", m)
+        if not self.rabbit:
+            with self.client.pipeline(transaction=False) as pipe:
+                for m in messages:
+                    pipe.xadd(f"ttg:{{{self.name}}}:pipe:sum.0", {"message": json.dumps(m)})
+                pipe.execute()
+
+    def sent(self):
+        if self.rabbit:
+            return [m for m, _ in self.rabbit.get(f"ttg.{self.name}.pipe.out.0")]
+        return [json.loads(next(iter(e[1].values())))
+                for e in self.client.xrange(f"ttg:{{{self.name}}}:pipe:out.0")]
+
+
+def numbers(count, clients=("a", "b")):
+    return [{"id": f"m{n}", "client": clients[n % len(clients)], "value": n} for n in range(count)]
+
+
+END = {"id": "end", "client": "*", "end": True}
+
+
+def expected(count):
+    return {c: sum(n for n in range(count) if n % 2 == i) for i, c in enumerate("ab")}
+
+
+def a_stopped_owner_is_fenced(kind, count):
+    inbox = Inbox(kind, "fence")
+    p = Pipeline(SUM, inbox.url, "fence")
+    os.mkdir(p.state)
+    first = Instance(p, "sum")
+    first.order("own 0 100")
+    wait_until(lambda: first.part().get("owned"))
+    inbox.put(numbers(count))
+    wait_until(lambda: first.part()["in"] > 0)
+    first.process.stop()
+    second = Instance(p, "sum")
+    second.order("own 0 101")
+    inbox.put([END])
+    wait_until(lambda: second.part()["finished"])
+    first.process.cont()
+    if kind == "rabbitmq": # it finds its connection closed and waits until the inbox is free
+        second.stop()
+    lost = wait_until(lambda: [r for r in first.reports() if "lost" in r], 30)
+    assert lost[0]["epoch"] == 100, lost
+    assert lost[0]["code"] == -1007, lost
+    data = [m for m in inbox.sent() if "end" not in m]
+    assert {m["client"]: m["value"] for m in data} == expected(count), data
+    assert len(data) == 2, data
+    assert os.listdir(os.path.join(p.state, "sum.0")) == ["101"] or \
+        sorted(os.listdir(os.path.join(p.state, "sum.0"))) == ["100", "101"]
+    if kind != "rabbitmq":
+        second.stop()
+
+
+@test
+def a_stopped_owner_that_wakes_up_is_fenced_by_its_epoch_on_a_node():
+    a_stopped_owner_is_fenced("node", 30000)
+
+
+@test
+def a_stopped_owner_that_wakes_up_is_fenced_by_its_epoch_on_redis():
+    a_stopped_owner_is_fenced("redis", 30000)
+
+
+@test
+def a_stopped_owner_that_wakes_up_is_fenced_on_rabbitmq():
+    a_stopped_owner_is_fenced("rabbitmq", 60)
+
+
+@test
+def a_stopped_instance_is_killed_and_its_partitions_move():
+    p = sales(40000)
+    running = p.start()
+    pid = wait_until(lambda: p.pids("sum"))[0]
+    os.kill(pid, signal.SIGSTOP)
+    running.wait_for(r"instance.silent stage=sum")
+    assert running.wait(60) == 0
+    check_sales(p, 40000)
+
+
+SHIM = os.path.join(os.path.dirname(os.path.realpath(TTG)), "tests/shim/killat.so")
+
+
+@test
+def killed_at_each_system_call_an_aggregate_and_a_sink_count_once():
+    if not os.path.exists(SHIM):
+        skip("tests/shim/killat.so is not built")
+    inbox = Inbox("node", "x")
+    deaths, calls = 0, set()
+    step = 1 if SOAK else 11
+    for when in ("before", "after", "half"):
+        at, alive_rounds = 1, 0
+        while alive_rounds < 2:
+            name = f"k{when}{at}"
+            inbox.name = name
+            p = Pipeline(SUM, inbox.url, name)
+            os.mkdir(p.state)
+            log = os.path.join(p.dir, "shim.log")
+            inbox.put(numbers(40) + [END])
+            died = False
+            for stage in ("sum", "out"):
+                shim = {"LD_PRELOAD": SHIM, "TTG_SHIM_KILL_AT": str(at), "TTG_SHIM_LOG": log,
+                        "TTG_SHIM_KILL_WHEN": when}
+                for epoch, env in ((100, shim), (101, {}), (102, {})):
+                    one = Instance(p, stage, **env)
+                    one.order(f"own 0 {epoch}")
+                    wait_until(lambda: one.process.code() is not None or one.part()["finished"])
+                    one.order("stop")
+                    if one.process.wait() == 0:
+                        break
+                    died, deaths = True, deaths + 1
+                    assert epoch == 100, one.process.err()
+            got = p.lines()
+            assert {m["client"]: m["value"] for m in got} == expected(40), (name, got)
+            assert len(got) == 2, (name, got)
+            if died:
+                with open(log, encoding="utf-8") as file:
+                    calls.update(file.read().split("\n"))
+            alive_rounds = 0 if died else alive_rounds + 1
+            at += step
+    assert deaths >= 20, deaths
+    print(f"# {deaths} deaths, at: {', '.join(sorted(calls - {''}))}")
+
+
+main()
