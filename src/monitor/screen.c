@@ -107,7 +107,7 @@ static void draw_job(struct screen *s)
     const struct model *m = s->m;
     const struct ledger_status *st = &m->status;
     struct screen_line *l = &s->line;
-    char a[SPAN_BYTES], b[SPAN_BYTES], right[64];
+    char a[SPAN_BYTES], b[SPAN_BYTES], right[64], tail[64];
     enum screen_ink ink;
     if (!more(s, 1))
         return;
@@ -118,14 +118,14 @@ static void draw_job(struct screen *s)
     line_put(l, st->workers == 0 && st->state == LEDGER_RUNNING ? INK_YELLOW : ink, "%s", state);
     line_put(l, INK_PLAIN, "  ");
     double part = st->chunks ? (double)st->completed / (double)st->chunks : 1;
-    unsigned rest = line_room(l);
-    if (rest > 46)
-        draw_bar(l, part, rest - 46 > 40 ? 40 : rest - 46);
-    line_put(l, INK_BOLD, " %5.1f %%",
-             st->completed == st->chunks ? 100.0
-             : part * 100 > 99.9         ? 99.9
-                                         : part * 100);
-    line_put(l, INK_PLAIN, "  %s of %s", count_text(a, st->completed), count_text(b, st->chunks));
+    double percent = st->completed == st->chunks ? 100.0 : part * 100 > 99.9 ? 99.9 : part * 100;
+    int n = snprintf(tail, sizeof tail, "  %s of %s", count_text(a, st->completed),
+                     count_text(b, st->chunks));
+    unsigned rest = line_room(l), needed = (unsigned)n + 8 + (m->job_count > 1 ? 11 : 0);
+    if (rest > needed + 4)
+        draw_bar(l, part, rest - needed > 40 ? 40 : rest - needed);
+    line_put(l, INK_BOLD, " %5.1f %%", percent);
+    line_put(l, INK_PLAIN, "%s", tail);
     if (m->job_count > 1) {
         snprintf(right, sizeof right, "%zu jobs", m->job_count);
         line_right(l, INK_DIM, right);
@@ -436,8 +436,9 @@ static void draw_worker(struct screen *s, const struct model_worker *w, unsigned
              w->running > 0 ? span_text(t, w->age_ms) : "-");
         cell(l, INK_PLAIN, FIGURE_COLUMNS, rate_text(t, w->rate));
     }
-    cell(l, INK_PLAIN, 8, count_text(t, w->completed));
-    cell(l, w->failed ? INK_YELLOW : INK_PLAIN, 8, count_text(t, w->failed));
+    bool unknown = gone && w->completed + w->failed == 0; /* it left before we looked */
+    cell(l, INK_PLAIN, 8, unknown ? "-" : count_text(t, w->completed));
+    cell(l, w->failed ? INK_YELLOW : INK_PLAIN, 8, unknown ? "-" : count_text(t, w->failed));
     if (line_room(l) > 4 && any_host(m)) {
         unsigned at = l->at;
         line_put(l, INK_PLAIN, "  ");
