@@ -22,6 +22,7 @@ enum {
     NODE_GRACE_MS = 10000,
     LOOK_MS = 200, /* until it is asked again whether somebody is needed */
     KILL_GRACE_MS = 2000,
+    CALL_BACK_MS = 1500,     /* what said that the job goes on may be so old */
     REASON_BYTES_MAX = 4096, /* what a queue keeps of a reason */
     DIGITS = 24,
 };
@@ -37,7 +38,7 @@ struct member {
     char **argv;
     bool node;
     uint32_t failures; /* in a row */
-    uint64_t started_ms;
+    uint64_t started_ms, ended_ms;
 };
 
 struct crew {
@@ -170,6 +171,7 @@ static void on_exit_of(struct process *p, struct process_exit e)
             tell_death(m, &how);
     }
     if (asked || in_order) {
+        m->ended_ms = loop_now_ms(c->loop);
         stop_on(c);
         return;
     }
@@ -328,6 +330,21 @@ void crew_start_workers(struct crew *c)
 void crew_job_ended(struct crew *c)
 {
     c->job_ended = true;
+}
+
+void crew_call_back(struct crew *c)
+{
+    uint64_t now_ms = loop_now_ms(c->loop);
+    if (c->stops > 0 || c->job_ended)
+        return;
+    for (uint32_t i = 0; i < c->config.workers; i++) {
+        struct member *m = &c->workers[i];
+        if (process_runs(&m->process) || loop_timer_is_set(&m->restart) || m->ended_ms == 0 ||
+            now_ms - m->ended_ms < CALL_BACK_MS)
+            continue;
+        log_info("worker.called_back", kv_str("name", m->name));
+        member_start(m);
+    }
 }
 
 void crew_progress(struct crew *c)

@@ -66,6 +66,9 @@ void crew_name_workers(struct crew *c, uint32_t first);
 void crew_start_workers(struct crew *c);
 /* Workers that end by themselves with code 0 are not started again from now on. */
 void crew_job_ended(struct crew *c);
+/* The job goes on, although workers were told that it is over (the queue went back in time): those
+ * that ended by themselves a while ago are started again. */
+void crew_call_back(struct crew *c);
 /* The node serves, or chunks end one way or the other: who died before is not hopeless. */
 void crew_progress(struct crew *c);
 /* There is something to tell the queue: the node stays, and on_stopped waits. Each keep has its

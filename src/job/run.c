@@ -229,9 +229,18 @@ static void ask_status(struct run *r)
     queue_send(r->control, &r->status.call.request);
 }
 
+/* All results were collected, and the job has not ended: a replica was promoted in between. */
+static bool went_back(const struct run *r)
+{
+    enum url_scheme scheme = r->config.queue.url->scheme;
+    return r->status.status.state == LEDGER_RUNNING &&
+           (scheme == URL_REDIS || scheme == URL_REDIS_SENTINEL || scheme == URL_REDIS_CLUSTER);
+}
+
 static void on_status(struct queue_request *q, int rc, const struct err *err)
 {
     struct run *r = q->ctx;
+    const struct ledger_status *s = &r->status.status;
     if (r->phase >= CLOSING)
         return;
     if (rc == TTG_EFULL && r->config.status_ms > 0) {
@@ -250,6 +259,17 @@ static void on_status(struct queue_request *q, int rc, const struct err *err)
         return;
     }
     r->final_known = r->final_status;
+    if (r->final_known && went_back(r)) {
+        struct err back;
+        err_set(&back, TTG_ESTALE,
+                "the queue lost results just after the last one was collected: run again with "
+                "--resume");
+        run_failed(r, &back);
+        return;
+    }
+    if (!r->final_status && s->state == LEDGER_RUNNING && s->completed + s->dead < s->chunks &&
+        r->crew && r->phase == RUNNING)
+        crew_call_back(r->crew);
     if (r->config.on_status)
         r->config.on_status(r->config.ctx, &r->status);
     if (r->config.on_event)

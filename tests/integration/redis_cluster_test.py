@@ -5,8 +5,8 @@ that die under load, and writes that are lost for certain. SOAK=1: more of it.""
 import json
 import os
 
-from harness import TTG, keep, main, run, spawn, temp_dir, test, wait_until
-from redisfleet import Cluster, check_exact, ended, lose_writes, read_lines, started, storm
+from harness import TTG, main, run, temp_dir, test, wait_until
+from redisfleet import CHUNKS, Cluster, ended, lose_writes, read_lines, started, storm
 from redisrig import Job
 
 
@@ -44,6 +44,7 @@ def a_slot_moves_while_its_job_runs():
         server.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[new])
     ended(fleet, process, out)
     assert fleet.master("j") is new
+    assert len(read_lines(out)) == CHUNKS
     assert len(Job(new, "j").r.lrange("ttg:{j}:history", 0, -1)) == 2
 
 
@@ -55,12 +56,27 @@ def masters_die_under_load():
 @test
 def a_master_is_killed_and_its_newest_writes_are_lost():
     fleet = Cluster()
-    process, out = started(fleet)
+    process, out = started(fleet, "--ordered")
     lose_writes(fleet, out)
     old = fleet.kill_master()
     process.wait_for(r"results\.went_back")
     old.start()
     wait_until(lambda: fleet.rejoined(old), 40, "the old master as a replica")
+    ended(fleet, process, out)
+
+
+@test
+def a_collector_that_was_away_finds_out_too():
+    """Killed with results in its output that the new master does not have: --resume cuts them."""
+    fleet = Cluster()
+    process, out = started(fleet)
+    lose_writes(fleet, out)
+    process.kill()
+    old = fleet.kill_master(work=False)
+    old.start()
+    wait_until(lambda: fleet.rejoined(old), 40, "the old master as a replica")
+    process, out = started(fleet, "--resume", out=out)
+    process.wait_for(r"results\.went_back")
     ended(fleet, process, out)
 
 

@@ -1,9 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Redis behind Sentinels: masters killed, acknowledged writes lost for certain, and nothing missing or
+"""A Redis that goes back in time: acknowledged writes are lost for certain, and nothing is missing or
 doubled in the output (docs/decisions/redis-failover.md)."""
-from harness import main, test, wait_until
-from redisfleet import Sentinels, ended, lose_writes, read_lines, started
+import glob
+import os
+
+import redis
+
+from harness import TTG, main, run, spawn, temp_dir, test, wait_until
+from redisfleet import Sentinels, check_exact, ended, lose_writes, read_lines, started
+from redisrig import Job, Redis, script
 
 
 @test
@@ -35,18 +41,55 @@ def with_replicas_awaited_nothing_that_was_answered_is_lost():
 
 
 @test
-def a_collector_that_was_away_finds_out_too():
-    """Killed with results in its output that the new master does not have: --resume cuts them."""
-    fleet = Sentinels()
-    process, out = started(fleet)
-    lose_writes(fleet, out)
-    process.kill()
-    old = fleet.kill_master(work=False)
-    old.start()
-    wait_until(lambda: fleet.rejoined(old), what="the old master as a replica")
-    process, out = started(fleet, "--resume", out=out)
+def a_server_whose_log_lost_its_end_in_a_power_cut():
+    """appendfsync everysec or no: the end of the file is missing when it starts again."""
+    server = Redis()
+    out = os.path.join(temp_dir(), "out")
+    process = spawn([TTG, "run", "--queue", server.url, "--job", "j", "--params", 4000, "--chunk",
+                     1, "--workers", 3, "--simulate-ms", 1, "--output", out])
+    wait_until(lambda: len(read_lines(out)) > 500, what="results")
+    server.kill()
+    (log,) = glob.glob(server.dir + "/appendonlydir/*.incr.aof")
+    os.truncate(log, os.path.getsize(log) * 2 // 3)
+    server.start()
     process.wait_for(r"results\.went_back")
-    ended(fleet, process, out)
+    assert process.wait(60) == 0, process.err()
+    check_exact(out, 4000)
+    run([TTG, "verify", "--queue", server.url, "--output", out, "j"])
+
+
+@test
+def epochs_of_a_lost_generation_do_not_come_again():
+    """Each server of a job's history gives epochs from a range of its own."""
+    server = Redis()
+    job = Job(server)
+    job.create(100)
+
+    def take(run_id):
+        answer = server.client.eval(script("take"), 2, job.key("job"), job.key("@" + run_id), "j",
+                                    "w", 1, "COUNT", 5)
+        return [int(answer[i + 2]) for i in range(1, len(answer), 4)]
+    server.client.eval(script("join"), 2, job.key("job"), job.key("@aaaaaaaa11111111"), "j", "w", 1,
+                       "SLOTS", 100, "INFLIGHT", 1024, "VERSION", "test")
+    first = take("aaaaaaaa11111111")
+    second = take("bbbbbbbb22222222")
+    third = take("cccccccc22222222")
+    hour = 3600 * 10**6
+    assert hour < second[0] - first[0] < 3 * hour and 0 < third[0] - second[0] < 2 * hour, (
+        first, second, third)
+    # A lost generation: back to the first, and on with another server, whose number is the same.
+    server.client.ltrim(job.key("history"), 2, -1)
+    server.client.hset(job.key("job"), mapping={"server": "aaaaaaaa11111111", "skip_us": 0,
+                                                "epoch": first[0]})
+    other = take("dddddddd44444444")
+    assert abs(other[0] - second[0]) > 10**6, "the same range as the lost generation's"
+    # A connection from before the server's newest role is told to come again.
+    take("dddddddd55555555")
+    try:
+        take("dddddddd44444444")
+        raise AssertionError("an outdated connection was served")
+    except redis.exceptions.ResponseError as error:
+        assert "OUTDATED" in str(error), error
 
 
 main()

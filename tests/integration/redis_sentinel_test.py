@@ -2,13 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redis behind Sentinels: how the master is found, masters killed and hung under load, one after the
 other, and results that go to a pipe. SOAK=1: more of it."""
-import json
 import os
 
 from harness import TTG, main, run, spawn, temp_dir, test, wait_until
-from redisfleet import NAME, Sentinels, check_exact, lose_writes, read_lines, storm
-
-CHUNKS = 4000
+from redisfleet import CHUNKS, NAME, Sentinels, check_exact, lose_writes, read_lines, storm
 
 
 @test

@@ -338,8 +338,8 @@ def storm(fleet, slowly=False, name="j"):
     """A job under fire: the master of the moment dies (or hangs), the next one takes over, the old
     one comes back as its replica, and so on."""
     turns = 20 if SOAK else 2
-    chunks = turns * 1500
-    process, out = started(fleet, "--slots", 2, chunks=chunks, ms=4, name=name)
+    chunks = turns * 3000
+    process, out = started(fleet, "--slots", 2, chunks=chunks, ms=10, name=name)
     for turn in range(turns):
         if process.code() is not None:
             break
