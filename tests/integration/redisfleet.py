@@ -309,7 +309,7 @@ def started(fleet, *options, chunks=CHUNKS, ms=2, name="j", out=None):
 
 
 def ended(fleet, process, out, chunks=CHUNKS, name="j"):
-    assert process.wait(90) == 0, process.err()
+    assert process.wait(600 if SOAK else 90) == 0, process.err()
     said = json.loads(process.err().splitlines()[-1] if not process.out() else process.out())
     assert said["verified"] and said["completed"] == chunks, said
     check_exact(out, chunks)
@@ -339,7 +339,8 @@ def storm(fleet, slowly=False, name="j"):
     one comes back as its replica, and so on."""
     turns = 20 if SOAK else 2
     chunks = turns * 3000
-    process, out = started(fleet, "--slots", 2, chunks=chunks, ms=10, name=name)
+    process, out = started(fleet, "--slots", 2, chunks=chunks,
+                           ms=30 if SOAK else 10, name=name)
     for turn in range(turns):
         if process.code() is not None:
             break
