@@ -50,7 +50,7 @@ def a_slot_moves_while_its_job_runs():
 
 @test
 def masters_die_under_load():
-    storm(Cluster())
+    storm(Cluster(), "--redis-wait", 1)
 
 
 @test

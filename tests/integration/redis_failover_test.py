@@ -59,6 +59,18 @@ def a_server_whose_log_lost_its_end_in_a_power_cut():
 
 
 @test
+def without_a_log_a_restart_loses_the_job_and_says_so():
+    server = Redis("--appendonly", "no")
+    out = os.path.join(temp_dir(), "out")
+    process = spawn([TTG, "run", "--queue", server.url, "--job", "j", "--params", 4000, "--chunk",
+                     1, "--workers", 2, "--simulate-ms", 1, "--output", out])
+    wait_until(lambda: len(read_lines(out)) > 500, what="results")
+    server.kill()
+    server.start()
+    assert process.wait() != 0 and "no job j" in process.err(), process.err()
+
+
+@test
 def epochs_of_a_lost_generation_do_not_come_again():
     """Each server of a job's history gives epochs from a range of its own."""
     server = Redis()

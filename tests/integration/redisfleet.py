@@ -9,7 +9,7 @@ import time
 import redis
 
 from harness import TTG, free_port, have, run, skip, spawn, temp_dir, wait_until, write_file
-from redisrig import Job
+from redisrig import SERVER, Job
 
 NAME = "mymaster"
 DOWN_MS = 600  # silence after which a master counts as dead
@@ -40,7 +40,7 @@ class Server:
 
     def start(self):
         more = ["--replicaof", f"127.0.0.1 {self.replica_of}"] if self.replica_of else []
-        self.process = spawn(["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--dir",
+        self.process = spawn([SERVER, "--port", self.port, "--bind", "127.0.0.1", "--dir",
                               self.dir, "--save", "", "--appendonly", "yes", "--appendfsync",
                               "everysec", "--repl-diskless-sync-delay", "0",
                               "--repl-ping-replica-period", "1", *self.options, *more])
@@ -119,9 +119,9 @@ class Fleet:
         except (redis.exceptions.RedisError, StopIteration):
             return -1
 
-    def kill_master(self, name="j", slowly=False, work=True):
+    def kill_master(self, name="j", slowly=False, work=True, back=False):
         """Kills who serves the job, waits until another one does and, unless nobody works, until
-        work goes on."""
+        work goes on; `back`: with the old one as its replica again."""
         old, started = self.master(name), time.monotonic()
         if slowly:
             old.hang()
@@ -132,6 +132,9 @@ class Fleet:
                 server.mend_replication()
         wait_until(lambda: self.promoted(old, name), 30, "a replica to be promoted")
         promoted = time.monotonic() - started
+        if back:
+            old.start()
+            wait_until(lambda: self.rejoined(old), 40, "the old master as a replica")
         before = self.completed(name)
         wait_until(lambda: not work or self.completed(name) > before or self.over(name), 30,
                    "work to go on")
@@ -150,8 +153,8 @@ class Sentinels(Fleet):
     """One master, replicas, three Sentinels."""
 
     def __init__(self, replicas=1, password=None, sentinel_password=None):
-        if not have("redis-server"):
-            skip("redis-server is not installed")
+        if not have(SERVER):
+            skip(f"{SERVER} is not installed")
         self.log = []
         ports = close_ports(1 + replicas + 3)
         self.password = password
@@ -176,7 +179,7 @@ class Sentinels(Fleet):
         lines += [f"sentinel auth-pass {NAME} {password}"] if password else []
         lines += [f"requirepass {own}"] if own else []
         path = write_file(os.path.join(where, "sentinel.conf"), "\n".join(lines) + "\n")
-        process = spawn(["redis-server", path, "--sentinel"])
+        process = spawn([SERVER, path, "--sentinel"])
         client = redis.Redis(port=port, socket_timeout=5, password=own)
         self.sentinels.append((process, client, port))
 
@@ -217,8 +220,8 @@ class Cluster(Fleet):
     """Three masters with a replica each."""
 
     def __init__(self, replicas=1):
-        if not have("redis-server") or not have("redis-cli"):
-            skip("redis-server is not installed")
+        if not have(SERVER) or not have("redis-cli"):
+            skip(f"{SERVER} is not installed")
         self.log = []
         ports = close_ports(3 * (1 + replicas), top=50000)
         self.servers = [Server(p, "--cluster-enabled", "yes", "--cluster-port", p + 10000,
@@ -334,20 +337,20 @@ def lose_writes(fleet, out, lines=200, name="j"):
     return known
 
 
-def storm(fleet, slowly=False, name="j"):
+def storm(fleet, *options, slowly=False, name="j"):
     """A job under fire: the master of the moment dies (or hangs), the next one takes over, the old
     one comes back as its replica, and so on."""
     turns = 20 if SOAK else 2
     chunks = turns * 3000
-    process, out = started(fleet, "--slots", 2, chunks=chunks,
+    process, out = started(fleet, "--slots", 2, *options, chunks=chunks,
                            ms=30 if SOAK else 10, name=name)
     for turn in range(turns):
         if process.code() is not None:
             break
-        old = fleet.kill_master(name, slowly)
+        old = fleet.kill_master(name, slowly, back=bool(options))
         if slowly:
             old.wake()
-        else:
+        elif not options:
             old.start()
         wait_until(lambda: fleet.rejoined(old), 40, "the old master as a replica")
     assert turn >= 1, "the job was too short to show anything"
