@@ -228,7 +228,7 @@ static int pipeline_run(struct command_run *r)
     if (!rc)
         rc = pipeline_place_queue(&p, r, &err);
     if (!rc)
-        rc = home_open(&home, p.state, p.spec.name, p.shown, &err);
+        rc = home_open(&home, p.state, &p.spec, p.shown, &err);
     bool was_done = !rc && home.done;
     if (!rc && !was_done)
         rc = supervise(&p, r, &home, &code, &err);

@@ -13,7 +13,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { EPOCH_BITS = 24, TEXT_BYTES = 4096 };
+enum { EPOCH_BITS = 24, TEXT_BYTES = 1 << 20 };
 
 static int path_of(const struct home *h, const char *name, char out[PATH_MAX], struct err *err)
 {
@@ -69,21 +69,46 @@ static int take_lock(struct home *h, struct err *err)
     return pwrite(h->lock_fd, pid, (size_t)n, 0) == n ? 0 : err_set_errno(err, errno, "%s", path);
 }
 
-static int check_name(struct home *h, const char *name, const char *queue, struct err *err)
+/* What must not change while there is state: it decides who knows which client. */
+static int add_shape(struct buf *out, const struct spec *spec)
+{
+    int rc = 0;
+    for (size_t i = 0; i < spec->stage_count && !rc; i++) {
+        const struct spec_stage *st = &spec->stages[i];
+        rc = buf_printf(out, "%s %s %llu %d %d %llu\n", st->name, spec_kind_name(st),
+                        (unsigned long long)st->partitions, (int)st->by, (int)st->merge,
+                        (unsigned long long)st->top);
+        for (size_t k = 0; k < st->from_count && !rc; k++)
+            rc = buf_printf(out, " from %s\n", spec->stages[st->from[k]].name);
+    }
+    return rc;
+}
+
+static int check_name(struct home *h, const struct spec *spec, const char *queue, struct err *err)
 {
     struct buf is, wanted;
+    struct str is_rest, rest;
     buf_init(&is, TEXT_BYTES);
     buf_init(&wanted, TEXT_BYTES);
-    int rc = buf_printf(&wanted, "%s %s\n", name, queue);
+    int rc = buf_printf(&wanted, "%s %s\n", spec->name, queue);
+    if (!rc)
+        rc = add_shape(&wanted, spec);
     if (!rc)
         rc = read_file(h, "pipeline", &is, err);
+    struct str has = str_cut(buf_str(&is), '\n', &is_rest),
+               name = str_cut(buf_str(&wanted), '\n', &rest);
     if (rc == TTG_ENOENT)
         rc = write_file(h, "pipeline", buf_str(&wanted), err);
-    else if (!rc && !str_eq(buf_str(&is), buf_str(&wanted)))
+    else if (!rc && !str_eq(has, name))
         rc = err_set(err, TTG_EUSAGE,
-                     "the state in %s belongs to: %.*s, not to: %s %s; name another \"state\", or "
+                     "the state in %s belongs to: %.*s, not to: %.*s; name another \"state\", or "
                      "use `ttg pipeline clean`",
-                     h->path, STR_ARG(str_trim(buf_str(&is))), name, queue);
+                     h->path, STR_ARG(has), STR_ARG(name));
+    else if (!rc && !str_eq(is_rest, rest))
+        rc = err_set(err, TTG_EUSAGE,
+                     "the stages have changed (names, order, kinds, \"from\", \"by\" or "
+                     "\"partitions\") while there is state in %s; `ttg pipeline clean` first",
+                     h->path);
     buf_done(&is);
     buf_done(&wanted);
     return rc;
@@ -112,14 +137,14 @@ static int raise_boot(struct home *h, struct err *err)
     return write_file(h, "boot", str_make(fresh, (size_t)n), err);
 }
 
-int home_open(struct home *h, const char *path, const char *name, const char *queue,
+int home_open(struct home *h, const char *path, const struct spec *spec, const char *queue,
               struct err *err)
 {
     char done[PATH_MAX];
     *h = (struct home){.path = path, .lock_fd = -1};
     int rc = take_lock(h, err);
     if (!rc)
-        rc = check_name(h, name, queue, err);
+        rc = check_name(h, spec, queue, err);
     if (!rc)
         rc = raise_boot(h, err);
     if (!rc)

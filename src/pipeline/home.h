@@ -2,7 +2,7 @@
 /* home - a pipeline's state directory: one supervisor at a time, and its number.
  *
  *     supervisor.lock   held by the supervisor; says its process id
- *     pipeline          name and queue: another pipeline's directory is refused
+ *     pipeline          name, queue and shape: another pipeline's directory is refused
  *     boot              grows with each start; the upper bits of every epoch
  *     status.json       what `ttg pipeline status` shows
  *     done              all clients have ended
@@ -11,6 +11,7 @@
 #define TTG_PIPELINE_HOME_H
 
 #include "base/err.h"
+#include "pipeline/spec.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,7 +25,7 @@ struct home {
 };
 
 /* The directory exists. TTG_EBUSY: a supervisor has it. TTG_EUSAGE: it is another pipeline's. */
-int home_open(struct home *h, const char *path, const char *name, const char *queue,
+int home_open(struct home *h, const char *path, const struct spec *spec, const char *queue,
               struct err *err);
 int home_set_done(struct home *h, struct err *err);
 void home_close(struct home *h);

@@ -201,6 +201,11 @@ def a_second_signal_stops_at_once_and_two_cannot_run_at_a_time():
     running.kill(signal.SIGINT)
     assert running.wait() == 130
     assert not any(alive(pid) for pid in p.pids())
+    with open(p.file, encoding="utf-8") as file:
+        spec = file.read()
+    write_file(p.file, spec.replace('"limit"', '"partitions": 2, "limit"'))
+    run(p.words("run"), code=2, env=p.env, err="the stages have changed")
+    write_file(p.file, spec)
     assert p.run()["state"] == "done"
     assert len(p.lines()) == 2000
 
