@@ -162,6 +162,10 @@ OPTION(MANAGEMENT, .flag = "management", .variable = "TTG_RABBITMQ_MANAGEMENT",
        .type = OPTION_STRING, .arg = "URL",
        .help = "RabbitMQ's management API; default: http://HOST:15672",
        .commands = IN_DOCTOR | IN_CLEANUP)
+OPTION(QUEUE_TYPE, .flag = "queue-type", .variable = "TTG_QUEUE_TYPE", .type = OPTION_ENUM,
+       .choices = "classic|quorum",
+       .help = "RabbitMQ: kind of a new job's queues; quorum: replicated (default: classic)",
+       .commands = IN_SPEC | IN_WORKER)
 OPTION(QUEUE_CA, .flag = "queue-ca", .variable = "TTG_QUEUE_CA", .type = OPTION_STRING,
        .arg = "FILE", .help = "who must have signed the queue's certificate; default: the system's",
        .commands = IN_QUEUE | IN_CLEANUP)

@@ -28,6 +28,7 @@ int queue_choose(struct queue_choice *ret_choice, const struct command_run *r, s
         .tls_key = option_text(o, OPT_QUEUE_KEY),
         .tls_no_verify = option_bool(o, OPT_QUEUE_NO_VERIFY),
         .redis_wait = (unsigned)option_u64(o, OPT_REDIS_WAIT),
+        .queue_type = option_text(o, OPT_QUEUE_TYPE),
         .retry_ms = option_ms(o, OPT_QUEUE_RETRY),
         .seed = queue_random(),
     };

@@ -166,6 +166,8 @@ void job_delete(struct core *c, struct job *j)
 
 void job_wake(struct job *j)
 {
+    if (!j->core)
+        return; /* a ledger alone: its owner sees to the effects */
     unsigned effects = ledger_effects(j->ledger);
     if (effects)
         core_ready(j->core, j->name);

@@ -86,6 +86,14 @@ void reply_count(struct reply *r, uint64_t value);
 /* Nothing to give yet: wait for the job named in argv[1]. */
 void job_park(struct core_call *call, uint64_t block_ms);
 
+/* Runs a command that needs nothing of a job but its ledger (status, pause, resume, cancel,
+ * workers, dead letters, events, explain), for engines that keep no streams. False: another one. */
+bool job_exec_ledger(struct ledger *l, struct core_call *call);
+void job_view_status(struct job *j, struct core_call *call);
+void job_view_pause(struct job *j, struct core_call *call);
+void job_view_resume(struct job *j, struct core_call *call);
+void job_view_cancel(struct job *j, struct core_call *call);
+
 void job_create(struct core *c, struct core_call *call);
 void job_status(struct core *c, struct core_call *call);
 void job_list(struct core *c, struct core_call *call);

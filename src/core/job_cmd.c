@@ -180,13 +180,10 @@ static void status_sum(struct reply *r, const struct ledger_status *s)
     reply_text(r, text);
 }
 
-void job_status(struct core *c, struct core_call *call)
+void job_view_status(struct job *j, struct core_call *call)
 {
-    struct job *j;
     struct ledger_status s;
     struct reply *r = call->reply;
-    if (!arg_job(c, call, 2, &j))
-        return;
     ledger_status(j->ledger, &s);
     const struct ledger_spec *spec = ledger_spec(j->ledger);
     const struct {
@@ -242,7 +239,7 @@ void job_status(struct core *c, struct core_call *call)
     };
     reply_map(r, 2 + BEFORE + 2 + MIDDLE + 3 + AFTER + 3);
     reply_text(r, "job");
-    reply_str(r, j->name);
+    reply_str(r, s.name);
     reply_text(r, "state");
     reply_text(r, job_state_text(s.state));
     for (size_t i = 0; i < BEFORE; i++)
@@ -261,6 +258,13 @@ void job_status(struct core *c, struct core_call *call)
     reply_text(r, "input");
     reply_str(r, spec->input);
     status_row(r, "boot", s.boot);
+}
+
+void job_status(struct core *c, struct core_call *call)
+{
+    struct job *j;
+    if (arg_job(c, call, 2, &j))
+        job_view_status(j, call);
 }
 
 void job_list(struct core *c, struct core_call *call)
@@ -287,13 +291,10 @@ void job_list(struct core *c, struct core_call *call)
 
 /* --- moves --- */
 
-static void job_move(struct core *c, struct core_call *call,
+static void job_move(struct job *j, struct core_call *call,
                      int (*move)(struct ledger *l, uint64_t now_ms))
 {
-    struct job *j;
     struct ledger_status before, after;
-    if (!arg_job(c, call, 2, &j))
-        return;
     ledger_status(j->ledger, &before);
     if (move(j->ledger, call->now_ms)) {
         reply_error(call->reply, "JOBENDED the job has %s already",
@@ -306,19 +307,40 @@ static void job_move(struct core *c, struct core_call *call,
     job_wake(j);
 }
 
+void job_view_pause(struct job *j, struct core_call *call)
+{
+    job_move(j, call, ledger_pause);
+}
+
 void job_pause(struct core *c, struct core_call *call)
 {
-    job_move(c, call, ledger_pause);
+    struct job *j;
+    if (arg_job(c, call, 2, &j))
+        job_view_pause(j, call);
+}
+
+void job_view_resume(struct job *j, struct core_call *call)
+{
+    job_move(j, call, ledger_resume);
 }
 
 void job_resume(struct core *c, struct core_call *call)
 {
-    job_move(c, call, ledger_resume);
+    struct job *j;
+    if (arg_job(c, call, 2, &j))
+        job_view_resume(j, call);
+}
+
+void job_view_cancel(struct job *j, struct core_call *call)
+{
+    job_move(j, call, ledger_cancel);
 }
 
 void job_cancel(struct core *c, struct core_call *call)
 {
-    job_move(c, call, ledger_cancel);
+    struct job *j;
+    if (arg_job(c, call, 2, &j))
+        job_view_cancel(j, call);
 }
 
 void job_forget(struct core *c, struct core_call *call)

@@ -19,12 +19,9 @@ static void row_count(struct reply *r, const char *name, uint64_t value)
     reply_count(r, value);
 }
 
-void job_workers(struct core *c, struct core_call *call)
+static void view_workers(struct job *j, struct core_call *call)
 {
-    struct job *j;
     struct reply *r = call->reply;
-    if (!arg_job(c, call, 1, &j))
-        return;
     size_t mark = reply_open(r), count = 0;
     for (struct ledger_worker *w = NULL; (w = ledger_worker_next(j->ledger, w)); count++) {
         struct ledger_worker_info info;
@@ -203,13 +200,10 @@ static bool arg_dead(struct core_call *call, struct job *j, uint64_t *ret_chunk,
     return true;
 }
 
-void job_dead_list(struct core *c, struct core_call *call)
+static void view_dead_list(struct job *j, struct core_call *call)
 {
-    struct job *j;
     struct reply *r = call->reply;
     uint64_t after = UINT64_MAX, limit = LIST_COUNT;
-    if (!arg_job(c, call, 2, &j))
-        return;
     for (size_t i = 3; i < call->argc; i += 2) {
         bool is_after = arg_is(call, i, "AFTER");
         if (i + 1 == call->argc || (!is_after && !arg_is(call, i, "COUNT"))) {
@@ -252,13 +246,12 @@ static void reply_reasons(struct reply *r, const struct ledger *l, uint64_t chun
     }
 }
 
-void job_dead_show(struct core *c, struct core_call *call)
+static void view_dead_show(struct job *j, struct core_call *call)
 {
-    struct job *j;
     uint64_t chunk;
     struct ledger_chunk_info info;
     struct reply *r = call->reply;
-    if (!arg_job(c, call, 2, &j) || !arg_dead(call, j, &chunk, &info))
+    if (!arg_dead(call, j, &chunk, &info))
         return;
     if (info.place != LEDGER_AT_DEAD) {
         reply_error(r, "NOENT that chunk is no dead letter");
@@ -277,13 +270,10 @@ void job_dead_show(struct core *c, struct core_call *call)
     reply_reasons(r, j->ledger, chunk, info.reason_count);
 }
 
-void job_dead_redrive(struct core *c, struct core_call *call)
+static void view_dead_redrive(struct job *j, struct core_call *call)
 {
-    struct job *j;
     uint64_t chunk, count;
     struct ledger_chunk_info info;
-    if (!arg_job(c, call, 2, &j))
-        return;
     if (arg_is(call, 3, "ALL"))
         count = ledger_redrive_all(j->ledger, call->now_ms);
     else if (arg_dead(call, j, &chunk, &info))
@@ -295,12 +285,11 @@ void job_dead_redrive(struct core *c, struct core_call *call)
     job_wake(j);
 }
 
-void job_dead_drop(struct core *c, struct core_call *call)
+static void view_dead_drop(struct job *j, struct core_call *call)
 {
-    struct job *j;
     uint64_t chunk;
     struct ledger_chunk_info info;
-    if (!arg_job(c, call, 2, &j) || !arg_dead(call, j, &chunk, &info))
+    if (!arg_dead(call, j, &chunk, &info))
         return;
     call->changed = ledger_drop(j->ledger, chunk, call->now_ms);
     reply_int(call->reply, call->changed);
@@ -309,13 +298,12 @@ void job_dead_drop(struct core *c, struct core_call *call)
 
 /* --- events, explanations --- */
 
-void job_events(struct core *c, struct core_call *call)
+static void view_events(struct job *j, struct core_call *call)
 {
-    struct job *j;
     uint64_t seq, limit;
     struct ledger_event e;
     struct reply *r = call->reply;
-    if (!arg_job(c, call, 1, &j) || !arg_u64(call, 2, INT64_MAX, &seq))
+    if (!arg_u64(call, 2, INT64_MAX, &seq))
         return;
     if (!arg_is(call, 3, "COUNT")) {
         reply_syntax(r);
@@ -410,16 +398,84 @@ static void explain_chunk(struct core_call *call, const struct job *j, uint64_t 
     row_str(r, "reason", reason.text);
 }
 
-void job_explain(struct core *c, struct core_call *call)
+static void view_explain(struct job *j, struct core_call *call)
 {
-    struct job *j;
     uint64_t chunk;
-    if (!arg_job(c, call, 1, &j))
-        return;
     if (call->argc == 2)
         explain_job(call, j);
     else if (call->argc > 3)
         reply_syntax(call->reply);
     else if (arg_u64(call, 2, INT64_MAX, &chunk))
         explain_chunk(call, j, chunk);
+}
+
+/* --- the same for a node's job, and for a ledger alone --- */
+
+typedef void job_view(struct job *j, struct core_call *call);
+
+static void with_job(struct core *c, struct core_call *call, size_t i, job_view *view)
+{
+    struct job *j;
+    if (arg_job(c, call, i, &j))
+        view(j, call);
+}
+
+void job_workers(struct core *c, struct core_call *call)
+{
+    with_job(c, call, 1, view_workers);
+}
+
+void job_dead_list(struct core *c, struct core_call *call)
+{
+    with_job(c, call, 2, view_dead_list);
+}
+
+void job_dead_show(struct core *c, struct core_call *call)
+{
+    with_job(c, call, 2, view_dead_show);
+}
+
+void job_dead_redrive(struct core *c, struct core_call *call)
+{
+    with_job(c, call, 2, view_dead_redrive);
+}
+
+void job_dead_drop(struct core *c, struct core_call *call)
+{
+    with_job(c, call, 2, view_dead_drop);
+}
+
+void job_events(struct core *c, struct core_call *call)
+{
+    with_job(c, call, 1, view_events);
+}
+
+void job_explain(struct core *c, struct core_call *call)
+{
+    with_job(c, call, 1, view_explain);
+}
+
+bool job_exec_ledger(struct ledger *l, struct core_call *call)
+{
+    static const struct {
+        const char *name, *sub;
+        size_t argc;
+        job_view *view;
+    } rows[] = {
+        {"TTG.JOB", "STATUS", 3, job_view_status}, {"TTG.JOB", "PAUSE", 3, job_view_pause},
+        {"TTG.JOB", "RESUME", 3, job_view_resume}, {"TTG.JOB", "CANCEL", 3, job_view_cancel},
+        {"TTG.WORKERS", NULL, 2, view_workers},    {"TTG.DEAD", "LIST", 3, view_dead_list},
+        {"TTG.DEAD", "SHOW", 4, view_dead_show},   {"TTG.DEAD", "REDRIVE", 4, view_dead_redrive},
+        {"TTG.DEAD", "DROP", 4, view_dead_drop},   {"TTG.EVENTS", NULL, 5, view_events},
+        {"TTG.EXPLAIN", NULL, 2, view_explain},
+    };
+    struct job job = {.ledger = l};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (call->argc < rows[i].argc || !arg_is(call, 0, rows[i].name) ||
+            (rows[i].sub && !arg_is(call, 1, rows[i].sub)))
+            continue;
+        rows[i].view(&job, call);
+        return true;
+    }
+    return false;
 }

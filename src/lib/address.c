@@ -13,15 +13,14 @@ static int check_scheme(const struct url *u, struct err *err)
     case URL_REDIS:
     case URL_REDIS_SENTINEL:
     case URL_REDIS_CLUSTER:
+    case URL_AMQP:
         return 0;
     case URL_EMBEDDED:
         return err_set(err, TTG_EUNSUPPORTED,
                        "the library has no node inside: start one with `ttg node --data DIR --unix "
                        "PATH` and use ttg+unix:PATH");
-    case URL_AMQP:
-        break;
     }
-    return err_set(err, TTG_EUNSUPPORTED, "the library speaks to ttg nodes and to Redis only");
+    return err_set(err, TTG_EUNSUPPORTED, "the library does not know this kind of queue");
 }
 
 static int fill(struct address *a, const char *url, const struct ttg_queue_options *options,

@@ -74,7 +74,8 @@ int link_call(struct link *l, struct queue_request *r,
     while (!l->answered && !rc)
         rc = loop_turn(l->loop, LOOP_FOREVER);
     bool lost = rc || l->rc == TTG_EUNREACH;
-    if (lost) { /* the next call starts afresh */
+    /* On RabbitMQ an open connection may hold the job's lock, which nobody would look after. */
+    if (lost || (queue_is_one(&l->config) && !l->keep)) { /* the next call starts afresh */
         queue_close(l->queue);
         l->queue = NULL;
     }

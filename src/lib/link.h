@@ -16,6 +16,7 @@ struct link {
     struct queue *queue; /* NULL: not opened yet, or lost */
     struct loop_timer pause;
     bool pausing, answered;
+    bool keep; /* the connection stays between calls also where it costs others something */
     int rc;
     struct err err; /* of the last call that failed */
 };

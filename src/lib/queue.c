@@ -130,6 +130,7 @@ int ttg_job_submit(ttg_queue *q, const char *job, const struct ttg_job_options *
     if (!rc)
         rc = ledger_spec_check(&call.spec, err);
     if (!rc) {
+        call.unattended = true; /* nobody may ever collect from here */
         queue_request_init(&call.call.request, QUEUE_CREATE, NULL, NULL);
         rc = ask(q, &call.call.request, NULL, NULL);
     }

@@ -57,6 +57,7 @@ int ttg_results_open(ttg_results **ret_results, const ttg_queue *q, const char *
     if (rc)
         return rc;
     link_init(&r->link, address_ref(q->link.address));
+    r->link.keep = true;
     r->cursor = r->last = o.cursor;
     r->wait_ms = o.wait_ms;
     return 0;

@@ -9,7 +9,8 @@
 enum {
     PAUSE_MS_MIN = 50,
     PAUSE_MS_MAX = 2000,
-    TICK_MS = 100,
+    TICK_MS = 50,
+    ANSWER_MS = 3000, /* to a question */
     TEXT_BYTES = 256 << 20,
 };
 
@@ -26,33 +27,74 @@ uint64_t amqp_wall_ms(void)
 
 /* --- calls and their answers --- */
 
-void amqp_post(struct amqp_engine *e, struct amqp_call *call,
-               void (*fn)(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event),
-               void *ctx)
+static struct amqp_wait *wait_new(struct amqp_engine *e, amqp_answer_fn *fn, void *ctx)
 {
-    struct amqp_wait *wait = fn ? mem_zalloc(sizeof *wait) : NULL;
-    call->gen = e->gen;
-    call->id = wait ? ++e->next_id : 0;
-    if (wait) {
-        wait->id = call->id;
-        wait->fn = fn;
-        wait->ctx = ctx;
-        list_push_back(&e->waits, &wait->link);
-    }
-    int rc = amqp_wire_post(e->wire, call);
-    ensure(rc == 0 && (wait || !fn)); /* without memory nothing can be promised any more */
+    struct amqp_wait *wait = mem_zalloc(sizeof *wait);
+    ensure(wait != NULL); /* without memory nothing can be promised any more */
+    wait->id = ++e->next_id;
+    wait->fn = fn;
+    wait->ctx = ctx;
+    list_push_back(&e->waits, &wait->link);
+    return wait;
 }
 
-static void answer(struct amqp_engine *e, const struct amqp_event *event)
+static void post(struct amqp_engine *e, struct amqp_call *call)
+{
+    call->gen = e->gen;
+    int rc = amqp_wire_post(e->wire, call);
+    ensure(rc == 0);
+}
+
+void amqp_post(struct amqp_engine *e, struct amqp_call *call, amqp_answer_fn *fn, void *ctx)
+{
+    call->id = fn ? wait_new(e, fn, ctx)->id : 0;
+    post(e, call);
+}
+
+void amqp_ask(struct amqp_engine *e, struct str words, amqp_answer_fn *fn, void *ctx)
+{
+    struct amqp_wait *wait = wait_new(e, fn, ctx);
+    struct amqp_call call = {
+        .op = AMQP_ASK, .queue = str_of(e->names.control), .tag = wait->id, .body = words};
+    wait->until_ms = loop_now_ms(e->queue.loop) + ANSWER_MS;
+    post(e, &call);
+}
+
+void amqp_announce(struct amqp_engine *e, struct str what)
+{
+    struct amqp_call call = {.op = AMQP_ANNOUNCE, .queue = str_of(e->names.job), .body = what};
+    amqp_post(e, &call, NULL, NULL);
+}
+
+static void answer(struct amqp_engine *e, uint64_t id, const struct amqp_event *event)
 {
     list_each(it, &e->waits)
     {
         struct amqp_wait *wait = container_of(it, struct amqp_wait, link);
-        if (wait->id != event->id)
+        if (wait->id != id)
             continue;
         list_remove(it);
         wait->fn(e, wait->ctx, event->rc, event);
         mem_free(wait);
+        return;
+    }
+}
+
+/* Whoever was asked may have died meanwhile. */
+static void expire(struct amqp_engine *e)
+{
+    uint64_t now_ms = loop_now_ms(e->queue.loop), gen = e->gen;
+    list_each(it, &e->waits)
+    {
+        struct amqp_wait *wait = container_of(it, struct amqp_wait, link);
+        if (wait->until_ms == 0 || wait->until_ms > now_ms)
+            continue;
+        list_remove(it);
+        wait->fn(e, wait->ctx, TTG_ETIMEOUT, NULL);
+        mem_free(wait);
+        if (e->gen != gen)
+            return; /* it cut the connection: all have been told */
+        expire(e);
         return;
     }
 }
@@ -82,6 +124,7 @@ static void dispatch(struct amqp_engine *e, struct queue_request *r)
         e->named = true;
     }
     r->sent = true;
+    r->step = 0;
     if (amqp_worker_send(e, r) || amqp_collect_send(e, r))
         return;
     err_set(&err, TTG_EUNSUPPORTED, "a RabbitMQ broker cannot do this from here");
@@ -163,7 +206,7 @@ void amqp_cut(struct amqp_engine *e, const struct err *why)
     struct list waits, ended;
     if (q->lost)
         return;
-    q->up = false;
+    q->up = e->blocked = false;
     e->gen++; /* late events of the old connection do not count */
     loop_timer_stop(&e->tick);
     if (was_up) {
@@ -223,7 +266,13 @@ static void on_event(struct amqp_engine *e, const struct amqp_event *event)
         amqp_cut(e, &err);
         break;
     case AMQP_DONE:
-        answer(e, event);
+        answer(e, event->id, event);
+        break;
+    case AMQP_REPLIED:
+        answer(e, event->tag, event);
+        break;
+    case AMQP_ASKED:
+        amqp_collect_event(e, event);
         break;
     case AMQP_DELIVERY:
     case AMQP_HEARD:
@@ -231,10 +280,12 @@ static void on_event(struct amqp_engine *e, const struct amqp_event *event)
         amqp_collect_event(e, event);
         break;
     case AMQP_BLOCKED:
+        e->blocked = true;
         log_warn("queue.blocked", kv_s("reason", event->body),
                  kv_str("then", "the broker takes nothing for now; waiting, nothing is lost"));
         break;
     case AMQP_UNBLOCKED:
+        e->blocked = false;
         log_info("queue.unblocked", kv_u64("waiting", e->queue.request_count));
         break;
     }
@@ -266,7 +317,9 @@ static void on_tick(struct loop_timer *t)
 {
     struct amqp_engine *e = container_of(t, struct amqp_engine, tick);
     loop_timer_after_ms(&e->tick, TICK_MS);
-    amqp_worker_tick(e);
+    expire(e);
+    if (e->queue.up)
+        amqp_worker_tick(e);
     if (e->queue.up)
         amqp_collect_tick(e);
 }
@@ -290,6 +343,8 @@ static void engine_close(struct queue *q)
     amqp_collect_free(e);
     buf_done(&e->marker.texts);
     buf_done(&e->text);
+    buf_done(&e->history);
+    buf_done(&e->scratch);
     mem_free(e);
 }
 
@@ -307,7 +362,11 @@ struct queue *amqp_engine_new(struct loop *loop, const struct queue_config *conf
     list_init(&e->waits);
     e->cut_ms = loop_now_ms(loop);
     prng_init(&e->prng, config->seed);
+    /* Not all on the first node of a cluster. */
+    e->host = (uint32_t)prng_below(&e->prng, config->url->host_count);
     buf_init(&e->text, TEXT_BYTES);
+    buf_init(&e->history, TEXT_BYTES);
+    buf_init(&e->scratch, TEXT_BYTES);
     buf_init(&e->marker.texts, TEXT_BYTES);
     loop_timer_init(&e->timer, loop, on_timer);
     loop_timer_init(&e->tick, loop, on_tick);

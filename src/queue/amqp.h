@@ -3,14 +3,19 @@
  *
  *     amqp.c          the connection that comes back, requests, answers
  *     amqp_marker.c   names, and the text of the job's marker
- *     amqp_worker.c   a worker: deliveries; amqp_outcome.c: results and failures
- *     amqp_create.c   the one collector: the job comes, is fed, ends; amqp_collect.c: its results
- *     amqp_wire.c     messages to and from a thread; amqp_link.c: librabbitmq, in that thread
+ *     amqp_worker.c   a worker: deliveries; amqp_pull.c: chunks whose worker died;
+ *                     amqp_outcome.c: results and failures
+ *     amqp_create.c   the one collector: the job comes; amqp_feed.c: its chunks and its end;
+ *                     amqp_collect.c: its results; amqp_state.c: what it knew before
+ *     amqp_verbs.c    questions about a job, answered from the collector's ledger;
+ *                     amqp_visit.c: asked there, or by the asker itself when nobody collects
+ *     amqp_wire.c     messages to and from a thread; amqp_link*.c: librabbitmq, in that thread
  *
- * A broker keeps messages and knows nothing of jobs. So the ledger lives in the one collector that
- * holds the lock queue; what it has collected is in the output, and from that the ledger is made
- * again. Everything else may be lost or doubled: the ledger drops copies, missing chunks are
- * published again. */
+ * A broker keeps messages and knows nothing of jobs. So the ledger lives in the one process that
+ * holds the lock queue: the collector. What it has collected is in the output, and a snapshot of
+ * its ledger in the queue ttg.job.state; from the two and the messages that wait the ledger is made
+ * again by whoever holds the lock next. Everything else may be lost or doubled: the ledger drops
+ * copies, missing chunks are published again. */
 #ifndef TTG_QUEUE_AMQP_H
 #define TTG_QUEUE_AMQP_H
 
@@ -22,7 +27,9 @@
 
 struct amqp_names {
     char tasks[AMQP_NAME_BYTES], results[AMQP_NAME_BYTES], retry[AMQP_NAME_BYTES],
-        dlq[AMQP_NAME_BYTES], job[AMQP_NAME_BYTES], lock[AMQP_NAME_BYTES];
+        suspect[AMQP_NAME_BYTES], dlq[AMQP_NAME_BYTES], job[AMQP_NAME_BYTES],
+        state[AMQP_NAME_BYTES], notes[AMQP_NAME_BYTES], lock[AMQP_NAME_BYTES],
+        control[AMQP_NAME_BYTES];
 };
 /* ttg.tasks for the default job, ttg.NAME.tasks for others. */
 void amqp_names_of(struct amqp_names *n, struct str job);
@@ -34,6 +41,7 @@ struct amqp_marker {
     enum ledger_state state;
     uint64_t created_ms, dead;
     uint64_t unattended;     /* 1: all chunks are there, and no collector may ever come */
+    uint64_t quorum;         /* 1: the job's queues are quorum queues */
     struct ledger_spec spec; /* its texts are in `texts` */
     struct buf texts;
 };
@@ -45,14 +53,29 @@ uint64_t amqp_marker_chunks(const struct amqp_marker *m);
 uint32_t amqp_retry_ms(const struct ledger_spec *s, uint64_t attempt);
 void amqp_retry_name(const struct amqp_names *n, uint32_t ms, char out[AMQP_NAME_BYTES]);
 
+/* What became of a chunk's attempts travels with it: a JSON object, attempt by attempt. `add` makes
+ * one of the entries of `old` that have room and the new one. */
+struct amqp_attempt {
+    uint64_t at_ms, attempt;
+    struct str worker, reason;
+};
+int amqp_history_add(struct buf *out, struct str old, const struct amqp_attempt *a);
+/* Calls `fn` for each entry, oldest first. What is no history has none. */
+void amqp_history_each(struct str history, void (*fn)(void *ctx, const struct amqp_attempt *a),
+                       void *ctx);
+
 struct amqp_engine;
 
-/* Waits for the answer to a call. */
+/* Gets the answer to a call. rc TTG_ECLOSED and no event: the connection was cut; TTG_ECANCELED:
+ * the queue is being closed; TTG_ETIMEOUT: a question was not answered. */
+typedef void amqp_answer_fn(struct amqp_engine *e, void *ctx, int rc,
+                            const struct amqp_event *event);
+
 struct amqp_wait {
     struct list link;
     uint64_t id;
-    /* rc TTG_ECLOSED and no event: the connection was cut. */
-    void (*fn)(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event);
+    uint64_t until_ms; /* 0: no limit */
+    amqp_answer_fn *fn;
     void *ctx;
 };
 
@@ -64,20 +87,23 @@ struct amqp_engine {
     struct prng prng;
     uint64_t gen, next_id, cut_ms, tries;
     uint32_t host;
-    bool again;
+    bool again, blocked; /* blocked: the broker takes nothing for now */
     struct list waits;
     struct amqp_names names;
     bool named, marker_known;
     struct amqp_marker marker;
-    struct buf text; /* messages are made here */
+    struct buf text, history; /* messages are made here */
+    struct buf scratch;       /* arrays for a decoded answer */
     struct amqp_worker *worker;
     struct amqp_collector *collector;
 };
 
 /* Posts a call; `fn` (may be NULL) gets its answer. Without memory the connection is given up. */
-void amqp_post(struct amqp_engine *e, struct amqp_call *call,
-               void (*fn)(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event),
-               void *ctx);
+void amqp_post(struct amqp_engine *e, struct amqp_call *call, amqp_answer_fn *fn, void *ctx);
+/* Asks whoever collects; rc TTG_ENOENT: nobody does. */
+void amqp_ask(struct amqp_engine *e, struct str words, amqp_answer_fn *fn, void *ctx);
+/* Tells everybody who listens to the job. */
+void amqp_announce(struct amqp_engine *e, struct str what);
 /* Connects anew, at once or after a pause. */
 void amqp_cut(struct amqp_engine *e, const struct err *why);
 /* The wall clock. */

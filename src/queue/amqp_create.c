@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job on a RabbitMQ broker: its queues, its creation, its chunks, its end.
+/* A job on a RabbitMQ broker: its lock, its queues, its creation.
  *
  * Who holds the exclusive queue ttg.job.lock is the collector. The message in ttg.job says that the
- * job exists: nobody creates its chunks again. The newest one counts; it is published before the
- * older one goes. */
+ * job exists: nobody creates its chunks again. That queue keeps its newest message only, so writing
+ * it anew is one step. */
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "queue/amqp_collector.h"
 #include "wire/message.h"
+#include "wire/resp_client.h"
 
 #include <stdio.h>
 
-enum { UNCONFIRMED_MAX = 1000 /* tasks published and not on the broker's disk */ };
+enum {
+    LOCK_MS = 10000, /* a dead process's connection may be there for some seconds */
+    LOCK_AGAIN_MS = 50,
+    LOOKS_MAX = 200,
+};
 
-static void start_failed(struct amqp_engine *e, int rc, const char *text)
+void collector_failed(struct amqp_engine *e, int rc, const char *text)
 {
     struct amqp_collector *c = e->collector;
     struct queue_create *create = c->create;
@@ -21,34 +26,25 @@ static void start_failed(struct amqp_engine *e, int rc, const char *text)
     err_set(&err, rc, "%s", text);
     c->stage = ASIDE;
     c->create = NULL;
-    if (create)
+    if (c->visiting)
+        visit_failed(e, rc, text);
+    else if (create)
         queue_finish(&create->call.request, rc, &err);
     else
         queue_lose(&e->queue, &err);
 }
 
-/* --- topology, lock, marker --- */
+/* --- topology --- */
 
-static void on_step(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
+void collector_step(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
     const char *what = ctx;
     char text[ERR_TEXT_BYTES_MAX];
     if (!rc || !event || e->collector->stage == ASIDE)
         return;
-    if (rc == TTG_EBUSY && e->collector->stage >= CREATED) {
-        /* Most likely our own lock, of a connection that the broker has not given up yet. */
-        struct err err;
-        err_set(&err, rc, "the job's lock is taken");
-        amqp_cut(e, &err);
-        return;
-    }
-    if (rc == TTG_EBUSY)
-        snprintf(text, sizeof text, "another process collects this job's results (%.*s)",
-                 (int)(event->body.len > 300 ? 300 : event->body.len), event->body.ptr);
-    else
-        snprintf(text, sizeof text, "%s: %.*s", what,
-                 (int)(event->body.len > 300 ? 300 : event->body.len), event->body.ptr);
-    start_failed(e, rc, text);
+    snprintf(text, sizeof text, "%s: %.*s", what,
+             (int)(event->body.len > 300 ? 300 : event->body.len), event->body.ptr);
+    collector_failed(e, rc, text);
 }
 
 static void declare(struct amqp_engine *e, const char *queue, uint32_t ttl_ms, const char *dead_to,
@@ -58,26 +54,61 @@ static void declare(struct amqp_engine *e, const char *queue, uint32_t ttl_ms, c
                              .queue = str_of(queue),
                              .number = ttl_ms,
                              .dead_to = str_of(dead_to),
-                             .flags = flags};
-    amqp_post(e, &call, on_step, (void *)(uintptr_t)queue);
+                             .flags = flags | (e->marker.quorum ? AMQP_QUORUM : 0)};
+    amqp_post(e, &call, collector_step, (void *)(uintptr_t)queue);
 }
 
-void collector_topology(struct amqp_engine *e)
+static void topology(struct amqp_engine *e)
 {
     const struct amqp_names *n = &e->names;
-    declare(e, n->lock, 0, NULL, AMQP_EXCLUSIVE);
-    declare(e, n->tasks, 0, n->retry, 0);
-    declare(e, n->results, 0, NULL, 0);
+    declare(e, n->tasks, 0, n->retry, AMQP_LIMITED);
+    declare(e, n->results, 0, NULL, AMQP_LOOKED_AT);
     declare(e, n->retry, AMQP_RETRY_MS, n->tasks, 0);
-    declare(e, n->dlq, 0, NULL, 0);
-    declare(e, n->job, 0, NULL, 0);
+    declare(e, n->suspect, 0, NULL, AMQP_LOOKED_AT);
+    declare(e, n->dlq, 0, NULL, AMQP_LOOKED_AT);
+    declare(e, n->notes, 0, NULL, AMQP_LOOKED_AT);
+    declare(e, n->state, 0, NULL, AMQP_NEWEST | AMQP_LOOKED_AT);
+    declare(e, n->job, 0, NULL, AMQP_NEWEST | AMQP_LOOKED_AT);
+    if (e->collector->serving)
+        return;
+    struct amqp_call call = {.op = AMQP_SERVE, .queue = str_of(n->control)};
+    e->collector->serving = true;
+    amqp_post(e, &call, collector_step, (void *)(uintptr_t)n->control);
 }
 
 void collector_purge(struct amqp_engine *e, const char *queue)
 {
     struct amqp_call call = {.op = AMQP_PURGE, .queue = str_of(queue)};
-    amqp_post(e, &call, on_step, (void *)(uintptr_t)queue);
+    amqp_post(e, &call, collector_step, (void *)(uintptr_t)queue);
 }
+
+/* A queue of a delay exists once somebody needed it. */
+static void on_purged(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
+{
+    if (rc != TTG_ENOENT)
+        collector_step(e, ctx, rc, event);
+}
+
+void collector_purge_tasks(struct amqp_engine *e)
+{
+    char queue[AMQP_NAME_BYTES];
+    const struct ledger_spec *s = &e->marker.spec;
+    uint32_t before = AMQP_RETRY_MS;
+    collector_purge(e, e->names.tasks);
+    collector_purge(e, e->names.suspect);
+    collector_purge(e, e->names.retry);
+    for (uint32_t attempt = 1; attempt < s->max_attempts; attempt++) {
+        uint32_t ms = amqp_retry_ms(s, attempt);
+        if (ms == before || ms == 0)
+            break;
+        before = ms;
+        amqp_retry_name(&e->names, ms, queue);
+        struct amqp_call call = {.op = AMQP_PURGE, .queue = str_of(queue)};
+        amqp_post(e, &call, on_purged, e->names.retry);
+    }
+}
+
+/* --- the marker --- */
 
 static int keep_spec(struct amqp_marker *m, const struct ledger_spec *spec)
 {
@@ -91,45 +122,50 @@ static int keep_spec(struct amqp_marker *m, const struct ledger_spec *spec)
     return rc;
 }
 
-static void put_marker(struct amqp_engine *e, void (*fn)(struct amqp_engine *e, void *ctx, int rc,
-                                                         const struct amqp_event *event))
+void collector_mark(struct amqp_engine *e, amqp_answer_fn *fn, void *ctx)
 {
     buf_clear(&e->text);
     int rc = amqp_marker_add(&e->text, &e->marker);
     ensure(rc == 0);
     struct amqp_call call = {
         .op = AMQP_PUBLISH, .queue = str_of(e->names.job), .body = buf_str(&e->text)};
-    amqp_post(e, &call, fn, NULL);
+    amqp_post(e, &call, fn, ctx);
 }
 
-static void create_done(struct amqp_engine *e)
+/* --- creating --- */
+
+void collector_created(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;
     struct queue_create *create = c->create;
-    struct ledger_spec spec = e->marker.spec;
+    bool unattended = create->unattended;
     struct err err;
-    spec.window = LEDGER_WINDOW_MAX; /* the window is ours to keep; fresh chunks cost nothing */
-    if (!c->ledger &&
-        ledger_new(create->call.job, &spec, 1, e->marker.created_ms, NULL, &c->ledger)) {
-        start_failed(e, TTG_ENOMEM, "out of memory");
-        return;
-    }
-    if (ledger_same(c->ledger, &create->spec, &err) == TTG_EEXIST) {
-        ledger_free(c->ledger);
-        c->ledger = NULL;
-        start_failed(e, TTG_EEXIST, err.text);
-        return;
-    }
     c->stage = CREATED;
-    c->chunks = amqp_marker_chunks(&e->marker);
     c->create = NULL;
     create->created = c->created;
     create->created_ms = e->marker.created_ms;
     queue_finish(&create->call.request, 0, NULL);
+    if (!unattended)
+        return;
+    c->stage = ASIDE; /* whoever wants to collect may have the lock, which goes with this cut */
+    collector_clear(e);
+    err_set(&err, TTG_ECLOSED, "the job is created");
+    amqp_cut(e, &err);
 }
 
-static void look(struct amqp_engine *e);
-static void feed_all(struct amqp_engine *e);
+/* The job is there, and so is what was known of it. */
+static void create_done(struct amqp_engine *e)
+{
+    struct amqp_collector *c = e->collector;
+    struct queue_create *create = c->create;
+    struct err err;
+    if (ledger_same(c->ledger, &create->spec, &err) == TTG_EEXIST) {
+        collector_clear(e);
+        collector_failed(e, TTG_EEXIST, err.text);
+        return;
+    }
+    collector_created(e);
+}
 
 static void on_marked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
@@ -138,60 +174,100 @@ static void on_marked(struct amqp_engine *e, void *ctx, int rc, const struct amq
     if (rc == TTG_ECLOSED || rc == TTG_ECANCELED)
         return;
     if (rc)
-        start_failed(e, rc, "the broker could not keep the job");
-    else if (e->collector->created)
-        create_done(e);
+        collector_failed(e, rc, "the broker could not keep the job");
     else
-        look(e);
+        collector_restore(e, create_done);
 }
+
+static bool wants_quorum(const struct amqp_engine *e)
+{
+    const char *type = e->queue.config->queue_type;
+    return type && strcmp(type, "quorum") == 0;
+}
+
+/* A new job: what lies around is not its. */
+static void create_new(struct amqp_engine *e)
+{
+    struct amqp_collector *c = e->collector;
+    c->created = true;
+    if (keep_spec(&e->marker, &c->create->spec)) {
+        collector_failed(e, TTG_ENOMEM, "out of memory");
+        return;
+    }
+    e->marker.created_ms = amqp_wall_ms();
+    e->marker.quorum = wants_quorum(e);
+    e->marker.unattended = c->create->unattended;
+    topology(e);
+    collector_purge_tasks(e);
+    collector_purge(e, e->names.results);
+    collector_purge(e, e->names.dlq);
+    collector_purge(e, e->names.notes);
+    collector_purge(e, e->names.state);
+    if (c->create->unattended)
+        collector_feed_all(e);
+    else
+        collector_mark(e, on_marked, NULL);
+}
+
+static void create_again(struct amqp_engine *e)
+{
+    const struct amqp_marker *m = &e->marker;
+    const char *type = e->queue.config->queue_type;
+    if (type && wants_quorum(e) != (m->quorum == 1)) {
+        collector_failed(e, TTG_EEXIST,
+                         m->quorum ? "the job's queues are quorum queues: --queue-type quorum"
+                                   : "the job's queues are classic queues: --queue-type classic");
+        return;
+    }
+    topology(e);
+    if (m->state == LEDGER_CANCELED || (m->state == LEDGER_FINISHED && m->dead == 0)) {
+        collector_failed(e, TTG_EDONE, "a job of this name has ended; choose another --job");
+        return;
+    }
+    if (m->state == LEDGER_FINISHED) { /* its dead letters may have been moved back */
+        e->marker.state = LEDGER_RUNNING;
+        e->marker.dead = 0;
+        collector_mark(e, on_marked, NULL);
+    } else {
+        collector_restore(e, create_done);
+    }
+}
+
+static void look(struct amqp_engine *e);
 
 static void on_looked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
     struct amqp_collector *c = e->collector;
     struct err err;
     (void)ctx;
-    if (!event || c->stage != CREATING)
+    if (!event || c->stage != LOOKING)
         return;
-    if (rc) {
-        on_step(e, e->names.job, rc, event);
-        return;
-    }
-    if (!event->found) { /* a new job: what lies around is not its */
-        c->created = true;
-        collector_purge(e, e->names.tasks);
-        collector_purge(e, e->names.retry);
-        collector_purge(e, e->names.results);
-        collector_purge(e, e->names.dlq);
-        if (keep_spec(&e->marker, &c->create->spec)) {
-            start_failed(e, TTG_ENOMEM, "out of memory");
-            return;
-        }
-        e->marker.created_ms = amqp_wall_ms();
-        if (c->create->unattended)
-            feed_all(e);
-        else
-            put_marker(e, on_marked);
+    bool found = !rc && event->found;
+    if (rc && rc != TTG_ENOENT) {
+        collector_step(e, e->names.job, rc, event);
         return;
     }
-    struct amqp_call call = {
-        .op = event->count > 0 ? AMQP_ACK : AMQP_NACK, .tag = event->tag, .flags = AMQP_ON_GET};
-    amqp_post(e, &call, NULL, NULL);
-    if (event->count > 0) { /* an older one: a crash came between the new one and its removal */
+    if (found) {
+        struct amqp_call call = {.op = AMQP_NACK, .tag = event->tag, .flags = AMQP_ON_GET};
+        amqp_post(e, &call, NULL, NULL);
+    }
+    /* Empty while somebody else looks at it; a message behind it is newer. */
+    if (!rc && (!found || event->count > 0) && ++c->looks < LOOKS_MAX) {
         look(e);
         return;
     }
-    rc = amqp_marker_read(&e->marker, event->body, &err);
+    rc = found ? amqp_marker_read(&e->marker, event->body, &err) : 0;
     if (rc)
-        start_failed(e, rc, err.text);
-    else if (e->marker.state >= LEDGER_FINISHED && e->marker.dead == 0)
-        start_failed(e, TTG_EDONE, "a job of this name has ended; choose another --job");
-    else if (e->marker.state >= LEDGER_FINISHED) { /* its dead letters may have been redriven */
-        e->marker.state = LEDGER_RUNNING;
-        e->marker.dead = 0;
-        put_marker(e, on_marked);
-    } else {
-        create_done(e);
-    }
+        collector_failed(e, rc, err.text);
+    else if (c->visiting && !found)
+        collector_failed(e, TTG_ENOENT, "there is no such job");
+    else if (c->visiting) {
+        topology(e);
+        collector_restore(e, collector_load);
+    } else if (!found)
+        create_new(e);
+    else
+        create_again(e);
 }
 
 static void look(struct amqp_engine *e)
@@ -200,150 +276,87 @@ static void look(struct amqp_engine *e)
     amqp_post(e, &call, on_looked, NULL);
 }
 
+/* --- the lock --- */
+
+static void locked(struct amqp_engine *e)
+{
+    struct amqp_collector *c = e->collector;
+    c->lock_until_ms = 0;
+    c->locked = true;
+    if (c->stage == LOCKING) {
+        c->stage = LOOKING;
+        c->looks = 0;
+        look(e);
+        return;
+    }
+    /* Connected again: the ledger is here and knows all; the broker kept the rest. */
+    topology(e);
+    if (c->stage == LOADING || c->stage == DRAINING)
+        collector_load(e);
+    if (c->stage == RUNNING || c->stage == ENDING)
+        collector_consume(e);
+    if (c->stage == RUNNING)
+        collector_feed(e);
+    if (c->stage == ENDING)
+        collector_mark_end(e);
+}
+
+static void on_yielded(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
+{
+    struct amqp_collector *c = e->collector;
+    (void)ctx;
+    if (rc == TTG_ECLOSED || rc == TTG_ECANCELED)
+        return;
+    if (!rc && event && event->body.len > 0 && event->body.ptr[0] == '-') {
+        collector_failed(e, TTG_EBUSY, "another process collects this job's results");
+        return;
+    }
+    if (loop_now_ms(e->queue.loop) >= c->lock_until_ms)
+        collector_failed(e, TTG_EBUSY, "the job's lock is taken, and whoever has it is silent");
+    else
+        c->lock_again_ms = loop_now_ms(e->queue.loop) + LOCK_AGAIN_MS;
+}
+
+static void on_locked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
+{
+    struct amqp_collector *c = e->collector;
+    struct buf words;
+    (void)ctx;
+    if (!event || rc == TTG_ECANCELED)
+        return;
+    if (rc == TTG_EBUSY && c->visiting) {
+        c->stage = ASIDE;
+        c->visit_again_ms = loop_now_ms(e->queue.loop) + 2 * LOCK_AGAIN_MS;
+    } else if (rc == TTG_EBUSY) { /* a visitor leaves when it is asked */
+        buf_init(&words, 256);
+        rc = resp_command(&words, 1) || resp_word(&words, STR("TTG.YIELD"));
+        ensure(rc == 0);
+        amqp_ask(e, buf_str(&words), on_yielded, NULL);
+        buf_done(&words);
+    } else if (rc) {
+        collector_step(e, e->names.lock, rc, event);
+    } else {
+        locked(e);
+    }
+}
+
+void collector_lock(struct amqp_engine *e)
+{
+    struct amqp_collector *c = e->collector;
+    struct amqp_call call = {
+        .op = AMQP_DECLARE, .queue = str_of(e->names.lock), .flags = AMQP_EXCLUSIVE};
+    c->lock_again_ms = 0;
+    if (c->lock_until_ms == 0)
+        c->lock_until_ms = loop_now_ms(e->queue.loop) + LOCK_MS;
+    amqp_post(e, &call, on_locked, NULL);
+}
+
 void collector_create(struct amqp_engine *e, struct queue_create *create)
 {
     struct amqp_collector *c = e->collector;
     c->create = create;
-    c->stage = CREATING;
-    collector_topology(e);
-    look(e);
-}
-
-/* --- feeding --- */
-
-static void on_fed(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    struct amqp_collector *c = e->collector;
-    uint64_t chunk = (uint64_t)(uintptr_t)ctx;
-    (void)event;
-    c->unconfirmed--;
-    if (rc && c->again_count == c->again_cap) {
-        size_t cap = c->again_cap ? c->again_cap * 2 : 64;
-        uint64_t *more = mem_realloc(c->again, cap * sizeof *more);
-        ensure(more != NULL);
-        c->again = more;
-        c->again_cap = cap;
-    }
-    if (rc)
-        c->again[c->again_count++] = chunk;
-    else if (e->queue.up)
-        collector_feed(e);
-}
-
-bool collector_is_open(const struct amqp_collector *c, uint64_t chunk)
-{
-    struct ledger_chunk_info info;
-    ledger_chunk_info(c->ledger, chunk, &info);
-    return info.place != LEDGER_AT_DONE && info.place != LEDGER_AT_DEAD &&
-           info.place != LEDGER_AT_DROPPED;
-}
-
-static void publish_task(struct amqp_engine *e, uint64_t chunk)
-{
-    struct amqp_collector *c = e->collector;
-    char id[MESSAGE_CHUNK_ID_BYTES], created[CLOCK_TEXT_BYTES];
-    struct message_task t = {.chunk_id = str_make(id, message_chunk_id(id, chunk)),
-                             .total_in_chunk = ledger_range_count(c->ledger, chunk),
-                             .created_at = str_of(created)};
-    clock_text(created, e->marker.created_ms);
-    ledger_range(c->ledger, chunk, &t.start_param, &t.end_param);
-    buf_clear(&e->text);
-    int rc = message_add_task(&e->text, &t);
-    ensure(rc == 0);
-    struct amqp_call call = {
-        .op = AMQP_PUBLISH, .queue = str_of(e->names.tasks), .body = buf_str(&e->text)};
-    c->unconfirmed++;
-    amqp_post(e, &call, on_fed, (void *)(uintptr_t)chunk);
-}
-
-void collector_feed(struct amqp_engine *e)
-{
-    struct amqp_collector *c = e->collector;
-    if (c->stage == FEEDING && c->next == c->chunks && c->unconfirmed == 0 && !c->again_count) {
-        c->stage = CREATING;
-        put_marker(e, on_marked);
-        return;
-    }
-    if (c->stage != RUNNING && c->stage != FEEDING)
-        return;
-    while (c->again_count > 0 && c->unconfirmed < UNCONFIRMED_MAX) {
-        uint64_t chunk = c->again[--c->again_count];
-        if (collector_is_open(c, chunk))
-            publish_task(e, chunk);
-    }
-    while (c->next < c->chunks && (c->open < e->marker.spec.window || c->stage == FEEDING) &&
-           c->unconfirmed < UNCONFIRMED_MAX) {
-        uint64_t chunk = c->next++;
-        if (!collector_is_open(c, chunk))
-            continue;
-        c->open++;
-        publish_task(e, chunk);
-    }
-}
-
-/* All chunks at once, and only then the marker: a creator that dies in between is simply replaced,
- * since nobody takes a chunk of a job without marker. */
-static void feed_all(struct amqp_engine *e)
-{
-    struct amqp_collector *c = e->collector;
-    struct ledger_spec spec = e->marker.spec;
-    e->marker.unattended = 1;
-    spec.window = LEDGER_WINDOW_MAX;
-    if (ledger_new(c->create->call.job, &spec, 1, e->marker.created_ms, NULL, &c->ledger)) {
-        start_failed(e, TTG_ENOMEM, "out of memory");
-        return;
-    }
-    c->chunks = amqp_marker_chunks(&e->marker);
-    c->next = 0;
-    c->stage = FEEDING;
-    collector_feed(e);
-}
-
-/* --- the end --- */
-
-static void on_old_marker(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    struct amqp_collector *c = e->collector;
-    (void)ctx;
-    if (!event)
-        return;
-    if (!rc && event->found) {
-        struct amqp_call call = {
-            .op = event->count > 0 ? AMQP_ACK : AMQP_NACK, .tag = event->tag, .flags = AMQP_ON_GET};
-        amqp_post(e, &call, NULL, NULL);
-    }
-    c->stage = ENDED;
-    collector_answer(e, false);
-}
-
-static void on_end_marked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
-{
-    (void)event;
-    (void)ctx;
-    if (rc)
-        return; /* cut: it comes again with the connection */
-    struct amqp_call call = {.op = AMQP_ANNOUNCE, .queue = str_of(e->names.job)};
-    amqp_post(e, &call, NULL, NULL);
-    call = (struct amqp_call){.op = AMQP_GET, .queue = str_of(e->names.job)};
-    amqp_post(e, &call, on_old_marker, NULL);
-}
-
-void collector_mark_end(struct amqp_engine *e)
-{
-    put_marker(e, on_end_marked);
-}
-
-void collector_check_end(struct amqp_engine *e)
-{
-    struct amqp_collector *c = e->collector;
-    struct ledger_status s;
-    if (c->stage != RUNNING)
-        return;
-    ledger_status(c->ledger, &s);
-    if (s.state < LEDGER_FINISHED)
-        return;
-    c->stage = ENDING;
-    e->marker.state = s.state;
-    e->marker.dead = s.dead;
-    collector_mark_end(e);
+    c->visiting = false;
+    c->stage = LOCKING;
+    c->lock_until_ms = 0;
+    collector_lock(e);
 }

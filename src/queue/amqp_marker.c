@@ -17,8 +17,12 @@ void amqp_names_of(struct amqp_names *n, struct str job)
     snprintf(n->tasks, sizeof n->tasks, "%s.tasks", head);
     snprintf(n->results, sizeof n->results, "%s.results", head);
     snprintf(n->retry, sizeof n->retry, "%s.tasks.retry", head);
+    snprintf(n->suspect, sizeof n->suspect, "%s.tasks.suspect", head);
     snprintf(n->dlq, sizeof n->dlq, "%s.tasks.dlq", head);
     snprintf(n->job, sizeof n->job, "%s.job", head);
+    snprintf(n->state, sizeof n->state, "%s.job.state", head);
+    snprintf(n->notes, sizeof n->notes, "%s.job.notes", head);
+    snprintf(n->control, sizeof n->control, "%s.job.control", head);
     snprintf(n->lock, sizeof n->lock, "%s.job.lock", head);
 }
 
@@ -46,14 +50,14 @@ int amqp_marker_add(struct buf *out, const struct amqp_marker *m)
     const struct ledger_spec *s = &m->spec;
     int rc = buf_printf(
         out,
-        "{\"state\":%d,\"created_ms\":%llu,\"dead\":%llu,\"unattended\":%llu,\"first\":%lld,"
-        "\"params\":%llu,\"chunk_params\":%llu,\"window\":%u,\"max_attempts\":%u,"
+        "{\"state\":%d,\"created_ms\":%llu,\"dead\":%llu,\"unattended\":%llu,\"quorum\":%llu,"
+        "\"first\":%lld,\"params\":%llu,\"chunk_params\":%llu,\"window\":%u,\"max_attempts\":%u,"
         "\"retry_min_ms\":%u,\"retry_max_ms\":%u,\"retry_jitter\":%u,"
         "\"stale_ms\":%u,\"kernel\":",
         (int)m->state, (unsigned long long)m->created_ms, (unsigned long long)m->dead,
-        (unsigned long long)m->unattended, (long long)s->first, (unsigned long long)s->params,
-        (unsigned long long)s->chunk_params, s->window, s->max_attempts, s->retry_min_ms,
-        s->retry_max_ms, s->retry_jitter, s->stale_ms);
+        (unsigned long long)m->unattended, (unsigned long long)m->quorum, (long long)s->first,
+        (unsigned long long)s->params, (unsigned long long)s->chunk_params, s->window,
+        s->max_attempts, s->retry_min_ms, s->retry_max_ms, s->retry_jitter, s->stale_ms);
     rc = rc ? rc : buf_add_json(out, s->kernel);
     rc = rc ? rc : buf_add_str(out, STR(",\"input\":"));
     rc = rc ? rc : buf_add_json(out, s->input);
@@ -75,6 +79,7 @@ static int read_member(struct amqp_marker *m, struct numbers *n, struct json nam
         {"created_ms", &m->created_ms},
         {"dead", &m->dead},
         {"unattended", &m->unattended},
+        {"quorum", &m->quorum},
         {"params", &n->params},
         {"chunk_params", &n->chunk_params},
         {"window", &n->window},
@@ -138,4 +143,82 @@ uint64_t amqp_marker_chunks(const struct amqp_marker *m)
 {
     const struct ledger_spec *s = &m->spec;
     return s->params / s->chunk_params + (s->params % s->chunk_params > 0);
+}
+
+/* --- the history of a chunk's attempts --- */
+
+enum { HISTORY_BYTES_MAX = 16384, HISTORY_REASON_BYTES_MAX = 1500 };
+
+int amqp_history_add(struct buf *out, struct str old, const struct amqp_attempt *a)
+{
+    struct json all, name, value;
+    struct err err;
+    struct str reason = a->reason;
+    if (reason.len > HISTORY_REASON_BYTES_MAX) /* the tail says more */
+        reason =
+            str_make(reason.ptr + reason.len - HISTORY_REASON_BYTES_MAX, HISTORY_REASON_BYTES_MAX);
+    int rc = buf_add_char(out, '{');
+    if (!rc && old.len > 0 && json_parse(old, &all, &err) == 0 && all.type == JSON_OBJECT)
+        for (struct str at = json_inside(all); !rc && json_next(&at, &name, &value);) {
+            if (at.len + value.raw.len > HISTORY_BYTES_MAX)
+                continue; /* the oldest go */
+            rc = buf_add_str(out, name.raw);
+            rc = rc ? rc : buf_add_char(out, ':');
+            rc = rc ? rc : buf_add_str(out, value.raw);
+            rc = rc ? rc : buf_add_char(out, ',');
+        }
+    rc =
+        rc ? rc
+           : buf_printf(out, "\"%llu\":{\"at_ms\":%llu,\"worker\":", (unsigned long long)a->attempt,
+                        (unsigned long long)a->at_ms);
+    rc = rc ? rc : buf_add_json(out, a->worker);
+    rc = rc ? rc : buf_add_str(out, STR(",\"reason\":"));
+    rc = rc ? rc : buf_add_json(out, reason);
+    return rc ? rc : buf_add_str(out, STR("}}"));
+}
+
+static int read_attempt(struct json item, struct amqp_attempt *a, struct buf *room)
+{
+    struct json name, value;
+    size_t worker_at = 0, reason_at = 0;
+    int rc = 0;
+    for (struct str at = json_inside(item); !rc && json_next(&at, &name, &value);) {
+        size_t before = buf_len(room);
+        if (json_is(name, STR("at_ms"))) {
+            rc = json_u64(value, &a->at_ms);
+        } else if (json_is(name, STR("worker"))) {
+            worker_at = before;
+            rc = json_add_text(value, room);
+            a->worker.len = buf_len(room) - before;
+        } else if (json_is(name, STR("reason"))) {
+            reason_at = before;
+            rc = json_add_text(value, room);
+            a->reason.len = buf_len(room) - before;
+        }
+    }
+    a->worker.ptr = buf_str(room).ptr + worker_at;
+    a->reason.ptr = buf_str(room).ptr + reason_at;
+    return rc;
+}
+
+void amqp_history_each(struct str history, void (*fn)(void *ctx, const struct amqp_attempt *a),
+                       void *ctx)
+{
+    struct json all, name, value;
+    struct err err;
+    struct buf room, number;
+    if (history.len == 0 || json_parse(history, &all, &err) || all.type != JSON_OBJECT)
+        return;
+    buf_init(&room, HISTORY_BYTES_MAX);
+    buf_init(&number, 32);
+    for (struct str at = json_inside(all); json_next(&at, &name, &value);) {
+        struct amqp_attempt a = {.worker = STR(""), .reason = STR("")};
+        buf_clear(&room);
+        buf_clear(&number);
+        if (value.type == JSON_OBJECT && json_add_text(name, &number) == 0 &&
+            str_to_u64(buf_str(&number), &a.attempt) == 0 && read_attempt(value, &a, &room) == 0)
+            fn(ctx, &a);
+    }
+    buf_done(&room);
+    buf_done(&number);
 }

@@ -75,7 +75,7 @@ static int add_result(struct amqp_engine *e, const struct queue_commit *c,
         .sum = r->sum,
         .count = r->params,
         .text = r->is_sum ? STR("") : r->output,
-        .extra = d->redelivered ? STR("\"redelivered\":true") : STR(""),
+        .extra = d->pulled ? STR("\"redelivered\":true") : STR(""),
     };
     buf_clear(&e->text);
     return message_add_result(&e->text, &m);
@@ -137,36 +137,65 @@ static void on_failure_kept(struct amqp_engine *e, void *ctx, int rc,
     fail_end(e, ctx, rc);
 }
 
-static void tell_dead(struct amqp_engine *e, struct queue_fail *f)
+struct amqp_call delivery_note(struct amqp_engine *e, uint64_t chunk, uint64_t attempt,
+                               const char *status, struct str reason)
 {
-    struct delivery *d = delivery_find(e->worker, f->epoch);
     char id[MESSAGE_CHUNK_ID_BYTES], now[CLOCK_TEXT_BYTES];
+    bool final = strcmp(status, "failed") == 0;
     clock_text(now, amqp_wall_ms());
     struct message_result m = {
-        .chunk_id = str_make(id, message_chunk_id(id, f->chunk)),
-        .worker_id = f->worker.name,
-        .attempt = d ? d->attempt : 0,
-        .status = STR("failed"),
+        .chunk_id = str_make(id, message_chunk_id(id, chunk)),
+        .worker_id = str_of(e->worker->name),
+        .attempt = attempt,
+        .status = str_of(status),
         .completed_at = str_of(now),
     };
     buf_clear(&e->text);
     int rc = message_add_result(&e->text, &m);
     ensure(rc == 0);
-    struct amqp_call call = {.op = AMQP_PUBLISH,
-                             .queue = str_of(e->names.results),
-                             .reason = f->reason,
-                             .body = buf_str(&e->text)};
-    amqp_post(e, &call, on_failure_kept, f);
+    return (struct amqp_call){.op = AMQP_PUBLISH,
+                              .queue = str_of(final ? e->names.results : e->names.notes),
+                              .reason = reason,
+                              .body = buf_str(&e->text)};
+}
+
+struct str delivery_history_with(struct amqp_engine *e, struct str old, uint64_t attempt,
+                                 struct str reason)
+{
+    struct amqp_attempt a = {amqp_wall_ms(), attempt, str_of(e->worker->name), reason};
+    buf_clear(&e->history);
+    int rc = amqp_history_add(&e->history, old, &a);
+    ensure(rc == 0);
+    return buf_str(&e->history);
 }
 
 static void on_dead_kept(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
     struct queue_fail *f = ctx;
+    struct delivery *d;
     (void)event;
-    if (rc)
+    if (rc) {
         fail_end(e, f, rc);
-    else
-        tell_dead(e, f);
+        return;
+    }
+    d = delivery_find(e->worker, f->epoch);
+    struct amqp_call call = delivery_note(e, f->chunk, d ? d->attempt : 0, "failed", f->reason);
+    amqp_post(e, &call, on_failure_kept, f);
+}
+
+/* The queue of this delay is made when it is first needed. */
+static struct str retry_queue(struct amqp_engine *e, uint64_t ms, char queue[AMQP_NAME_BYTES])
+{
+    if (ms == 0)
+        return str_of(e->names.tasks);
+    amqp_retry_name(&e->names, (uint32_t)ms, queue);
+    struct amqp_call call = {.op = AMQP_DECLARE,
+                             .queue = str_of(queue),
+                             .number = (uint32_t)ms,
+                             .dead_to = str_of(e->names.tasks),
+                             .flags = e->marker.quorum ? AMQP_QUORUM : 0};
+    amqp_post(e, &call, NULL, NULL);
+    return str_of(queue);
 }
 
 void delivery_fail(struct amqp_engine *e, struct queue_fail *f)
@@ -180,10 +209,12 @@ void delivery_fail(struct amqp_engine *e, struct queue_fail *f)
         queue_finish(&f->call.request, 0, NULL);
         return;
     }
-    struct amqp_call call = {.op = AMQP_PUBLISH,
-                             .attempt = d->attempt,
-                             .reason = f->reason,
-                             .body = str_make(d->body, d->body_bytes)};
+    struct amqp_call call = {
+        .op = AMQP_PUBLISH,
+        .attempt = d->attempt,
+        .reason = f->reason,
+        .history = delivery_history_with(e, delivery_history(d), d->attempt, f->reason),
+        .body = delivery_body(d)};
     if (f->final || d->attempt >= s->max_attempts) {
         f->fate = LEDGER_DEAD;
         call.queue = str_of(e->names.dlq);
@@ -192,16 +223,9 @@ void delivery_fail(struct amqp_engine *e, struct queue_fail *f)
     }
     f->fate = LEDGER_RETRY;
     f->retry_ms = amqp_retry_ms(s, d->attempt);
+    struct amqp_call note = delivery_note(e, f->chunk, d->attempt, "retry", f->reason);
+    amqp_post(e, &note, NULL, NULL);
     call.attempt++;
-    call.queue = str_of(e->names.tasks);
-    if (f->retry_ms > 0) {
-        amqp_retry_name(&e->names, (uint32_t)f->retry_ms, queue);
-        struct amqp_call there = {.op = AMQP_DECLARE,
-                                  .queue = str_of(queue),
-                                  .number = (uint32_t)f->retry_ms,
-                                  .dead_to = str_of(e->names.tasks)};
-        amqp_post(e, &there, NULL, NULL);
-        call.queue = str_of(queue);
-    }
+    call.queue = retry_queue(e, f->retry_ms, queue);
     amqp_post(e, &call, on_failure_kept, f);
 }

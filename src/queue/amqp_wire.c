@@ -90,7 +90,8 @@ static bool run_calls(struct amqp_wire *w)
     for (struct list *it; (it = list_first(&todo));) {
         struct posted *p = container_of(it, struct posted, link);
         list_remove(it);
-        bool publishes = p->call.op == AMQP_PUBLISH || p->call.op == AMQP_ANNOUNCE;
+        bool publishes = p->call.op == AMQP_PUBLISH || p->call.op == AMQP_ANNOUNCE ||
+                         p->call.op == AMQP_ASK || p->call.op == AMQP_REPLY;
         if (publishes && amqp_link_blocked(w->link, p->call.gen)) {
             w->held_gen = p->call.gen;
             list_push_back(&w->held, it);
@@ -173,8 +174,9 @@ int amqp_wire_open(struct amqp_wire **ret_wire, const struct queue_config *confi
 
 int amqp_wire_post(struct amqp_wire *w, const struct amqp_call *call)
 {
-    struct str *views[] = {NULL, NULL, NULL, NULL};
-    size_t bytes = call->queue.len + call->dead_to.len + call->reason.len + call->body.len, at = 0;
+    struct str *views[5];
+    size_t at = 0, bytes = call->queue.len + call->dead_to.len + call->reason.len +
+                           call->history.len + call->body.len;
     struct posted *p = mem_alloc(sizeof *p + bytes);
     if (!p)
         return TTG_ENOMEM;
@@ -183,8 +185,9 @@ int amqp_wire_post(struct amqp_wire *w, const struct amqp_call *call)
     views[0] = &p->call.queue;
     views[1] = &p->call.dead_to;
     views[2] = &p->call.reason;
-    views[3] = &p->call.body;
-    for (int i = 0; i < 4; i++) {
+    views[3] = &p->call.history;
+    views[4] = &p->call.body;
+    for (int i = 0; i < 5; i++) {
         if (views[i]->len > 0)
             memcpy(p->bytes + at, views[i]->ptr, views[i]->len);
         views[i]->ptr = p->bytes + at;

@@ -17,14 +17,21 @@ struct loop_async;
 struct queue_config;
 struct amqp_wire;
 
-enum { AMQP_NAME_BYTES = 128, AMQP_HEARTBEAT_S = 2 };
+enum {
+    AMQP_NAME_BYTES = 128,
+    AMQP_HEARTBEAT_S = 2,
+    AMQP_CONFIRM_S = 8,       /* without a confirm for so long: another node may do better */
+    AMQP_DELIVERY_LIMIT = 20, /* of a message that a quorum queue gives out again and again */
+};
 
 enum amqp_op {
     AMQP_CONNECT, /* number: which host; answered by AMQP_UP or AMQP_DOWN */
-    AMQP_DECLARE, /* number: message TTL in ms, 0 none; dead_to: where expired or refused ones go */
+    AMQP_DECLARE, /* a queue; number: message TTL in ms, 0 none; dead_to: where expired or refused
+                     messages go; flags: its kind */
+    AMQP_COUNT,   /* messages that wait in a queue: event.count; TTG_ENOENT */
     AMQP_DELETE,
     AMQP_PURGE,
-    AMQP_GET,      /* one message, to be settled with AMQP_ON_GET; event.found */
+    AMQP_GET,      /* one message, to be settled with AMQP_ON_GET (or AMQP_ON_PULL); event.found */
     AMQP_LISTEN,   /* a private queue that hears what is announced under the key `queue` */
     AMQP_CONSUME,  /* number: prefetch, 0 unlimited; tag: the consumer's number; AMQP_EXCLUSIVE */
     AMQP_CANCEL,   /* tag: the consumer's number */
@@ -32,9 +39,21 @@ enum amqp_op {
     AMQP_ANNOUNCE, /* to whoever listens to the key `queue` */
     AMQP_ACK,      /* tag */
     AMQP_NACK,     /* tag; back to the queue */
+    AMQP_SERVE,    /* an exclusive queue in which others ask us: AMQP_ASKED */
+    AMQP_ASK,      /* a question for such a queue; tag comes back in AMQP_REPLIED */
+    AMQP_REPLY,    /* to one: `queue` and tag as they came with AMQP_ASKED */
 };
 
-enum { AMQP_EXCLUSIVE = 1, AMQP_MULTIPLE = 2, AMQP_ON_GET = 4 };
+enum amqp_flag {
+    AMQP_EXCLUSIVE = 1,
+    AMQP_MULTIPLE = 2,
+    AMQP_ON_GET = 4,      /* settles what AMQP_GET brought */
+    AMQP_ON_PULL = 8,     /* a channel of its own for what is held for long */
+    AMQP_QUORUM = 16,     /* replicated, in a cluster */
+    AMQP_NEWEST = 32,     /* keeps the newest message only */
+    AMQP_LIMITED = 64,    /* quorum: gives a message up after AMQP_DELIVERY_LIMIT deliveries */
+    AMQP_LOOKED_AT = 128, /* quorum: never gives up a message that is only looked at */
+};
 
 struct amqp_call {
     enum amqp_op op;
@@ -42,19 +61,21 @@ struct amqp_call {
     uint64_t id;  /* comes back in AMQP_DONE; 0: no answer */
     uint64_t tag;
     uint32_t number;
-    unsigned flags;
+    unsigned flags; /* enum amqp_flag */
     struct str queue, dead_to;
-    uint64_t attempt;  /* header x-ttg-attempt, 0: none */
-    struct str reason; /* header x-ttg-reason */
+    uint64_t attempt;           /* header x-ttg-attempt, 0: none */
+    struct str reason, history; /* headers x-ttg-reason and x-ttg-history */
     struct str body;
 };
 
 enum amqp_event_kind {
-    AMQP_UP,
+    AMQP_UP,   /* count: version of the broker, 31008 for 3.10.8 */
     AMQP_DOWN, /* body: why */
     AMQP_DONE, /* answer to a call; body: why not, or what AMQP_GET found */
     AMQP_DELIVERY,
     AMQP_HEARD,   /* an announcement */
+    AMQP_ASKED,   /* extra, tag: whom to reply to */
+    AMQP_REPLIED, /* tag; rc TTG_ENOENT: there is no such queue */
     AMQP_BLOCKED, /* the broker takes no messages: disk or memory is full; body: its words */
     AMQP_UNBLOCKED,
 };
@@ -66,7 +87,7 @@ struct amqp_event {
     uint64_t gen, id, tag, attempt;
     uint64_t count; /* AMQP_GET: messages left; AMQP_DECLARE: messages in the queue */
     bool found, redelivered;
-    struct str reason, body; /* in `bytes` */
+    struct str reason, extra, body; /* in `bytes`; extra: history of a task */
     char bytes[];
 };
 

@@ -5,7 +5,8 @@
  * worker holds the broker keeps as unacknowledged, and gives to others when the connection goes. A
  * result is published and confirmed before its delivery is acknowledged; in between, everything may
  * die, and then the chunk comes twice and the collector drops the copy. A failure goes to the retry
- * queue with its attempt counted up, in the same order: published, confirmed, acknowledged.
+ * queue with its attempt counted up, in the same order: published, confirmed, acknowledged. What
+ * comes a second time from the broker is the business of amqp_pull.c.
  *
  * After a cut the worker goes on with what it runs and publishes it over the new connection. The
  * copy that the broker delivers meanwhile is recognized when it comes back here. */
@@ -15,6 +16,8 @@
 #include "base/mem.h"
 #include "queue/amqp_delivery.h"
 #include "wire/message.h"
+
+#include <stdio.h>
 
 enum {
     PREFETCH_MAX = 1024,
@@ -49,16 +52,21 @@ void delivery_free(struct amqp_engine *e, struct delivery *d)
 
 void delivery_acknowledge(struct amqp_engine *e, const struct delivery *d)
 {
-    struct amqp_call call = {.op = AMQP_ACK, .tag = d->tag};
+    struct amqp_call call = {.op = AMQP_ACK, .tag = d->tag, .flags = d->pulled ? AMQP_ON_PULL : 0};
     if (d->gen == e->gen && e->queue.up)
         amqp_post(e, &call, NULL, NULL);
 }
 
+/* Published anew: what the broker requeues looks like the chunk of a worker that died. */
 static void give_back(struct amqp_engine *e, struct delivery *d)
 {
-    struct amqp_call call = {.op = AMQP_NACK, .tag = d->tag};
-    if (d->gen == e->gen && e->queue.up)
-        amqp_post(e, &call, NULL, NULL);
+    struct amqp_call call = {.op = AMQP_NACK, .tag = d->tag, .flags = d->pulled ? AMQP_ON_PULL : 0};
+    if (d->gen == e->gen && e->queue.up) {
+        if (e->blocked)
+            amqp_post(e, &call, NULL, NULL);
+        else
+            pull_give_back(e, d);
+    }
     delivery_free(e, d);
 }
 
@@ -108,7 +116,10 @@ static void joined(struct amqp_engine *e)
     j->kernel = s->kernel;
     j->input = s->input;
     w->slots = j->slots;
-    if (j->state < LEDGER_FINISHED && !w->consuming)
+    w->paused = e->marker.state == LEDGER_PAUSED;
+    w->suspects = true;
+    snprintf(w->name, sizeof w->name, "%.*s", STR_ARG(j->worker.name));
+    if (j->state == LEDGER_RUNNING && !w->consuming)
         consume(e, w->slots < PREFETCH_MAX ? w->slots : PREFETCH_MAX);
     /* What it holds it keeps: a lease here is nothing but the work itself. */
     for (size_t i = 0; i < j->held_count; i++) {
@@ -141,9 +152,13 @@ static void on_looked(struct amqp_engine *e, void *ctx, int rc, const struct amq
         join_end(e, e->marker_known ? TTG_EAGAIN : TTG_ENOENT, "the job is being created");
         return;
     }
-    rc = amqp_marker_read(&e->marker, event->body, &err);
     struct amqp_call call = {.op = AMQP_NACK, .tag = event->tag, .flags = AMQP_ON_GET};
     amqp_post(e, &call, NULL, NULL);
+    if (event->count > 0 && ++w->looks < LOOKS_MAX) { /* a newer one lies behind it */
+        look(e);
+        return;
+    }
+    rc = amqp_marker_read(&e->marker, event->body, &err);
     if (rc) {
         join_end(e, rc, err.text);
         return;
@@ -187,14 +202,13 @@ static int run_add(struct amqp_worker *w, size_t *count, struct delivery *d)
     return 0;
 }
 
-/* Answers the take that waits, when there is an answer. */
-static void take_try(struct amqp_engine *e, bool over)
+void delivery_hand_out(struct amqp_engine *e, bool over)
 {
     struct amqp_worker *w = e->worker;
     struct queue_take *t = w->take;
     struct err err;
-    if (!t)
-        return;
+    if (!t || (w->pulling && !w->ended))
+        return; /* first those whose worker died */
     t->runs = NULL;
     t->run_count = 0;
     t->state = w->ended ? LEDGER_FINISHED : LEDGER_RUNNING;
@@ -227,13 +241,13 @@ static void take(struct amqp_engine *e, struct queue_take *t)
     struct amqp_worker *w = e->worker;
     w->take = t;
     w->take_until_ms = loop_now_ms(e->queue.loop) + t->block_ms;
-    take_try(e, t->block_ms == 0);
+    pull_try(e);
+    delivery_hand_out(e, t->block_ms == 0);
 }
 
 /* --- deliveries --- */
 
-/* A copy of what we still hold from the connection before: only its tag is new. */
-static bool known_copy(struct amqp_engine *e, uint64_t chunk, uint64_t tag)
+bool delivery_is_known(struct amqp_engine *e, uint64_t chunk, uint64_t tag, bool pulled)
 {
     struct amqp_worker *w = e->worker;
     if (w->old_count == 0)
@@ -244,6 +258,7 @@ static bool known_copy(struct amqp_engine *e, uint64_t chunk, uint64_t tag)
             continue;
         d->gen = e->gen;
         d->tag = tag;
+        d->pulled = pulled;
         w->old_count--;
         return true;
     }
@@ -251,58 +266,87 @@ static bool known_copy(struct amqp_engine *e, uint64_t chunk, uint64_t tag)
 }
 
 /* No task of ours: kept where people look, and out of the way. */
-static void refuse(struct amqp_engine *e, const struct amqp_event *event, const char *why)
+static void refuse(struct amqp_engine *e, const struct amqp_event *event, unsigned flags,
+                   const char *why)
 {
+    struct move *m = move_new(e, event->tag, flags);
     struct amqp_call call = {.op = AMQP_PUBLISH,
                              .queue = str_of(e->names.dlq),
                              .reason = str_of(why),
                              .body = event->body};
-    amqp_post(e, &call, NULL, NULL);
-    call = (struct amqp_call){.op = AMQP_ACK, .tag = event->tag};
-    amqp_post(e, &call, NULL, NULL);
+    move_publish(e, m, &call);
+    move_end(e, m);
     log_error("task.refused", kv_str("reason", why));
 }
 
-static void on_task(struct amqp_engine *e, const struct amqp_event *event)
+bool delivery_chunk(struct amqp_engine *e, const struct amqp_event *event, unsigned flags,
+                    uint64_t *ret_chunk)
 {
-    struct amqp_worker *w = e->worker;
     struct message_task task;
     struct buf room;
     struct err err;
-    uint64_t chunk = 0;
     buf_init(&room, MESSAGE_EXTRA_BYTES_MAX);
     int rc = message_read_task(&task, event->body, &room, &err);
-    if (!rc)
-        rc = message_chunk_number(task.chunk_id, &chunk);
+    if (!rc && message_chunk_number(task.chunk_id, ret_chunk))
+        rc = err_set(&err, TTG_EPROTO, "the chunk_id is no number");
     buf_done(&room);
-    w->came++;
-    if (rc || chunk >= amqp_marker_chunks(&e->marker)) {
-        refuse(e, event, rc ? err.text : "the job has no such chunk");
-        return;
-    }
-    if (known_copy(e, chunk, event->tag))
-        return;
-    struct delivery *d = mem_zalloc(sizeof *d + event->body.len);
+    if (!rc && *ret_chunk < amqp_marker_chunks(&e->marker))
+        return true;
+    refuse(e, event, flags, rc ? err.text : "the job has no such chunk");
+    return false;
+}
+
+struct delivery *delivery_new(struct amqp_engine *e, uint64_t chunk, const struct amqp_event *event)
+{
+    struct amqp_worker *w = e->worker;
+    struct delivery *d = mem_zalloc(sizeof *d + event->body.len + event->extra.len);
     ensure(d != NULL); /* as in amqp_post */
     d->epoch = ++w->next_epoch;
     d->chunk = chunk;
     d->attempt = event->attempt > 0 ? event->attempt : 1;
     d->gen = e->gen;
     d->tag = event->tag;
-    d->redelivered = event->redelivered;
     d->body_bytes = event->body.len;
-    memcpy(d->body, event->body.ptr, event->body.len);
-    rc = map_add(&w->deliveries, &d->node, hash_u64(d->epoch));
+    d->history_bytes = event->extra.len;
+    memcpy(d->bytes, event->body.ptr, event->body.len);
+    memcpy(d->bytes + event->body.len, event->extra.ptr, event->extra.len);
+    int rc = map_add(&w->deliveries, &d->node, hash_u64(d->epoch));
     ensure(rc == 0);
-    list_push_back(&w->ready, &d->link);
     w->ready_count++;
-    take_try(e, false);
+    return d;
 }
 
-static void on_heard(struct amqp_engine *e)
+static void on_task(struct amqp_engine *e, const struct amqp_event *event)
 {
-    e->worker->ended = true;
-    take_try(e, false);
+    struct amqp_worker *w = e->worker;
+    uint64_t chunk;
+    w->came++;
+    if (!delivery_chunk(e, event, 0, &chunk) || delivery_is_known(e, chunk, event->tag, false))
+        return;
+    if (event->attempt > e->marker.spec.max_attempts) {
+        pull_bury(e, chunk, event, 0);
+    } else if (event->redelivered) {
+        pull_redelivered(e, chunk, event);
+    } else {
+        list_push_back(&w->ready, &delivery_new(e, chunk, event)->link);
+        delivery_hand_out(e, false);
+    }
+}
+
+static void pause_or_go_on(struct amqp_engine *e, bool paused);
+
+static void on_heard(struct amqp_engine *e, struct str what)
+{
+    struct amqp_worker *w = e->worker;
+    if (str_eq(what, STR("suspect"))) {
+        w->suspects = true;
+        pull_try(e);
+    } else if (str_eq(what, STR("paused")) || str_eq(what, STR("running"))) {
+        pause_or_go_on(e, str_eq(what, STR("paused")));
+    } else {
+        w->ended = true;
+        delivery_hand_out(e, false);
+    }
 }
 
 /* --- giving back, leaving --- */
@@ -318,6 +362,25 @@ static void give_back_all(struct amqp_engine *e, bool taken)
     }
 }
 
+static void pause_or_go_on(struct amqp_engine *e, bool paused)
+{
+    struct amqp_worker *w = e->worker;
+    struct amqp_call call = {.op = AMQP_CANCEL, .tag = w->consumer};
+    if (w->slots == 0 || w->ended || w->paused == paused)
+        return;
+    w->paused = paused;
+    e->marker.state = paused ? LEDGER_PAUSED : LEDGER_RUNNING;
+    if (!paused && !w->consuming) {
+        consume(e, w->slots < PREFETCH_MAX ? w->slots : PREFETCH_MAX);
+        w->suspects = true;
+        pull_try(e);
+    } else if (paused && w->consuming) {
+        amqp_post(e, &call, NULL, NULL);
+        w->consuming = false;
+        give_back_all(e, false);
+    }
+}
+
 static void release(struct amqp_engine *e, struct queue_release *r)
 {
     for (size_t i = 0; i < r->count; i++) {
@@ -330,26 +393,39 @@ static void release(struct amqp_engine *e, struct queue_release *r)
     queue_finish(&r->call.request, 0, NULL);
 }
 
+/* What was given back is first to be where it belongs. */
+static void left(struct amqp_engine *e)
+{
+    struct amqp_worker *w = e->worker;
+    struct queue_leave *l = w->leave;
+    if (!l || w->moves > 0)
+        return;
+    w->leave = NULL;
+    queue_finish(&l->call.request, 0, NULL);
+}
+
 static void on_left(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
-    struct queue_leave *l = ctx;
     (void)event;
+    (void)ctx;
     if (rc == TTG_ECLOSED || rc == TTG_ECANCELED)
         return;
     give_back_all(e, true);
-    queue_finish(&l->call.request, 0, NULL);
+    left(e);
 }
 
 static void leave(struct amqp_engine *e, struct queue_leave *l)
 {
     struct amqp_worker *w = e->worker;
+    w->leave = l;
     if (!w->consuming) {
-        queue_finish(&l->call.request, 0, NULL);
+        give_back_all(e, true);
+        left(e);
         return;
     }
     w->consuming = false;
     struct amqp_call call = {.op = AMQP_CANCEL, .tag = w->consumer};
-    amqp_post(e, &call, on_left, l);
+    amqp_post(e, &call, on_left, NULL);
 }
 
 static void beat(struct amqp_engine *e, struct queue_beat *b)
@@ -411,7 +487,7 @@ void amqp_worker_event(struct amqp_engine *e, const struct amqp_event *event)
     if (!e->worker)
         return;
     if (event->kind == AMQP_HEARD)
-        on_heard(e);
+        on_heard(e, event->body);
     else
         on_task(e, event);
 }
@@ -421,9 +497,10 @@ void amqp_worker_down(struct amqp_engine *e)
     struct amqp_worker *w = e->worker;
     if (!w)
         return;
-    w->listening = w->consuming = false;
+    w->listening = w->consuming = w->pulling = false;
     w->join = NULL;
     w->take = NULL;
+    w->leave = NULL;
     /* What nobody has begun comes again by itself. */
     give_back_all(e, false);
     w->old_count = w->deliveries.count;
@@ -437,12 +514,12 @@ static void on_counted(struct amqp_engine *e, void *ctx, int rc, const struct am
     if (rc || !event || event->count < amqp_marker_chunks(&e->marker))
         return;
     w->ended = true;
-    take_try(e, false);
+    delivery_hand_out(e, false);
 }
 
 static void look_for_end(struct amqp_engine *e)
 {
-    struct amqp_call call = {.op = AMQP_DECLARE, .queue = str_of(e->names.results)};
+    struct amqp_call call = {.op = AMQP_COUNT, .queue = str_of(e->names.results)};
     e->worker->counts_ms = loop_now_ms(e->queue.loop) + COUNTS_MS;
     amqp_post(e, &call, on_counted, NULL);
 }
@@ -453,8 +530,13 @@ void amqp_worker_tick(struct amqp_engine *e)
     struct amqp_worker *w = e->worker;
     if (!w)
         return;
+    left(e);
+    if (w->take && loop_now_ms(e->queue.loop) >= w->suspects_ms) {
+        w->suspects = true; /* an announcement may get lost */
+        pull_try(e);
+    }
     if (w->take && loop_now_ms(e->queue.loop) >= w->take_until_ms)
-        take_try(e, true);
+        delivery_hand_out(e, true);
     if (!w->consuming)
         return;
     if (e->marker.unattended && w->take && loop_now_ms(e->queue.loop) >= w->counts_ms)

@@ -37,6 +37,7 @@ struct queue_config {
     const char *client_name;                 /* shown by CLIENT LIST; NULL: none */
     const char *tls_ca, *tls_cert, *tls_key; /* NULL: the system's, none, none */
     bool tls_no_verify;
+    const char *queue_type; /* of a job's queues on RabbitMQ: classic, quorum; NULL: as they are */
     const char *job; /* whose server is looked for, in a Redis Cluster; NULL: the first asked for */
     unsigned redis_wait; /* Redis: replicas that have a change before it counts */
     uint64_t retry_ms;   /* without a connection for so long: lost */

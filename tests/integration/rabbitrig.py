@@ -1,39 +1,119 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rabbitrig - a real RabbitMQ broker of our own, as a plain process with its own ports and files."""
+"""rabbitrig - real RabbitMQ brokers of our own, as plain processes with their own ports and files:
+one on loopback (Rabbit), or a cluster of three, each in a network namespace (Cluster).
+
+The namespaces have no names: a process in each keeps it alive, so they go with our processes."""
 import base64
+import ctypes
 import json
 import os
 import pwd
 import shutil
 import socket
+import threading
 import urllib.error
 import urllib.request
 
-from harness import DEADLINE_S, free_port, keep, run, skip, spawn, temp_dir, wait_until, write_file
+from harness import (DEADLINE_S, free_port, keep, run, skip, spawn, temp_dir, wait_until,
+                     write_file)
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+AS_RABBIT = ["setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups"]
 
 
-class Rabbit:
-    """One broker; it may be killed and started again on the same files."""
+def needed():
+    """Skips where there is no RabbitMQ; the user it runs as."""
+    if not os.path.exists(SERVER) or os.getuid() != 0 or not shutil.which("setpriv"):
+        skip("rabbitmq-server is not installed, or this is not root")
+    try:
+        return pwd.getpwnam("rabbitmq")
+    except KeyError:
+        skip("there is no user rabbitmq")
 
-    def __init__(self):
-        if not os.path.exists(SERVER) or os.getuid() != 0 or not shutil.which("setpriv"):
-            skip("rabbitmq-server is not installed, or this is not root")
+
+def open_to_all(path):
+    """The broker's user has to get there."""
+    parent = os.path.dirname(path)
+    while parent != "/":
+        os.chmod(parent, os.stat(parent).st_mode | 0o011)
+        parent = os.path.dirname(parent)
+
+
+class Broker:
+    """What both kinds have in common."""
+
+    def start(self, wait=True):
+        self.process = spawn([*self.prefix, *AS_RABBIT, SERVER], env=self.env)
+        keep(self.process)
+        if wait:
+            wait_until(self.answers, 60, "the broker answers")
+
+    def answers(self):
         try:
-            user = pwd.getpwnam("rabbitmq")
-        except KeyError:
-            skip("there is no user rabbitmq")
+            return self.api("GET", "overview") is not None
+        except OSError:
+            return False
+
+    def kill(self):
+        """SIGKILL to the broker and what it has started."""
+        self.process.close()
+
+    def ctl(self, *words):
+        return run([*self.prefix, *AS_RABBIT, "/usr/lib/rabbitmq/bin/rabbitmqctl", "-n",
+                    self.env["RABBITMQ_NODENAME"], *self.ctl_options, *words],
+                   env=self.env, cwd=self.dir)
+
+    def request(self, method, path, body):
+        request = urllib.request.Request(
+            f"http://{self.address}:{self.http}/api/{path}", method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": "Basic " + base64.b64encode(self.login).decode(),
+                     "Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+            text = answer.read()
+        return json.loads(text) if text else {}
+
+    def api(self, method, path, body=None):
+        return self.request(method, path, body)
+
+    def queues(self):
+        return {q["name"]: q for q in self.api("GET", "queues/%2F")}
+
+    def get(self, queue, count=1000):
+        """Messages of a queue, which stay there."""
+        found = self.api("POST", f"queues/%2F/{queue}/get",
+                         {"count": count, "ackmode": "ack_requeue_true", "encoding": "auto"})
+        return [(json.loads(m["payload"]), m["properties"].get("headers", {})) for m in found]
+
+    def publish(self, queue, payload, headers=None):
+        self.api("POST", "exchanges/%2F/amq.default/publish",
+                 {"properties": {"delivery_mode": 2, "headers": headers or {}},
+                  "routing_key": queue, "payload": json.dumps(payload),
+                  "payload_encoding": "string"})
+
+
+class Rabbit(Broker):
+    """One broker; it may be killed and started again on the same files. With `tls` (paths of ca,
+    cert and key) it also listens to clients that show a certificate."""
+
+    def __init__(self, tls=None):
+        user = needed()
         self.port, self.http, self.dist = free_port(), free_port(), free_port()
-        self.epmd = free_port()
+        self.epmd, self.tls_port = free_port(), free_port()
+        self.address, self.login, self.prefix, self.ctl_options = "127.0.0.1", b"guest:guest", [], []
         self.dir = temp_dir()
         keep(self.dir)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
-        conf = write_file(os.path.join(self.dir, "rabbitmq.conf"),
-                          f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
-                          f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.http}\n"
-                          "collect_statistics_interval = 1000\n"
-                          "disk_free_limit.absolute = 1MB\n")
+        text = (f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+                f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.http}\n"
+                "collect_statistics_interval = 1000\n"
+                "disk_free_limit.absolute = 1MB\n")
+        if tls:
+            text += (f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+                     f"ssl_options.cacertfile = {tls[0]}\nssl_options.certfile = {tls[1]}\n"
+                     f"ssl_options.keyfile = {tls[2]}\nssl_options.verify = verify_peer\n"
+                     "ssl_options.fail_if_no_peer_cert = true\n")
+        conf = write_file(os.path.join(self.dir, "rabbitmq.conf"), text)
         plugins = write_file(os.path.join(self.dir, "plugins"), "[rabbitmq_management].\n")
         self.env = {
             "RABBITMQ_NODENAME": f"ttg{self.port}@localhost",
@@ -47,57 +127,156 @@ class Rabbit:
         os.chmod(self.dir, 0o755)
         for path in (self.dir, conf, plugins):
             os.chown(path, user.pw_uid, user.pw_gid)
-        parent = os.path.dirname(self.dir)
-        while parent != "/":
-            os.chmod(parent, os.stat(parent).st_mode | 0o011)
-            parent = os.path.dirname(parent)
+        open_to_all(self.dir)
         # In the foreground, or it would outlive us.
-        keep(spawn(["setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups", "epmd",
-                    "-address", "127.0.0.1", "-port", self.epmd]))
+        keep(spawn([*AS_RABBIT, "epmd", "-address", "127.0.0.1", "-port", self.epmd]))
         self.start()
-
-    def start(self):
-        self.process = spawn(["setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups",
-                              SERVER], env=self.env)
-        keep(self.process)
-        wait_until(self.answers, 60, "the broker answers")
 
     def answers(self):
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
-            return self.api("GET", "overview") is not None
+        except OSError:
+            return False
+        return super().answers()
+
+
+# ---- a cluster
+
+CLONE_NEWNET = 0x40000000
+
+
+def inside(pid, function):
+    """Calls it in a thread that has the network of that process; sockets made there stay there."""
+    result = []
+
+    def body():
+        try:
+            with open(f"/proc/{pid}/ns/net", "rb") as file:
+                if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+            result.append((function(), None))
+        except Exception as e:  # pylint: disable=broad-except
+            result.append((None, e))
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    value, error = result[0]
+    if error:
+        raise error
+    return value
+
+
+class Node(Broker):
+    """One node of a cluster."""
+
+    def __init__(self, cluster, number, user):
+        self.cluster, self.number = cluster, number
+        self.address, self.http, self.login = f"10.77.0.{number}", 15672, b"ttg:ttg"
+        self.ctl_options = ["--longnames"]
+        self.dir = os.path.join(cluster.dir, f"r{number}")
+        os.mkdir(self.dir)
+        self.host = cluster.namespace()
+        self.prefix = ["nsenter", f"--net=/proc/{self.host.pid}/ns/net"]
+        self.plug(user)
+
+    def plug(self, user):
+        """A cable from this node's network to the switch."""
+        switch, host = self.cluster.switch.pid, self.host.pid
+        cable = f"p{self.number}"
+        run(["nsenter", f"--net=/proc/{switch}/ns/net", "ip", "link", "add", cable, "type", "veth",
+             "peer", "name", "eth0", "netns", host])
+        self.cluster.ip(switch, "link", "set", cable, "master", "br0", "up")
+        self.cluster.ip(host, "addr", "add", f"{self.address}/24", "dev", "eth0")
+        self.cluster.ip(host, "link", "set", "eth0", "up")
+        members = "".join(f"cluster_formation.classic_config.nodes.{n} = r{n}@10.77.0.{n}\n"
+                          for n in (1, 2, 3))
+        conf = write_file(os.path.join(self.dir, "rabbitmq.conf"),
+                          "collect_statistics_interval = 1000\ndisk_free_limit.absolute = 1MB\n"
+                          "loopback_users = none\ndefault_user = ttg\ndefault_pass = ttg\n"
+                          "cluster_formation.peer_discovery_backend = classic_config\n"
+                          "cluster_partition_handling = pause_minority\n"
+                          "cluster_keepalive_interval = 2000\n" + members)
+        plugins = write_file(os.path.join(self.dir, "plugins"), "[rabbitmq_management].\n")
+        self.env = {
+            "RABBITMQ_NODENAME": f"r{self.number}@{self.address}", "RABBITMQ_USE_LONGNAME": "true",
+            "RABBITMQ_MNESIA_BASE": os.path.join(self.dir, "data"),
+            "RABBITMQ_LOG_BASE": os.path.join(self.dir, "log"),
+            "RABBITMQ_CONFIG_FILE": conf, "RABBITMQ_ENABLED_PLUGINS_FILE": plugins,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 -kernel net_ticktime 4",
+            "HOME": self.cluster.dir,
+        }
+        for path in (self.dir, conf, plugins):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        keep(spawn([*self.prefix, *AS_RABBIT, "epmd"]))
+
+    def api(self, method, path, body=None):
+        return inside(self.cluster.switch.pid, lambda: self.request(method, path, body))
+
+    def is_member(self):
+        """It answers, and sees three running nodes."""
+        try:
+            return sum(bool(n.get("running")) for n in self.api("GET", "nodes")) == 3
         except OSError:
             return False
 
-    def kill(self):
-        """SIGKILL to the broker and what it has started."""
-        self.process.close()
+    def cut(self, yes=True):
+        """Pulls its cable, or puts it back."""
+        self.cluster.ip(self.cluster.switch.pid, "link", "set", f"p{self.number}",
+                        "down" if yes else "up")
 
-    def ctl(self, *words):
-        run(["setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups",
-             "/usr/lib/rabbitmq/bin/rabbitmqctl", "-n", self.env["RABBITMQ_NODENAME"], *words],
-            env=self.env, cwd=self.dir)
 
-    def api(self, method, path, body=None):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.http}/api/{path}", method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": "Basic " + base64.b64encode(b"guest:guest").decode(),
-                     "Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
-            text = answer.read()
-        return json.loads(text) if text else {}
+class Cluster:
+    """Three nodes, a switch, and a place for clients beside it."""
 
-    def queues(self):
-        return {q["name"]: q for q in self.api("GET", "queues/%2F")}
+    def __init__(self):
+        user = needed()
+        if not shutil.which("ip") or not shutil.which("nsenter"):
+            skip("ip or nsenter is missing")
+        self.dir = temp_dir()
+        keep(self.dir)
+        os.chmod(self.dir, 0o755)
+        os.chown(self.dir, user.pw_uid, user.pw_gid)
+        open_to_all(self.dir)
+        cookie = write_file(os.path.join(self.dir, ".erlang.cookie"), "ttg\n")
+        os.chmod(cookie, 0o400)
+        os.chown(cookie, user.pw_uid, user.pw_gid)
+        self.switch = self.namespace()
+        self.ip(self.switch.pid, "link", "add", "br0", "type", "bridge")
+        self.ip(self.switch.pid, "addr", "add", "10.77.0.254/24", "dev", "br0")
+        self.ip(self.switch.pid, "link", "set", "br0", "up")
+        self.nodes = [Node(self, n, user) for n in (1, 2, 3)]
+        self.prefix = ["nsenter", f"--net=/proc/{self.switch.pid}/ns/net"]
+        self.url = "amqp://ttg:ttg@" + ",".join(n.address for n in self.nodes) + "/"
+        for node in self.nodes:
+            node.start(wait=False)
+        self.wait_whole()
 
-    def get(self, queue, count=1000):
-        """Messages of a queue, which stay there."""
-        found = self.api("POST", f"queues/%2F/{queue}/get",
-                         {"count": count, "ackmode": "ack_requeue_true", "encoding": "auto"})
-        return [(json.loads(m["payload"]), m["properties"].get("headers", {})) for m in found]
+    def namespace(self):
+        """A process that does nothing, in a network of its own."""
+        process = spawn(["unshare", "--net", "sleep", "infinity"])
+        keep(process)
+        wait_until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") !=
+                   os.readlink("/proc/self/ns/net") or process.code() is not None,
+                   what="a network namespace")
+        if process.code() is not None:
+            skip("no network namespaces here")
+        self.ip(process.pid, "link", "set", "lo", "up")
+        return process
 
-    def publish(self, queue, payload):
-        self.api("POST", "exchanges/%2F/amq.default/publish",
-                 {"properties": {"delivery_mode": 2}, "routing_key": queue,
-                  "payload": json.dumps(payload), "payload_encoding": "string"})
+    def ip(self, pid, *words):
+        run(["nsenter", f"--net=/proc/{pid}/ns/net", "ip", *words])
+
+    def wait_whole(self):
+        wait_until(lambda: all(n.is_member() for n in self.nodes), 120, "three nodes are one")
+
+    def leader(self, queue):
+        """The node that leads a quorum queue."""
+        for node in self.nodes:
+            try:
+                name = node.queues()[queue].get("leader")
+            except (OSError, KeyError):
+                continue
+            for other in self.nodes:
+                if other.env["RABBITMQ_NODENAME"] == name:
+                    return other
+        return None

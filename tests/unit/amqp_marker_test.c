@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/amqp.h"
+#include "queue/amqp_lines.h"
 #include "tap.h"
+
+#include <stdio.h>
 
 static void names(void **state)
 {
@@ -53,7 +56,8 @@ static const struct ledger_spec some = {
 
 static void there_and_back(void **state)
 {
-    struct amqp_marker m = {.state = LEDGER_FINISHED, .created_ms = 5, .dead = 2, .spec = some};
+    struct amqp_marker m = {
+        .state = LEDGER_FINISHED, .created_ms = 5, .dead = 2, .quorum = 1, .spec = some};
     struct amqp_marker back = {0};
     struct buf text;
     struct err err;
@@ -97,6 +101,98 @@ static void what_makes_no_sense_is_refused(void **state)
     buf_done(&m.texts);
 }
 
+struct seen {
+    size_t count;
+    uint64_t attempts[8];
+    char last[64];
+};
+
+static void see(void *ctx, const struct amqp_attempt *a)
+{
+    struct seen *s = ctx;
+    assert_true(s->count < COUNT(s->attempts));
+    s->attempts[s->count++] = a->attempt;
+    snprintf(s->last, sizeof s->last, "%.*s:%.*s:%u", STR_ARG(a->worker), STR_ARG(a->reason),
+             (unsigned)a->at_ms);
+}
+
+static void histories_grow_and_forget_the_oldest(void **state)
+{
+    struct buf a, b, *old = &a, *new = &b;
+    struct seen seen = {0};
+    static char reason[3000];
+    (void)state;
+    memset(reason, 'x', sizeof reason);
+    buf_init(&a, 1 << 20);
+    buf_init(&b, 1 << 20);
+    for (unsigned i = 1; i <= 3; i++) {
+        struct amqp_attempt attempt = {i, i, STR("w\"1"), STR("no\nluck")};
+        struct buf *swap = old;
+        buf_clear(new);
+        assert_int_equal(amqp_history_add(new, buf_str(old), &attempt), 0);
+        old = new, new = swap;
+    }
+    amqp_history_each(buf_str(old), see, &seen);
+    assert_int_equal(seen.count, 3);
+    assert_int_equal(seen.attempts[0], 1);
+    assert_string_equal(seen.last, "w\"1:no\nluck:3");
+    for (unsigned i = 4; i <= 40; i++) {
+        struct amqp_attempt attempt = {i, i, STR("w"), str_make(reason, sizeof reason)};
+        struct buf *swap = old;
+        buf_clear(new);
+        assert_int_equal(amqp_history_add(new, buf_str(old), &attempt), 0);
+        assert_true(buf_len(new) < 20000);
+        old = new, new = swap;
+    }
+    buf_clear(new);
+    assert_int_equal(
+        amqp_history_add(new, STR("[1"), &(struct amqp_attempt){1, 9, STR(""), STR("")}), 0);
+    seen = (struct seen){0};
+    amqp_history_each(buf_str(new), see, &seen);
+    assert_int_equal(seen.count, 1);
+    assert_int_equal(seen.attempts[0], 9);
+    amqp_history_each(STR("{\"x\":{},\"2\":7,\"3\":{\"worker\":4}}"), see, &seen);
+    assert_int_equal(seen.count, 1);
+    buf_done(&a);
+    buf_done(&b);
+}
+
+static void add_line(struct amqp_lines *l, const char *text)
+{
+    assert_int_equal(buf_add_str(&l->bytes, str_of(text)), 0);
+    assert_int_equal(amqp_lines_end(l), 0);
+}
+
+static void lines_are_found_by_their_number(void **state)
+{
+    struct amqp_lines l;
+    uint64_t last;
+    (void)state;
+    amqp_lines_init(&l, 11);
+    assert_int_equal(amqp_lines_behind(&l, 10, 9, UINT64_MAX, &last).len, 0);
+    assert_int_equal(last, 10);
+    add_line(&l, "a\n");
+    add_line(&l, "bb\n");
+    add_line(&l, "c\n");
+    assert_true(str_eq(amqp_lines_behind(&l, 10, 2, UINT64_MAX, &last), STR("a\nbb\n")));
+    assert_int_equal(last, 12);
+    assert_true(str_eq(amqp_lines_behind(&l, 11, 9, 12, &last), STR("bb\n")));
+    assert_true(str_eq(amqp_lines_behind(&l, 0, 9, 99, &last), STR("a\nbb\nc\n")));
+    assert_int_equal(amqp_lines_behind(&l, 13, 9, 99, &last).len, 0);
+    assert_int_equal(last, 13);
+    amqp_lines_drop(&l, 12);
+    assert_int_equal(l.first, 13);
+    assert_true(str_eq(amqp_lines_behind(&l, 0, 9, 99, &last), STR("c\n")));
+    for (int i = 0; i < 5000; i++) {
+        add_line(&l, "d\n");
+        amqp_lines_drop(&l, 13 + (uint64_t)i);
+    }
+    assert_int_equal(l.first, 5013);
+    assert_true(str_eq(amqp_lines_behind(&l, 5012, 9, 99999, &last), STR("d\n")));
+    assert_int_equal(last, 5013);
+    amqp_lines_done(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +200,8 @@ int main(void)
         cmocka_unit_test(retries),
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(what_makes_no_sense_is_refused),
+        cmocka_unit_test(histories_grow_and_forget_the_oldest),
+        cmocka_unit_test(lines_are_found_by_their_number),
     };
     return tap_run(tests);
 }

@@ -272,6 +272,35 @@ static void a_loss_is_explained_later(void **state)
     ledger_free(l);
 }
 
+static void attempts_may_be_counted_elsewhere(void **state)
+{
+    struct ledger *l = make(5);
+    struct ledger_chunk_info info;
+    struct ledger_status s;
+    struct ledger_result r = {.chunk = 3, .kind = LEDGER_SUM, .value = STR("1")};
+    (void)state;
+    assert_true(ledger_note_failure(l, STR("a"), 2, 1, false, STR("first"), 1));
+    assert_false(ledger_note_failure(l, STR("a"), 2, 1, false, STR("first"), 1)); /* told before */
+    assert_true(ledger_note_failure(l, STR("b"), 2, 3, true, STR("third"), 2));
+    assert_false(ledger_note_failure(l, STR("b"), 2, 3, true, STR("third"), 2));
+    ledger_chunk_info(l, 2, &info);
+    assert_int_equal(info.place, LEDGER_AT_DEAD);
+    assert_int_equal(info.attempts, 3);
+    assert_int_equal(info.reason_count, 2);
+    ledger_note_attempt(l, 3, 4, true, 3);
+    assert_int_equal(ledger_commit_foreign(l, STR("c"), &r, 3), LEDGER_ACCEPTED);
+    assert_int_equal(r.attempt, 4);
+    assert_false(ledger_note_failure(l, STR("a"), 3, 9, true, STR("late"), 4)); /* it is done */
+    assert_false(ledger_note_failure(l, STR("a"), 99, 1, true, STR("none"), 4));
+    ledger_status(l, &s);
+    assert_int_equal(s.attempts, 7);
+    assert_int_equal(s.reclaimed, 1);
+    assert_int_equal(s.dead, 1);
+    assert_int_equal(s.failures, 2);
+    ledger_check(l);
+    ledger_free(l);
+}
+
 static void failures_wait_longer_each_time(void **state)
 {
     (void)state;
@@ -731,6 +760,7 @@ int main(void)
         cmocka_unit_test(a_late_commit_counts_while_nobody_took_over),
         cmocka_unit_test(killers_become_dead_letters),
         cmocka_unit_test(a_loss_is_explained_later),
+        cmocka_unit_test(attempts_may_be_counted_elsewhere),
         cmocka_unit_test(failures_wait_longer_each_time),
         cmocka_unit_test(reattaches_after_a_restart),
         cmocka_unit_test(a_new_incarnation_replaces),

@@ -70,7 +70,7 @@ static void wrong_addresses_are_explained_and_leave_a_handle(void **state)
         {"ftp://x", TTG_EUSAGE, "ftp"},
         {"ttg://:secret@host:99999", TTG_EUSAGE, "port"},
         {"embedded:/tmp/x", TTG_EUNSUPPORTED, "ttg node"},
-        {"amqp://h", TTG_EUNSUPPORTED, "Redis"},
+        {"amqp://:secret@h:99999", TTG_EUSAGE, "port"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct ttg_status status = {.size = sizeof status};
