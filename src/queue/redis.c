@@ -18,7 +18,7 @@
 
 #include <stdio.h>
 
-enum { KEY_BYTES = 128, SEQ_BITS = 22, WAIT_MS = 1000 };
+enum { KEY_BYTES = 128, WAIT_MS = 1000 };
 
 static bool on_cluster(const struct queue *q)
 {
@@ -63,9 +63,9 @@ static const struct redis_script *script_of(const struct queue_request *r)
 static int put_id(struct buf *out, const char *before, uint64_t cursor)
 {
     char text[64];
-    int n =
-        snprintf(text, sizeof text, "%s%llu-%llu", before, (unsigned long long)(cursor >> SEQ_BITS),
-                 (unsigned long long)(cursor & ((1u << SEQ_BITS) - 1)));
+    int n = snprintf(text, sizeof text, "%s%llu-%llu", before,
+                     (unsigned long long)(cursor >> REDIS_SEQ_BITS),
+                     (unsigned long long)(cursor & ((1u << REDIS_SEQ_BITS) - 1)));
     return resp_word(out, str_make(text, (size_t)n));
 }
 
@@ -369,17 +369,6 @@ static int redis_command(struct resp_engine *e, struct queue_request *r, size_t 
 
 /* --- answers --- */
 
-static bool cursor_of(struct str id, uint64_t *ret_cursor)
-{
-    struct str seq;
-    struct str ms = str_cut(id, '-', &seq);
-    uint64_t a, b;
-    if (str_to_u64(ms, &a) || str_to_u64(seq, &b) || a >> 42 || b >> SEQ_BITS)
-        return false;
-    *ret_cursor = a << SEQ_BITS | b;
-    return true;
-}
-
 /* One entry to one line. What a plain client wrote and makes no sense is passed over: its chunk
  * has a result, that much the ledger knows, and `extra` shows what is not understood. */
 static int add_line(struct resp_cursor *c, struct buf *lines, uint64_t *ret_cursor)
@@ -391,7 +380,7 @@ static int add_line(struct resp_cursor *c, struct buf *lines, uint64_t *ret_curs
     struct str id, name, value;
     size_t two, words;
     if (!resp_next_array(c, &two) || two != 2 || !resp_next_str(c, &id) ||
-        !cursor_of(id, ret_cursor) || !resp_next_array(c, &words) || words % 2)
+        !redis_cursor_of(id, ret_cursor) || !resp_next_array(c, &words) || words % 2)
         return TTG_EPROTO;
     buf_init(&room, MESSAGE_EXTRA_BYTES_MAX);
     message_reader_init(&reader, &room, &err);
@@ -425,49 +414,6 @@ struct str resp_refusal(struct str text)
     return text;
 }
 
-/* "NUMBER ID MS-SEQ COUNT CHUNK", newest first. */
-static bool read_history(struct resp_cursor *c, struct history *ret_history)
-{
-    size_t count;
-    if (!resp_next_array(c, &count) || count > HISTORY_MAX)
-        return false;
-    ret_history->count = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct str line, rest;
-        char text[256];
-        uint64_t cursor;
-        if (!resp_next_str(c, &line))
-            return false;
-        struct str number = str_cut(line, ' ', &rest), id = str_cut(rest, ' ', &rest);
-        if (!rest.ptr || !cursor_of(str_cut(rest, ' ', &rest), &cursor) || !rest.ptr)
-            return false;
-        snprintf(text, sizeof text, "%.*s %.*s %llu %.*s", STR_ARG(number), STR_ARG(id),
-                 (unsigned long long)cursor, STR_ARG(rest));
-        if (!history_add(ret_history, str_of(text)))
-            return false;
-    }
-    return true;
-}
-
-/* Whether what was read up to the cursor is still true. */
-static int check_history(struct queue_results *r, const struct history *now, struct err *err)
-{
-    struct history mine;
-    struct history_entry fork;
-    if (!history_read(&mine, str_of(r->history)))
-        return err_set(err, TTG_EINVAL, "the history of the cursor is no history");
-    enum history_verdict verdict = history_compare(&mine, now, &fork);
-    if (verdict == HISTORY_UNKNOWN)
-        return err_set(err, TTG_ERANGE, "CURSOR of another history");
-    history_write(now, r->history);
-    if (verdict == HISTORY_SAME || r->cursor <= fork.cursor)
-        return 0;
-    r->last = fork.cursor;
-    r->kept = fork.count;
-    r->kept_chunk = fork.chunk;
-    return err_set(err, TTG_ESTALE, "the server lost its newest changes");
-}
-
 static int decode_results(struct resp_engine *e, struct queue_results *r, struct resp_cursor *c,
                           struct err *err)
 {
@@ -485,11 +431,11 @@ static int decode_results(struct resp_engine *e, struct queue_results *r, struct
     if (resp_next(&look, &v) && v.type == RESP_ERROR)
         return resp_decode_error(resp_refusal(v.s), err);
     if (!resp_next_array(c, &parts) || parts != 4 || !resp_next_int(c, &ended) ||
-        !resp_next_str(c, &newest) || !cursor_of(newest, &newest_cursor) ||
-        !resp_next_str(c, &trimmed) || !cursor_of(trimmed, &trimmed_cursor) ||
-        !read_history(c, &history) || !resp_next_array(c, &entries))
+        !resp_next_str(c, &newest) || !redis_cursor_of(newest, &newest_cursor) ||
+        !resp_next_str(c, &trimmed) || !redis_cursor_of(trimmed, &trimmed_cursor) ||
+        !redis_read_history(c, &history) || !resp_next_array(c, &entries))
         return err_set(err, TTG_EPROTO, "an unexpected answer about results");
-    int rc = check_history(r, &history, err);
+    int rc = redis_check_history(r, &history, err);
     if (rc)
         return rc;
     if (r->cursor > newest_cursor) {
@@ -587,54 +533,6 @@ static int redis_next_step(struct queue_request *r, struct str reply, struct buf
     for (struct str name; !rc && count > 0 && resp_next_str(&c, &name); count--)
         rc = resp_word(out, job_key(r->queue, key, name, "job"));
     return rc ? rc : 1;
-}
-
-/* --- the greeting: is it the master, and which one? --- */
-
-static int redis_greet(struct resp_engine *e, struct buf *out)
-{
-    static const char *const sections[] = {"server", "replication"};
-    int rc = resp_command(out, 1) | resp_word(out, STR("PING"));
-    memset(e->server, 0, sizeof e->server);
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        rc |= resp_command(out, 2) | resp_word(out, STR("INFO")) |
-              resp_word(out, str_of(sections[i]));
-    return rc ? TTG_ENOMEM : 3;
-}
-
-/* The value of "name:value" in INFO's lines; empty when it is not there. */
-static struct str info_value(struct str info, struct str name)
-{
-    while (info.ptr && info.len > 0) {
-        struct str value, line = str_cut(info, '\n', &info);
-        struct str key = str_cut(line, ':', &value);
-        if (value.ptr && str_eq(key, name))
-            return str_trim(value);
-    }
-    return STR("");
-}
-
-/* A server without INFO (rights, or something that only speaks the protocol) has no identity. */
-static int redis_greeted(struct resp_engine *e, struct str reply, struct err *err)
-{
-    enum { PART = 8 };
-    struct resp_cursor c = resp_cursor_of(reply);
-    struct resp_value v;
-    if (e->hello_left >= 2 || !resp_next(&c, &v))
-        return 0; /* PING, and what comes before */
-    if (v.type == RESP_ERROR && !str_starts(v.s, STR("NOPERM")) && !str_starts(v.s, STR("ERR")))
-        return 0;
-    struct str run = v.type == RESP_STR ? info_value(v.s, STR("run_id")) : STR("");
-    struct str replication = v.type == RESP_STR ? info_value(v.s, STR("master_replid")) : STR("");
-    if (v.type == RESP_STR && str_eq(info_value(v.s, STR("role")), STR("slave")))
-        return err_set(err, TTG_EAGAIN, "READONLY this server is a replica");
-    if (run.len >= PART)
-        memcpy(e->server, run.ptr, PART);
-    if (replication.len >= PART && e->server[0])
-        memcpy(e->server + PART, replication.ptr, PART);
-    else if (e->hello_left == 0)
-        e->server[0] = '\0';
-    return 1;
 }
 
 unsigned resp_redis_slot(const struct queue *q)

@@ -381,26 +381,6 @@ static void engine_up(struct resp_engine *e)
         q->config->on_up(q->config->ctx);
 }
 
-int resp_hello_check(struct str reply, struct err *err)
-{
-    struct resp_cursor c = resp_cursor_of(reply);
-    struct resp_value v;
-    if (!resp_next(&c, &v) || v.type != RESP_ERROR)
-        return 0;
-    struct str rest, word = str_cut(v.s, ' ', &rest);
-    bool auth = str_eq(word, STR("NOAUTH")) || str_eq(word, STR("WRONGPASS")) ||
-                str_eq(word, STR("NOPERM")) || str_eq(word, STR("DENIED"));
-    bool later = str_eq(word, STR("LOADING")) || str_eq(word, STR("BUSY")) ||
-                 str_eq(word, STR("MASTERDOWN")) ||
-                 str_starts(v.s, STR("ERR max number of clients"));
-    return err_set(err,
-                   auth    ? TTG_EAUTH
-                   : later ? TTG_EAGAIN
-                           : TTG_EUSAGE,
-                   "%.*s%s", STR_ARG(v.s),
-                   auth ? " (the password goes into the address: scheme://:PASSWORD@host)" : "");
-}
-
 static void greeting_answer(struct resp_engine *e, struct str reply)
 {
     struct err err;
@@ -412,28 +392,6 @@ static void greeting_answer(struct resp_engine *e, struct str reply)
     }
     if (e->hello_left == 0)
         engine_up(e);
-}
-
-int resp_hello(const struct url *u, const char *name, struct buf *out)
-{
-    int rc = 0, count = 0;
-    if (u->password) {
-        count++;
-        rc |= resp_command(out, u->user ? 3 : 2) | resp_word(out, STR("AUTH"));
-        if (u->user)
-            rc |= resp_word(out, str_of(u->user));
-        rc |= resp_word(out, str_of(u->password));
-    }
-    if (u->db > 0) {
-        count++;
-        rc |= resp_command(out, 2) | resp_word(out, STR("SELECT")) | resp_word_u64(out, u->db);
-    }
-    if (name) {
-        count++;
-        rc |= resp_command(out, 3) | resp_word(out, STR("CLIENT")) |
-              resp_word(out, STR("SETNAME")) | resp_word(out, str_of(name));
-    }
-    return rc ? TTG_ENOMEM : count;
 }
 
 static int greet(struct resp_engine *e)
@@ -467,18 +425,6 @@ static void on_over(struct conn *c, const struct err *err)
 
 static const struct conn_handler handler = {
     .on_bytes = on_bytes, .on_over = on_over, .on_open = on_open};
-
-int resp_address(const struct url *u, size_t host, struct net_addr *addr, const char **ret_host,
-                 struct err *err)
-{
-    if (u->scheme == URL_TTG_UNIX) {
-        *ret_host = NULL;
-        return net_addr_unix(addr, str_of(u->path), err);
-    }
-    size_t i = host % u->host_count;
-    *ret_host = u->hosts[i].name;
-    return resp_node_address(u->hosts[i].name, u->hosts[i].port, addr, err);
-}
 
 static void engine_dial(struct resp_engine *e)
 {
@@ -644,39 +590,3 @@ struct queue *resp_engine_new(struct loop *loop, const struct queue_config *conf
     }
     return &e->queue;
 }
-
-/* --- the node's dialect --- */
-
-static int node_greet(struct resp_engine *e, struct buf *out)
-{
-    (void)e;
-    return resp_command(out, 1) | resp_word(out, STR("PING")) ? TTG_ENOMEM : 1;
-}
-
-static int node_command(struct resp_engine *e, struct queue_request *r, size_t count,
-                        struct buf *out)
-{
-    struct str name, sub;
-    (void)e;
-    resp_verb_name(r, &name, &sub);
-    size_t before = buf_len(out);
-    int rc = resp_command(out, count + 1 + (sub.ptr ? 1 : 0));
-    if (!rc)
-        rc = resp_word(out, name);
-    if (!rc && sub.ptr)
-        rc = resp_word(out, sub);
-    if (!rc)
-        rc = buf_add_str(out, buf_str(&r->words));
-    if (rc && out->data)
-        buf_truncate(out, before);
-    return rc;
-}
-
-static int node_decode(struct resp_engine *e, struct queue_request *r, struct str reply,
-                       struct err *err)
-{
-    return resp_decode(r, reply, &e->scratch, err);
-}
-
-const struct resp_dialect resp_node_dialect = {
-    .greet = node_greet, .command = node_command, .decode = node_decode};
