@@ -63,6 +63,10 @@ static int wrong(const struct reader *r, const char *at, const char *format, ...
     return TTG_EUSAGE;
 }
 
+#ifdef __clang_analyzer__ /* it cannot see into it, and would assume that it may return 0 */
+#define wrong(r, at, ...) ((void)wrong(r, at, __VA_ARGS__), TTG_EUSAGE)
+#endif
+
 static int no_memory(const struct reader *r)
 {
     return err_set(r->err, TTG_ENOMEM, "%s: out of memory", r->path);

@@ -70,8 +70,9 @@ void pipe_close(struct pipe *p);
 bool pipe_is_ready(const struct pipe *p);
 
 /* Sends and then acknowledges all messages up to the tag `acked` (0: none). One at a time; after
- * on_ready and, from the second one on, after on_committed. Bodies are copied. TTG_ENOMEM,
- * TTG_EFULL: too large, and nothing was sent. */
+ * on_ready and, from the second one on, after on_committed. Bodies are copied. While there is no
+ * connection it is forgotten like one under way: on_ready will come. TTG_ENOMEM, TTG_EFULL: too
+ * large, and nothing was sent. */
 int pipe_commit(struct pipe *p, const struct pipe_out *outs, size_t out_count, uint64_t acked);
 
 /* How many messages wait in the fullest of `downs`, and in down number `i`, when last looked at;

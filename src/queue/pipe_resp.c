@@ -170,6 +170,8 @@ static bool use_read(struct pipe_resp *p, struct str reply, struct err *err)
     return true;
 }
 
+static void send_look(struct pipe_resp *p, enum step step);
+
 static void reader_reply(struct resp_line *l, struct str reply)
 {
     struct pipe_resp *p = container_of(l, struct pipe_resp, reader);
@@ -180,6 +182,9 @@ static void reader_reply(struct resp_line *l, struct str reply)
         return;
     }
     read_more(p);
+    /* Nothing for a while: an owner without work learns here that it is none any more. */
+    if (p->given_count == 0 && p->pipe.ready && p->step == STEP_IDLE && !p->pipe.committing)
+        send_look(p, STEP_LOOK);
 }
 
 static void reader_up(struct resp_line *l)

@@ -12,13 +12,27 @@ import time
 
 from harness import TTG, main, skip, spawn, test, wait_until
 from noderig import Node
-from pipelinerig import Pipeline, check_sales, rabbit, redis, sales
+from pipelinerig import Pipeline, Redis, check_sales, rabbit, redis, sales
 
 SOAK = os.environ.get("SOAK")
 
 
-def kill_one(p, rng):
-    pids = p.pids()
+def node_of(pid):
+    """The node that a supervisor has started for itself, as a list."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+        for child in children:
+            with open(f"/proc/{child}/cmdline", "rb") as file:
+                if file.read().startswith(b"ttg\0node\0"):
+                    return [int(child)]
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return []
+
+
+def kill_one(p, rng, supervisor):
+    pids = p.pids() + node_of(supervisor)
     if not pids:
         return 0
     try:
@@ -29,7 +43,7 @@ def kill_one(p, rng):
 
 
 def sales_with_kills(queue, count, kills, seed, name="sales"):
-    """Kills instances of all stages, and each tenth time the supervisor."""
+    """Kills instances of all stages and an own node, and each tenth time the supervisor."""
     p, rng = sales(count, queue, name), random.Random(seed)
     running, done, end = p.start(), 0, time.monotonic() + 100
     while running.code() is None:
@@ -41,7 +55,7 @@ def sales_with_kills(queue, count, kills, seed, name="sales"):
             running = p.start()
             done += 1
         elif done < kills:
-            done += kill_one(p, rng)
+            done += kill_one(p, rng, running.pid)
     assert running.code() == 0, running.err()[-3000:]
     check_sales(p, count)
     print(f"# {done} kills")
@@ -65,6 +79,19 @@ def sales_on_rabbitmq_with_kills():
     sales_with_kills(rabbit().url, 100000 if SOAK else 6000, 100 if SOAK else 4, 3)
 
 
+@test
+def sales_while_redis_is_killed_and_comes_back():
+    server = Redis(sync="always")
+    p = sales(40000, f"redis://127.0.0.1:{server.port}")
+    running = p.start()
+    for share in (3000, 15000):
+        wait_until(lambda: p.stage("sum").get("in", 0) > share or running.code() is not None)
+        server.kill()
+        server.start()
+    assert running.wait(60) == 0, running.err()[-3000:]
+    check_sales(p, 40000)
+
+
 # ---- who lost a partition
 
 class Instance:
@@ -82,7 +109,8 @@ class Instance:
             pass
 
     def reports(self):
-        return [json.loads(line) for line in self.process.out().splitlines() if line]
+        whole = self.process.out().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line]
 
     def part(self):
         parts = [r["parts"][0] for r in self.reports() if r.get("parts")]
