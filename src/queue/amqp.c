@@ -119,7 +119,7 @@ static void dispatch(struct amqp_engine *e, struct queue_request *r)
 {
     struct queue_call *call = container_of(r, struct queue_call, request);
     struct err err;
-    if (!e->named) {
+    if (!e->named && r->verb != QUEUE_LIST) { /* which names no job */
         amqp_names_of(&e->names, call->job);
         e->named = true;
     }

@@ -96,7 +96,8 @@ static void note_lost(struct demo_act *a, const struct queue_event *e)
     uint32_t worker;
     if (!k->done || k->lost_known || !worker_number(e->from, &worker) || worker != k->victim)
         return;
-    if (e->value == 0 && k->tries < DEMO_TRIES) {
+    bool broker = a->backend == DEMO_RABBITMQ; /* which alone knows who has what */
+    if (!broker && e->value == 0 && k->tries < DEMO_TRIES) {
         demo_say(a->demo, "            it held no chunk just then; once more");
         k->done = false;
         return;
@@ -104,9 +105,13 @@ static void note_lost(struct demo_act *a, const struct queue_event *e)
     k->lost_known = true;
     k->lost_ms = e->at_ms > k->at_ms ? e->at_ms - k->at_ms : 0;
     snprintf(k->why, sizeof k->why, "%.*s", STR_ARG(e->text));
-    demo_say(a->demo, "  %6.2f s  worker-%u is lost (%s): %llu lease%s free again",
-             since_start(a, e->at_ms), worker, k->why, (unsigned long long)e->value,
-             e->value == 1 ? "" : "s");
+    if (broker)
+        demo_say(a->demo, "  %6.2f s  worker-%u is lost (%s): the broker delivers its chunk again",
+                 since_start(a, e->at_ms), worker, k->why);
+    else
+        demo_say(a->demo, "  %6.2f s  worker-%u is lost (%s): %llu lease%s free again",
+                 since_start(a, e->at_ms), worker, k->why, (unsigned long long)e->value,
+                 e->value == 1 ? "" : "s");
 }
 
 /* --- what the run tells --- */

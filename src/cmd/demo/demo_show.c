@@ -147,8 +147,17 @@ void demo_show_act(struct demo *d, const struct demo_act *a)
 
 /* --- a backend --- */
 
+/* On a busy machine the other run may have been the slower one. */
+static const char *cost_text(char room[32], const struct demo_line *l)
+{
+    double cost = l->seconds - l->undisturbed_seconds;
+    snprintf(room, 32, cost > 0.005 ? "%.2f s" : "nothing", cost);
+    return room;
+}
+
 void demo_show_cost(struct demo *d, const struct demo_line *l)
 {
+    char cost[32];
     const struct ledger_status *s = &l->status.status;
     const struct demo_kill *k = &l->kill;
     number n = d->preset->params;
@@ -161,10 +170,9 @@ void demo_show_cost(struct demo *d, const struct demo_line *l)
         demo_say(d, "%sno chunk was taken over%s", demo_red(d), demo_plain(d));
     else if (l->fault)
         demo_say(d,
-                 "undisturbed %.2f s, with the kill %.2f s: it cost %.2f s; the chunk ran "
-                 "elsewhere %llu ms after the kill",
-                 l->undisturbed_seconds, l->seconds, l->seconds - l->undisturbed_seconds,
-                 (number)k->takeover_ms);
+                 "undisturbed %.2f s, with the kill %.2f s: it cost %s; the chunk ran elsewhere "
+                 "%llu ms after the kill",
+                 l->undisturbed_seconds, l->seconds, cost_text(cost, l), (number)k->takeover_ms);
     if (l->fault)
         demo_say(d,
                  "%llu of %llu chunks, %llu taken over from the killed worker, sum %s = %llu * "
@@ -188,7 +196,7 @@ static void add_row(struct buf *b, const struct demo_line *l)
              l->fault ? l->undisturbed_seconds : l->seconds);
     buf_printf(b, "%-10s %11s ", demo_backend_names[l->backend], undisturbed);
     if (l->fault) {
-        snprintf(cost, sizeof cost, "%.2f s", l->seconds - l->undisturbed_seconds);
+        cost_text(cost, l);
         snprintf(ms, sizeof ms, "%llu ms", (number)k->takeover_ms);
         if (k->lost_known)
             snprintf(lost, sizeof lost, "%llu ms", (number)k->lost_ms);
