@@ -73,7 +73,8 @@ struct stream_group {
     struct stream_id last_id;
     int64_t entries_read; /* or STREAM_READ_UNKNOWN */
     struct tree pending, consumers;
-    uint64_t oldest_ms; /* no pending entry was delivered before; a bound, not saved */
+    struct stream_consumer nobody; /* holds what was released; not among the consumers */
+    uint64_t oldest_ms;            /* no pending entry was delivered before; a bound, not saved */
     void *owner;
 };
 
@@ -160,6 +161,10 @@ struct stream_id stream_last_live(const struct stream *s);
 void stream_save(const struct stream *s, struct core_saver *out);
 void stream_load(struct stream *s, struct unpacker *u);
 uint64_t stream_digest(const struct stream *s);
+/* What was released, which the above leave out. */
+bool stream_has_released(const struct stream *s);
+void stream_released_save(const struct stream *s, struct core_saver *out);
+void stream_released_load(struct stream *s, struct unpacker *u);
 
 /* Groups and consumers. */
 struct stream_group *stream_group_find(const struct stream *s, struct str name);
@@ -195,6 +200,13 @@ void stream_pending_move(struct stream_pending *p, struct stream_consumer *to, u
                          uint64_t deliveries);
 /* Acknowledges: the pending entry is gone. */
 void stream_pending_remove(struct stream_pending *p);
+
+/* Takes it from its consumer, for anybody to claim at once. */
+void stream_release(struct stream_pending *p, uint64_t deliveries);
+static inline bool stream_is_released(const struct stream_pending *p)
+{
+    return p->consumer == &p->consumer->group->nobody;
+}
 
 /* Pending entries that were delivered at least `idle_ms` ago, exist and have no owner: what
  * somebody else may take over. A look at all pending entries, and only when one may be idle. */

@@ -50,6 +50,7 @@ struct stream_group *stream_group_add(struct stream *s, struct str name, struct 
         return NULL;
     }
     g->stream = s;
+    g->nobody = (struct stream_consumer){.group = g, .name = STR("")};
     g->name = str_make(copy, name.len);
     g->last_id = last_id;
     g->entries_read = entries_read;
@@ -62,6 +63,8 @@ void stream_group_remove(struct stream_group *g)
 {
     while (g->consumers.first)
         stream_consumer_remove(container_of(g->consumers.first, struct stream_consumer, node));
+    while (g->nobody.pending.first)
+        stream_pending_remove(of_consumer(g->nobody.pending.first));
     ensure(g->pending.count == 0);
     tree_remove(&g->stream->groups, &g->node);
     mem_free((char *)(uintptr_t)g->name.ptr);
@@ -220,6 +223,11 @@ void stream_pending_move(struct stream_pending *p, struct stream_consumer *to, u
     tree_remove(&p->consumer->pending, &p->by_consumer);
     tree_add(&to->pending, &p->by_consumer, &p->id, cmp_by_consumer);
     p->consumer = to;
+}
+
+void stream_release(struct stream_pending *p, uint64_t deliveries)
+{
+    stream_pending_move(p, &p->consumer->group->nobody, 0, deliveries);
 }
 
 void stream_pending_remove(struct stream_pending *p)

@@ -40,6 +40,18 @@ static void save_block(const struct stream_block *b, struct core_saver *out)
     core_save_some(out);
 }
 
+static void save_pending(const struct stream_consumer *c, struct core_saver *out)
+{
+    pack_u64(&out->p, c->pending.count);
+    for (struct tree_node *n = c->pending.first; n; n = tree_next(n)) {
+        const struct stream_pending *p = container_of(n, struct stream_pending, by_consumer);
+        pack_id(&out->p, p->id);
+        pack_u64(&out->p, p->delivered_ms);
+        pack_u64(&out->p, p->deliveries);
+        core_save_some(out);
+    }
+}
+
 static void save_group(const struct stream_group *g, struct core_saver *out)
 {
     pack_str(&out->p, g->name);
@@ -50,14 +62,7 @@ static void save_group(const struct stream_group *g, struct core_saver *out)
         const struct stream_consumer *c = container_of(n, struct stream_consumer, node);
         pack_str(&out->p, c->name);
         pack_u64(&out->p, c->seen_ms);
-        pack_u64(&out->p, c->pending.count);
-        for (struct tree_node *m = c->pending.first; m; m = tree_next(m)) {
-            const struct stream_pending *p = container_of(m, struct stream_pending, by_consumer);
-            pack_id(&out->p, p->id);
-            pack_u64(&out->p, p->delivered_ms);
-            pack_u64(&out->p, p->deliveries);
-            core_save_some(out);
-        }
+        save_pending(c, out);
     }
 }
 
@@ -183,6 +188,27 @@ static void load_group(struct stream *s, struct unpacker *u)
         for (; count > 0 && !u->rc; count--)
             load_pending(c, u);
     }
+}
+
+bool stream_has_released(const struct stream *s)
+{
+    for (struct tree_node *n = s->groups.first; n; n = tree_next(n))
+        if (container_of(n, struct stream_group, node)->nobody.pending.count > 0)
+            return true;
+    return false;
+}
+
+void stream_released_save(const struct stream *s, struct core_saver *out)
+{
+    for (struct tree_node *n = s->groups.first; n; n = tree_next(n))
+        save_pending(&container_of(n, struct stream_group, node)->nobody, out);
+}
+
+void stream_released_load(struct stream *s, struct unpacker *u)
+{
+    for (struct tree_node *n = s->groups.first; n && !u->rc; n = tree_next(n))
+        for (uint64_t left = unpack_count(u, 4); left > 0 && !u->rc; left--)
+            load_pending(&container_of(n, struct stream_group, node)->nobody, u);
 }
 
 void stream_load(struct stream *s, struct unpacker *u)

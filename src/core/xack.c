@@ -125,7 +125,10 @@ static void list_pending(struct core_call *call, const struct stream_group *g,
         reply_array(r, 4);
         reply_id(r, p->id);
         reply_str(r, p->consumer->name);
-        reply_int(r, idle_ms < 0 ? 0 : idle_ms);
+        if (stream_is_released(p))
+            reply_int(r, -1);
+        else
+            reply_int(r, idle_ms < 0 ? 0 : idle_ms);
         reply_int(r, (int64_t)p->deliveries);
         count++;
     }

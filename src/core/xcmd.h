@@ -10,7 +10,7 @@ typedef void core_run(struct core *c, struct core_call *call);
 core_run xadd, xlen, xrange, xdel, xtrim, xsetid; /* xadd.c, xrange.c */
 core_run xread;                                   /* xread.c: XREADGROUP too */
 core_run xdelex;                                  /* xdelex.c: XACKDEL too */
-core_run xgroup, xack;                            /* xgroup.c, xack.c */
+core_run xgroup, xack, xnack;                     /* xgroup.c, xack.c, xnack.c */
 core_run xpending, xclaim, xautoclaim;            /* xpending.c, xclaim.c */
 core_run xinfo;                                   /* xinfo.c */
 core_run xcfgset;                                 /* xidmp.c */

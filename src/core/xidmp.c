@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* xidmp - XCFGSET, and what streams know of their producers in snapshots. */
+/* xidmp - XCFGSET, and in snapshots what streams know beyond Redis 7: producers, released entries.
+ */
 #include "base/err.h"
 #include "base/hash.h"
 #include "core/stream_idmp.h"
@@ -74,30 +75,37 @@ static struct stream_idmp *of_key(const struct key *k)
     return k->type == KEY_STREAM ? k->stream->idmp : NULL;
 }
 
+enum extra { EXTRA_END, EXTRA_PRODUCERS, EXTRA_RELEASED };
+
 void xidmp_save(const struct core *c, struct core_saver *out)
 {
     for (struct key *k = key_from(c, 0); k; k = key_next(k)) {
-        if (!of_key(k))
-            continue;
-        pack_u64(&out->p, 1);
-        pack_str(&out->p, k->name);
-        idmp_save(of_key(k), out);
+        if (of_key(k)) {
+            pack_u64(&out->p, EXTRA_PRODUCERS);
+            pack_str(&out->p, k->name);
+            idmp_save(of_key(k), out);
+        }
+        if (k->type == KEY_STREAM && stream_has_released(k->stream)) {
+            pack_u64(&out->p, EXTRA_RELEASED);
+            pack_str(&out->p, k->name);
+            stream_released_save(k->stream, out);
+        }
     }
-    pack_u64(&out->p, 0);
+    pack_u64(&out->p, EXTRA_END);
 }
 
 void xidmp_load(struct core *c, struct unpacker *u)
 {
-    uint64_t more;
-    while ((more = unpack_u64(u)) == 1 && !u->rc) {
+    uint64_t kind;
+    while ((kind = unpack_u64(u)) != EXTRA_END && !u->rc) {
         struct stream *s = key_stream(c, unpack_str(u));
-        if (!s || s->idmp)
-            u->rc = TTG_ECORRUPT;
-        else
+        if (s && kind == EXTRA_PRODUCERS && !s->idmp)
             s->idmp = idmp_load(u);
+        else if (s && kind == EXTRA_RELEASED && !stream_has_released(s))
+            stream_released_load(s, u);
+        else
+            u->rc = TTG_ECORRUPT;
     }
-    if (!u->rc && more)
-        u->rc = TTG_ECORRUPT;
 }
 
 uint64_t xidmp_digest(const struct core *c)

@@ -278,6 +278,51 @@ static void adds_a_message_once(void **state)
     h_close(&h);
 }
 
+/* XNACK, of Redis 8.8. */
+static void gives_back(void **state)
+{
+    (void)state;
+    struct h h;
+    h_open(&h);
+    for (int i = 1; i <= 4; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "XADD s %d-0 a %d", i, i);
+        h_run(&h, line);
+    }
+    h_run(&h, "XGROUP CREATE s g 0");
+    h_run(&h, "XREADGROUP GROUP g c1 COUNT 3 STREAMS s >");
+    h_expect(&h, "XNACK s g FAIL IDS 2 1-0 9-0", "1");
+    h_expect(&h, "XNACK s g SILENT IDS 1 2-0", "1");
+    h_expect(&h, "XPENDING s g - + 10",
+             "[[\"1-0\" \"\" -1 1] [\"2-0\" \"\" -1 0] [\"3-0\" \"c1\" 0 1]]");
+    h_expect(&h, "XPENDING s g", "[3 \"1-0\" \"3-0\" [[\"c1\" \"1\"]]]");
+    h_expect(&h, "XREADGROUP GROUP g c1 STREAMS s 0", "[[\"s\" [[\"3-0\" [\"a\" \"3\"]]]]]");
+    save_and_load(&h);
+    /* what was released comes before all that is idle; the time since then is that since 1970 */
+    h_expect(&h, "XREADGROUP GROUP g c2 COUNT 1 CLAIM 500 STREAMS s >",
+             "[[\"s\" [[\"1-0\" [\"a\" \"1\"] 1000 1]]]]");
+    h_expect(&h, "XAUTOCLAIM s g c3 500 0", "[\"0-0\" [[\"2-0\" [\"a\" \"2\"]]] []]");
+    h_expect(&h, "XNACK s g FATAL IDS 1 2-0", "1");
+    h_expect(&h, "XNACK s g FAIL IDS 1 3-0 RETRYCOUNT 5", "1");
+    h_expect(&h, "XNACK s g FAIL IDS 2 4-0 9-0", "0");
+    assert_false(h.call.changed);
+    h_expect(&h, "XNACK s g SILENT IDS 2 4-0 9-0 FORCE", "1");
+    h_expect(&h, "XPENDING s g - + 10",
+             "[[\"1-0\" \"c2\" 0 2] [\"2-0\" \"\" -1 9223372036854775807] "
+             "[\"3-0\" \"\" -1 5] [\"4-0\" \"\" -1 0]]");
+    h_expect(&h, "XACK s g 2-0", "1");
+    save_and_load(&h);
+    h_expect(&h, "XNACK s x FAIL IDS 1 1-0", "-NOGROUP No such key 's' or consumer group 'x'");
+    h_expect(&h, "XNACK s g MAYBE IDS 1 1-0", "-ERR syntax error");
+    h_expect(&h, "XNACK s g FAIL IDS 0 1-0",
+             "-ERR The `numids` parameter must match the number of arguments");
+    h_expect(&h, "XNACK s g FAIL IDS 2 1-0",
+             "-ERR The `numids` parameter must match the number of arguments");
+    h_expect(&h, "XNACK s g FAIL IDS 1 1-0 2-0", "-ERR syntax error");
+    h_expect(&h, "XGROUP DESTROY s g", "1");
+    h_close(&h);
+}
+
 /* Without memory a message is neither added nor remembered. */
 static void a_message_without_memory(void **state)
 {
@@ -344,11 +389,11 @@ static void deletes_with_references(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(xadd_makes_ids),           cmocka_unit_test(xrange_walks),
-        cmocka_unit_test(groups_deliver),           cmocka_unit_test(waiting),
-        cmocka_unit_test(claims_while_reading),     cmocka_unit_test(adds_a_message_once),
-        cmocka_unit_test(a_message_without_memory), cmocka_unit_test(keys_and_small_types),
-        cmocka_unit_test(deletes_with_references),
+        cmocka_unit_test(xadd_makes_ids),       cmocka_unit_test(xrange_walks),
+        cmocka_unit_test(groups_deliver),       cmocka_unit_test(waiting),
+        cmocka_unit_test(claims_while_reading), cmocka_unit_test(adds_a_message_once),
+        cmocka_unit_test(gives_back),           cmocka_unit_test(a_message_without_memory),
+        cmocka_unit_test(keys_and_small_types), cmocka_unit_test(deletes_with_references),
     };
     return tap_run(tests);
 }
