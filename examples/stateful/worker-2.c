@@ -196,9 +196,7 @@ int main(void)
         size_t count = streams_take(in, messages, batch, 1000);
         for (size_t i = 0; i < count; i++)
             process(s, &messages[i]);
-        if (count == 0)
-            continue;
-        commit(s);
+        commit(s); /* also when none came: the files then show all there is */
         send_ready(s, out);
         streams_ack(in, messages, count);
     }

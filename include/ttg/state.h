@@ -125,7 +125,9 @@ enum ttg_state_outcome {
 TTG_API int ttg_state_process(ttg_state *s, const struct ttg_state_message *message,
                               enum ttg_state_outcome *outcome);
 
-/* TTG_ENOSPC: the rows are not on disk yet; call it again later. */
+/* TTG_ENOSPC: the rows are not on disk yet; call it again later. While many clients are busy their
+ * files lag behind what is committed; a commit with nothing new, as when no message has come for a
+ * while, writes them all. */
 TTG_API int ttg_state_commit(ttg_state *s);
 
 /* A client's state, until the next call. TTG_ENOENT: it has no row. TTG_EDONE: it is finished. */

@@ -15,7 +15,7 @@
 
 enum {
     STATE_TAIL_BYTES = 16 << 10,     /* a tail that long is written at once */
-    STATE_FLUSHES_PER_COMMIT = 64,   /* files written behind a commit, the oldest first */
+    STATE_FLUSHES_PER_COMMIT = 16,   /* files written behind a busy commit, the oldest first */
     STATE_LOG_FACTOR = 4,            /* a log so many times too long (a full disk) takes no more */
     STATE_READ_BYTES = 64 << 10,     /* of a file at a time */
     STATE_SUMMARY_IDS_BYTES = 64000, /* of ids in one row: python's csv takes 128 KiB a field */

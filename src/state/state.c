@@ -427,6 +427,7 @@ int state_commit(struct state *s, struct err *e)
 {
     if (s->failed)
         return err_set(e, s->failed, "the state in %s has failed", s->rows_disk->path);
+    bool idle = store_durable_position(s->store) == store_last_position(s->store);
     int rc = store_flush(s->store, e);
     if (rc)
         return state_failed(s, rc, e, "cannot write the log");
@@ -435,7 +436,7 @@ int state_commit(struct state *s, struct err *e)
     /* All is safe; what follows may wait for room. */
     rc = remove_ended(s, e);
     if (!rc)
-        rc = flush_files(s, STATE_FLUSHES_PER_COMMIT, e);
+        rc = flush_files(s, idle ? SIZE_MAX : STATE_FLUSHES_PER_COMMIT, e);
     if (!rc)
         rc = state_clients_evict(s, NULL, e);
     if (!rc && journal_bytes(s) > s->o.log_bytes && clock_mono_ms(s->clock) >= s->cut_again_ms) {

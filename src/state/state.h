@@ -117,7 +117,9 @@ enum state_outcome {
 int state_process(struct state *s, const struct state_message *m, enum state_outcome *ret_outcome,
                   struct err *e);
 
-/* All rows and ends so far are on disk afterwards. TTG_ENOSPC: not yet; call it again. */
+/* All rows and ends so far are on disk afterwards. TTG_ENOSPC: not yet; call it again. The clients'
+ * files may lag behind; a commit of nothing, as when no message has come for a while, writes them
+ * all. */
 int state_commit(struct state *s, struct err *e);
 
 /* A client's state, until the next call; `ret_rows` may be NULL. TTG_ENOENT: there is no row.
