@@ -178,7 +178,9 @@ static int pass_address(struct pipeline_place *p, struct command_run *r, struct 
     else if (p->spec.queue)
         rc = buf_add_str(&text, str_of(p->spec.queue));
     const char *value = rc || buf_len(&text) == 0 ? NULL : buf_cstr(&text);
-    if (rc || (value && setenv("TTG_QUEUE", value, 1) != 0))
+    const char *type = option_text(r->options, OPT_QUEUE_TYPE);
+    if (rc || (value && setenv("TTG_QUEUE", value, 1) != 0) ||
+        (type && setenv("TTG_QUEUE_TYPE", type, 1) != 0))
         rc = err_set(err, TTG_ENOMEM, "out of memory");
     buf_done(&text);
     return rc;

@@ -165,7 +165,7 @@ OPTION(MANAGEMENT, .flag = "management", .variable = "TTG_RABBITMQ_MANAGEMENT",
 OPTION(QUEUE_TYPE, .flag = "queue-type", .variable = "TTG_QUEUE_TYPE", .type = OPTION_ENUM,
        .choices = "classic|quorum",
        .help = "RabbitMQ: kind of a new job's queues; quorum: replicated (default: classic)",
-       .commands = IN_SPEC | IN_WORKER)
+       .commands = IN_SPEC | IN_WORKER | IN_PIPELINE)
 OPTION(QUEUE_CA, .flag = "queue-ca", .variable = "TTG_QUEUE_CA", .type = OPTION_STRING,
        .arg = "FILE", .help = "who must have signed the queue's certificate; default: the system's",
        .commands = IN_QUEUE | IN_CLEANUP)

@@ -55,6 +55,13 @@ static void name_of(const struct pipe_amqp *p, char out[NAME_BYTES], const char 
     snprintf(out, NAME_BYTES, "ttg.%s.%s.%s", p->pipe.config.name, kind, inbox);
 }
 
+/* A message that kills its reader each time is the stage's business, not the broker's. */
+static unsigned kind_flags(const struct pipe_amqp *p)
+{
+    const char *type = p->pipe.config.queue->queue_type;
+    return type && strcmp(type, "quorum") == 0 ? AMQP_QUORUM | AMQP_LOOKED_AT : 0;
+}
+
 static void post(struct pipe_amqp *p, struct amqp_call *call)
 {
     call->gen = p->gen;
@@ -113,7 +120,10 @@ static void declare_downs(struct pipe_amqp *p)
     p->looked_ms = loop_now_ms(p->pipe.loop);
     for (size_t i = 0; i < p->pipe.config.down_count; i++) {
         name_of(p, name, "pipe", p->pipe.config.downs[i]);
-        post(p, &(struct amqp_call){.op = AMQP_DECLARE, .id = ID_DOWN + i, .queue = str_of(name)});
+        post(p, &(struct amqp_call){.op = AMQP_DECLARE,
+                                    .id = ID_DOWN + i,
+                                    .queue = str_of(name),
+                                    .flags = kind_flags(p)});
         p->downs_due++;
     }
 }
@@ -138,7 +148,8 @@ static void start_consuming(struct pipe_amqp *p)
 {
     char name[NAME_BYTES];
     name_of(p, name, "pipe", p->pipe.config.inbox);
-    post(p, &(struct amqp_call){.op = AMQP_DECLARE, .id = ID_INBOX, .queue = str_of(name)});
+    post(p, &(struct amqp_call){
+                .op = AMQP_DECLARE, .id = ID_INBOX, .queue = str_of(name), .flags = kind_flags(p)});
     post(p, &(struct amqp_call){.op = AMQP_CONSUME,
                                 .id = ID_CONSUME,
                                 .queue = str_of(name),
@@ -194,7 +205,10 @@ static void on_done(struct pipe_amqp *p, const struct amqp_event *e)
     struct err err;
     if (e->rc && !(e->id == ID_LOCK && e->rc == TTG_EBUSY)) {
         err_set(&err, e->rc, "%.*s", STR_ARG(e->body));
-        cut(p, &err);
+        if (e->rc == TTG_EUSAGE) /* such a queue is there, of another kind */
+            pipe_lose(&p->pipe, &err);
+        else
+            cut(p, &err);
         return;
     }
     switch (e->id) {

@@ -42,9 +42,10 @@ def kill_one(p, rng, supervisor):
         return 0
 
 
-def sales_with_kills(queue, count, kills, seed, name="sales"):
+def sales_with_kills(queue, count, kills, seed, name="sales", env=None):
     """Kills instances of all stages and an own node, and each tenth time the supervisor."""
     p, rng = sales(count, queue, name), random.Random(seed)
+    p.env.update(env or {})
     running, done, end = p.start(), 0, time.monotonic() + 100
     while running.code() is None:
         assert time.monotonic() < end, f"not done: {p.status()}"
@@ -77,6 +78,12 @@ def sales_on_redis_with_kills():
 @test
 def sales_on_rabbitmq_with_kills():
     sales_with_kills(rabbit().url, 100000 if SOAK else 6000, 100 if SOAK else 4, 3)
+
+
+@test
+def sales_on_quorum_queues_with_kills():
+    sales_with_kills(rabbit().url, 50000 if SOAK else 4000, 50 if SOAK else 3, 4, name="quorum",
+                     env={"TTG_QUEUE_TYPE": "quorum"})
 
 
 @test
