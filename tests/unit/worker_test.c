@@ -123,6 +123,34 @@ static void finished(uint64_t chunks)
     assert_int_equal(status().workers, 0); /* it said good-bye */
 }
 
+/* Connection 0, of takes and joins, is answered; commits are not. */
+static void serve_takes(int turns)
+{
+    for (int i = 0; i < turns; i++) {
+        turn();
+        rig_serve(0, true);
+    }
+}
+
+/* A worker that has taken a chunk of a new job and runs it. */
+static void first_chunk_runs(uint64_t chunks, double simulate_ms)
+{
+    rig_job(chunks);
+    rig.config.kernel.simulate_ms = simulate_ms;
+    start();
+    while (!q_rig.served[QUEUE_TAKE])
+        serve_takes(1);
+    turn();
+}
+
+static struct ledger_worker *another_joins(struct str name, uint64_t incarnation)
+{
+    struct ledger_worker *w;
+    assert_int_equal(
+        ledger_join(q_rig.ledger, name, incarnation, 77, 1, 64, NULL, 0, q_rig.now_ms, &w), 0);
+    return w;
+}
+
 /* --- stories --- */
 
 static void does_a_job(void **state)
@@ -144,10 +172,7 @@ static void slots_may_end_while_the_outbox_is_full(void **state)
     rig.config.kernel.simulate_ms = 0.1;
     rig_job(4000);
     start();
-    for (int i = 0; i < 400; i++) { /* takes are served, commits are not */
-        turn();
-        rig_serve(0, true);
-    }
+    serve_takes(400); /* takes are served, commits are not */
     assert_false(rig.ended);
     finished(4000);
     assert_int_equal(status().attempts, 4000);
@@ -158,10 +183,7 @@ static void results_gather_without_answers_up_to_a_limit(void **state)
     (void)state;
     rig_job(4096);
     start();
-    for (int i = 0; i < 300; i++) {
-        turn();
-        rig_serve(0, true);
-    }
+    serve_takes(300);
     assert_false(rig.ended);
     finished(4096);
 }
@@ -230,22 +252,12 @@ static void a_forgotten_grant_is_renewed(void **state)
 static void a_running_chunk_survives_a_restart(void **state)
 {
     (void)state;
-    rig_job(2);
-    rig.config.kernel.simulate_ms = 10;
-    start();
-    while (!q_rig.served[QUEUE_TAKE]) {
-        turn();
-        rig_serve(0, true);
-    }
-    turn();
+    first_chunk_runs(2, 10);
     for (int i = 0; i < 3; i++) {
         rig_restart();
         rig_up(0);
         rig_up(1);
-        for (int k = 0; k < 3; k++) {
-            turn();
-            rig_serve(0, true);
-        }
+        serve_takes(3);
     }
     finished(2);
     assert_int_equal(rig.totals.stale, 0);
@@ -257,19 +269,10 @@ static void a_lost_chunk_is_dropped(void **state)
 {
     (void)state;
     struct ledger_run run[64];
-    struct ledger_worker *other;
     size_t runs;
-    rig_job(4);
-    rig.config.kernel.simulate_ms = 10;
-    start();
-    while (!q_rig.served[QUEUE_TAKE]) {
-        turn();
-        rig_serve(0, true);
-    }
-    turn();
+    first_chunk_runs(4, 10);
     rig_lose_worker();
-    assert_int_equal(
-        ledger_join(q_rig.ledger, STR("other"), 9, 77, 1, 64, NULL, 0, q_rig.now_ms, &other), 0);
+    struct ledger_worker *other = another_joins(STR("other"), 9);
     assert_int_equal(ledger_take(q_rig.ledger, other, 77, 1, q_rig.now_ms, run, &runs), 0);
     assert_int_equal(run[0].chunk, 0);
     assert_int_equal(run[0].attempt, 2);
@@ -291,14 +294,7 @@ static void a_lost_chunk_is_dropped(void **state)
 static void a_lease_that_nobody_took_is_kept(void **state)
 {
     (void)state;
-    rig_job(1);
-    rig.config.kernel.simulate_ms = 20;
-    start();
-    while (!q_rig.served[QUEUE_TAKE]) {
-        turn();
-        rig_serve(0, true);
-    }
-    turn();
+    first_chunk_runs(1, 20);
     rig_lose_worker();
     rig_cut(0);
     rig_up(0);
@@ -310,17 +306,8 @@ static void a_lease_that_nobody_took_is_kept(void **state)
 static void a_newer_worker_replaces_it(void **state)
 {
     (void)state;
-    struct ledger_worker *newer;
-    rig_job(50);
-    rig.config.kernel.simulate_ms = 10;
-    start();
-    while (!q_rig.served[QUEUE_TAKE]) {
-        turn();
-        rig_serve(0, true);
-    }
-    turn();
-    assert_int_equal(
-        ledger_join(q_rig.ledger, STR("w"), 6, 99, 1, 64, NULL, 0, q_rig.now_ms, &newer), 0);
+    first_chunk_runs(50, 10);
+    another_joins(STR("w"), 6);
     atomic_store(&q_rig.beat_rc, TTG_EBUSY); /* also while the chunk still runs */
     PLAY_UNTIL(rig.ended);
     assert_int_equal(rig.end, WORKER_REPLACED);
@@ -330,14 +317,7 @@ static void a_newer_worker_replaces_it(void **state)
 static void a_canceled_job_stops_what_runs(void **state)
 {
     (void)state;
-    rig_job(50);
-    rig.config.kernel.simulate_ms = 1e6;
-    start();
-    while (!q_rig.served[QUEUE_TAKE]) {
-        turn();
-        rig_serve(0, true);
-    }
-    turn();
+    first_chunk_runs(50, 1e6);
     ledger_cancel(q_rig.ledger, q_rig.now_ms);
     atomic_store(&q_rig.beat_state, LEDGER_CANCELED);
     PLAY_UNTIL(rig.ended);
@@ -353,10 +333,7 @@ static void a_paused_job_is_waited_for(void **state)
     ledger_pause(q_rig.ledger, q_rig.now_ms);
     rig.config.idle_ms = 1; /* waiting for a job's chunks is not idle */
     start();
-    for (int i = 0; i < 300; i++) {
-        turn();
-        rig_serve(0, true);
-    }
+    serve_takes(300);
     assert_false(rig.ended);
     ledger_resume(q_rig.ledger, q_rig.now_ms);
     finished(3);
@@ -366,10 +343,7 @@ static void waits_for_the_job_to_appear(void **state)
 {
     (void)state;
     start();
-    for (int i = 0; i < 300; i++) {
-        turn();
-        rig_serve(0, true);
-    }
+    serve_takes(300);
     assert_false(rig.ended);
     rig_job(3);
     finished(3);
@@ -434,14 +408,7 @@ static void drains(void **state)
 static void a_drain_joins_again_after_a_cut(void **state)
 {
     (void)state;
-    rig_job(100);
-    rig.config.kernel.simulate_ms = 10;
-    start();
-    while (!q_rig.served[QUEUE_TAKE]) {
-        turn();
-        rig_serve(0, true);
-    }
-    turn();
+    first_chunk_runs(100, 10);
     worker_stop(rig.worker);
     rig_restart(); /* and the grant is forgotten */
     turn();
@@ -493,13 +460,11 @@ static void a_parked_take_is_given_back(void **state)
 {
     (void)state;
     struct ledger_run run[64];
-    struct ledger_worker *other;
     size_t runs;
     rig_job(2);
     rig.config.kernel.slots = 2;
     rig.config.kernel.simulate_ms = 1e6;
-    assert_int_equal(
-        ledger_join(q_rig.ledger, STR("other"), 9, 77, 1, 64, NULL, 0, q_rig.now_ms, &other), 0);
+    struct ledger_worker *other = another_joins(STR("other"), 9);
     assert_int_equal(ledger_take(q_rig.ledger, other, 77, 1, q_rig.now_ms, run, &runs), 0);
     start();
     PLAY_UNTIL(status().leased == 2);
