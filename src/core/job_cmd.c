@@ -180,79 +180,97 @@ static void status_sum(struct reply *r, const struct ledger_status *s)
     reply_text(r, text);
 }
 
+struct status_figure {
+    const char *name;
+    uint64_t value;
+};
+
+static void status_rows(struct reply *r, const struct status_figure *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        status_row(r, rows[i].name, rows[i].value);
+}
+#define STATUS_ROWS(r, rows) status_rows(r, rows, sizeof(rows) / sizeof *(rows))
+
+enum { STATUS_TIMES = 4, STATUS_CHUNKS = 22, STATUS_REST = 9 };
+
+static void status_times(struct reply *r, const struct ledger_status *s, uint64_t now_ms)
+{
+    const struct status_figure rows[STATUS_TIMES] = {
+        {"created_ms", s->created_ms},
+        {"started_ms", s->started_ms},
+        {"finished_ms", s->finished_ms},
+        {"now_ms", now_ms},
+    };
+    STATUS_ROWS(r, rows);
+}
+
+static void status_chunks(struct reply *r, const struct ledger_status *s,
+                          const struct ledger_spec *spec)
+{
+    const struct status_figure rows[STATUS_CHUNKS] = {
+        {"chunk_params", spec->chunk_params},
+        {"params_total", spec->params},
+        {"chunks", s->chunks},
+        {"completed", s->completed},
+        {"dead_letters", s->dead},
+        {"dropped", s->dropped},
+        {"unfed", s->unfed},
+        {"fresh", s->fresh},
+        {"ready", s->ready},
+        {"delayed", s->delayed},
+        {"leased", s->leased},
+        {"attempts", s->attempts},
+        {"reclaimed", s->reclaimed},
+        {"stolen", s->stolen},
+        {"stale_dropped", s->stale_dropped},
+        {"failures", s->failures},
+        {"released", s->released},
+        {"redriven", s->redriven},
+        {"workers", s->workers},
+        {"workers_lost", s->workers_lost},
+        {"slots", s->slots},
+        {"params", s->params},
+    };
+    STATUS_ROWS(r, rows);
+}
+
+static void status_rest(struct reply *r, const struct ledger_status *s,
+                        const struct ledger_spec *spec)
+{
+    const struct status_figure rows[STATUS_REST] = {
+        {"result_seq", s->result_seq},
+        {"result_first", s->result_first},
+        {"event_seq", s->event_seq},
+        {"max_attempts", spec->max_attempts},
+        {"retry_min_ms", spec->retry_min_ms},
+        {"retry_max_ms", spec->retry_max_ms},
+        {"retry_jitter", spec->retry_jitter},
+        {"stale_ms", spec->stale_ms},
+        {"window", spec->window},
+    };
+    STATUS_ROWS(r, rows);
+}
+
 void job_view_status(struct job *j, struct core_call *call)
 {
     struct ledger_status s;
     struct reply *r = call->reply;
     ledger_status(j->ledger, &s);
     const struct ledger_spec *spec = ledger_spec(j->ledger);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } before[] =
-        {
-            {"created_ms", s.created_ms},
-            {"started_ms", s.started_ms},
-            {"finished_ms", s.finished_ms},
-            {"now_ms", call->now_ms},
-        },
-      middle[] =
-          {
-              {"chunk_params", spec->chunk_params},
-              {"params_total", spec->params},
-              {"chunks", s.chunks},
-              {"completed", s.completed},
-              {"dead_letters", s.dead},
-              {"dropped", s.dropped},
-              {"unfed", s.unfed},
-              {"fresh", s.fresh},
-              {"ready", s.ready},
-              {"delayed", s.delayed},
-              {"leased", s.leased},
-              {"attempts", s.attempts},
-              {"reclaimed", s.reclaimed},
-              {"stolen", s.stolen},
-              {"stale_dropped", s.stale_dropped},
-              {"failures", s.failures},
-              {"released", s.released},
-              {"redriven", s.redriven},
-              {"workers", s.workers},
-              {"workers_lost", s.workers_lost},
-              {"slots", s.slots},
-              {"params", s.params},
-          },
-      after[] = {
-          {"result_seq", s.result_seq},
-          {"result_first", s.result_first},
-          {"event_seq", s.event_seq},
-          {"max_attempts", spec->max_attempts},
-          {"retry_min_ms", spec->retry_min_ms},
-          {"retry_max_ms", spec->retry_max_ms},
-          {"retry_jitter", spec->retry_jitter},
-          {"stale_ms", spec->stale_ms},
-          {"window", spec->window},
-      };
-    enum {
-        BEFORE = sizeof before / sizeof *before,
-        MIDDLE = sizeof middle / sizeof *middle,
-        AFTER = sizeof after / sizeof *after
-    };
-    reply_map(r, 2 + BEFORE + 2 + MIDDLE + 3 + AFTER + 3);
+    reply_map(r, 2 + STATUS_TIMES + 2 + STATUS_CHUNKS + 3 + STATUS_REST + 3);
     reply_text(r, "job");
     reply_str(r, s.name);
     reply_text(r, "state");
     reply_text(r, job_state_text(s.state));
-    for (size_t i = 0; i < BEFORE; i++)
-        status_row(r, before[i].name, before[i].value);
+    status_times(r, &s, call->now_ms);
     reply_text(r, "first");
     reply_int(r, spec->first);
     reply_text(r, "last");
     reply_int(r, (int64_t)((uint64_t)spec->first + spec->params - 1));
-    for (size_t i = 0; i < MIDDLE; i++)
-        status_row(r, middle[i].name, middle[i].value);
+    status_chunks(r, &s, spec);
     status_sum(r, &s);
-    for (size_t i = 0; i < AFTER; i++)
-        status_row(r, after[i].name, after[i].value);
+    status_rest(r, &s, spec);
     reply_text(r, "kernel");
     reply_str(r, spec->kernel);
     reply_text(r, "input");

@@ -108,42 +108,41 @@ static void commit_words(struct words *w, const struct queue_commit *c)
     }
 }
 
-static void encode(struct words *w, const struct queue_request *r)
+static void take_words(struct words *w, const struct queue_take *take)
 {
-    const struct queue_call *call = (const struct queue_call *)r;
-    const struct queue_take *take = (const struct queue_take *)r;
-    const struct queue_fail *fail = (const struct queue_fail *)r;
+    worker_words(w, &take->worker);
+    option_u64(w, STR("COUNT"), take->count);
+    if (take->block_ms > 0)
+        option_u64(w, STR("BLOCK"), take->block_ms);
+}
+
+static void fail_words(struct words *w, const struct queue_fail *fail)
+{
+    worker_words(w, &fail->worker);
+    word_u64(w, fail->chunk);
+    word_u64(w, fail->epoch);
+    word(w, fail->final ? STR("FINAL") : STR("RETRY"));
+    word(w, fail->reason);
+}
+
+/* What workers say. */
+static void encode_worker(struct words *w, const struct queue_request *r)
+{
     const struct queue_release *release = (const struct queue_release *)r;
     const struct queue_beat *beat = (const struct queue_beat *)r;
-    const struct queue_results *results = (const struct queue_results *)r;
-    const struct queue_dead_list *dead = (const struct queue_dead_list *)r;
-    const struct queue_events *events = (const struct queue_events *)r;
-    const struct queue_map *map = (const struct queue_map *)r;
-    const struct queue_explain *explain = (const struct queue_explain *)r;
-    if (r->verb != QUEUE_LIST)
-        word(w, call->job);
-    switch (r->verb) {
-    case QUEUE_CREATE:
-        create_words(w, (const struct queue_create *)r);
-        break;
+    const struct queue_lost *lost = (const struct queue_lost *)r;
+    switch ((int)r->verb) {
     case QUEUE_JOIN:
         join_words(w, (const struct queue_join *)r);
         break;
     case QUEUE_TAKE:
-        worker_words(w, &take->worker);
-        option_u64(w, STR("COUNT"), take->count);
-        if (take->block_ms > 0)
-            option_u64(w, STR("BLOCK"), take->block_ms);
+        take_words(w, (const struct queue_take *)r);
         break;
     case QUEUE_COMMIT:
         commit_words(w, (const struct queue_commit *)r);
         break;
     case QUEUE_FAIL:
-        worker_words(w, &fail->worker);
-        word_u64(w, fail->chunk);
-        word_u64(w, fail->epoch);
-        word(w, fail->final ? STR("FINAL") : STR("RETRY"));
-        word(w, fail->reason);
+        fail_words(w, (const struct queue_fail *)r);
         break;
     case QUEUE_RELEASE:
         worker_words(w, &release->worker);
@@ -157,32 +156,67 @@ static void encode(struct words *w, const struct queue_request *r)
         worker_words(w, &((const struct queue_leave *)r)->worker);
         break;
     case QUEUE_LOST:
-        worker_words(w, &((const struct queue_lost *)r)->worker);
-        word(w, ((const struct queue_lost *)r)->reason);
+        worker_words(w, &lost->worker);
+        word(w, lost->reason);
+        break;
+    }
+}
+
+static void results_words(struct words *w, const struct queue_results *results)
+{
+    word_u64(w, results->cursor);
+    option_u64(w, STR("COUNT"), results->count);
+    if (results->block_ms > 0)
+        option_u64(w, STR("BLOCK"), results->block_ms);
+    word(w, STR("JSON"));
+}
+
+static void dead_list_words(struct words *w, const struct queue_dead_list *dead)
+{
+    if (!dead->from_start)
+        option_u64(w, STR("AFTER"), dead->after);
+    option_u64(w, STR("COUNT"), dead->count);
+}
+
+static void redrive_words(struct words *w, const struct queue_dead_redrive *redrive)
+{
+    if (redrive->all)
+        word(w, STR("ALL"));
+    else
+        word_u64(w, redrive->chunk);
+}
+
+static void map_words(struct words *w, const struct queue_map *map)
+{
+    option_u64(w, STR("CELLS"), map->cells_max);
+    option_u64(w, STR("LEASES"), map->leases_max);
+    option_u64(w, STR("RAN"), map->ran_max);
+    option_u64(w, STR("SINCE"), map->since_ms);
+}
+
+/* What others ask; those that name nothing but the job have no case. */
+static void encode_other(struct words *w, const struct queue_request *r)
+{
+    const struct queue_events *events = (const struct queue_events *)r;
+    const struct queue_explain *explain = (const struct queue_explain *)r;
+    switch ((int)r->verb) {
+    case QUEUE_CREATE:
+        create_words(w, (const struct queue_create *)r);
         break;
     case QUEUE_RESULTS:
-        word_u64(w, results->cursor);
-        option_u64(w, STR("COUNT"), results->count);
-        if (results->block_ms > 0)
-            option_u64(w, STR("BLOCK"), results->block_ms);
-        word(w, STR("JSON"));
+        results_words(w, (const struct queue_results *)r);
         break;
     case QUEUE_TRIM:
         word_u64(w, ((const struct queue_trim *)r)->seq);
         break;
     case QUEUE_DEAD_LIST:
-        if (!dead->from_start)
-            option_u64(w, STR("AFTER"), dead->after);
-        option_u64(w, STR("COUNT"), dead->count);
+        dead_list_words(w, (const struct queue_dead_list *)r);
         break;
     case QUEUE_DEAD_SHOW:
         word_u64(w, ((const struct queue_dead_show *)r)->chunk);
         break;
     case QUEUE_DEAD_REDRIVE:
-        if (((const struct queue_dead_redrive *)r)->all)
-            word(w, STR("ALL"));
-        else
-            word_u64(w, ((const struct queue_dead_redrive *)r)->chunk);
+        redrive_words(w, (const struct queue_dead_redrive *)r);
         break;
     case QUEUE_DEAD_DROP:
         word_u64(w, ((const struct queue_dead_drop *)r)->chunk);
@@ -196,18 +230,19 @@ static void encode(struct words *w, const struct queue_request *r)
             word_u64(w, explain->chunk);
         break;
     case QUEUE_MAP:
-        option_u64(w, STR("CELLS"), map->cells_max);
-        option_u64(w, STR("LEASES"), map->leases_max);
-        option_u64(w, STR("RAN"), map->ran_max);
-        option_u64(w, STR("SINCE"), map->since_ms);
-        break;
-    case QUEUE_STATUS:
-    case QUEUE_LIST:
-    case QUEUE_CONTROL:
-    case QUEUE_WORKERS:
-    case QUEUE_VERBS:
+        map_words(w, (const struct queue_map *)r);
         break;
     }
+}
+
+static void encode(struct words *w, const struct queue_request *r)
+{
+    if (r->verb != QUEUE_LIST)
+        word(w, ((const struct queue_call *)r)->job);
+    if (r->verb >= QUEUE_JOIN && r->verb <= QUEUE_LOST)
+        encode_worker(w, r);
+    else
+        encode_other(w, r);
 }
 
 int resp_encode(struct queue_request *r, size_t *ret_count)
