@@ -119,6 +119,18 @@ static int spec_params(struct job_spec *s, const struct command_run *r,
     return 0;
 }
 
+void job_spec_limits(struct ledger_spec *spec, const struct options *o)
+{
+    uint64_t retry_ms = option_ms(o, OPT_RETRY_DELAY), stale_ms = option_ms(o, OPT_STALE_THRESHOLD);
+    spec->chunk_params = option_u64(o, OPT_CHUNK);
+    spec->max_attempts = (uint32_t)option_u64(o, OPT_MAX_ATTEMPTS);
+    spec->retry_min_ms = retry_ms < UINT32_MAX ? (uint32_t)retry_ms : UINT32_MAX;
+    spec->retry_max_ms =
+        spec->retry_min_ms > LEDGER_RETRY_MAX_MS ? spec->retry_min_ms : LEDGER_RETRY_MAX_MS;
+    spec->retry_jitter = LEDGER_RETRY_JITTER;
+    spec->stale_ms = stale_ms < UINT32_MAX ? (uint32_t)stale_ms : UINT32_MAX;
+}
+
 int job_spec_from_options(struct job_spec *ret_spec, const struct command_run *r,
                           const struct job_place *place, struct err *err)
 {
@@ -135,16 +147,8 @@ int job_spec_from_options(struct job_spec *ret_spec, const struct command_run *r
         rc = spec_params(s, r, place, err);
     if (rc)
         return rc;
-    uint64_t retry_ms = option_ms(o, OPT_RETRY_DELAY);
-    s->spec.chunk_params = option_u64(o, OPT_CHUNK);
+    job_spec_limits(&s->spec, o);
     s->spec.window = (uint32_t)option_u64(o, OPT_WINDOW);
-    s->spec.max_attempts = (uint32_t)option_u64(o, OPT_MAX_ATTEMPTS);
-    s->spec.retry_min_ms = retry_ms < UINT32_MAX ? (uint32_t)retry_ms : UINT32_MAX;
-    s->spec.retry_max_ms =
-        s->spec.retry_min_ms > LEDGER_RETRY_MAX_MS ? s->spec.retry_min_ms : LEDGER_RETRY_MAX_MS;
-    s->spec.retry_jitter = LEDGER_RETRY_JITTER;
-    uint64_t stale_ms = option_ms(o, OPT_STALE_THRESHOLD);
-    s->spec.stale_ms = stale_ms < UINT32_MAX ? (uint32_t)stale_ms : UINT32_MAX;
     s->spec.kernel = buf_str(&s->kernel);
     s->spec.input = buf_str(&s->input);
     rc = ledger_spec_check(&s->spec, err);

@@ -23,6 +23,9 @@ struct job_place {
 int job_spec_from_options(struct job_spec *ret_spec, const struct command_run *r,
                           const struct job_place *place, struct err *err);
 void job_spec_done(struct job_spec *s);
+/* Size of the chunks, attempts, pauses and times out. */
+struct options;
+void job_spec_limits(struct ledger_spec *spec, const struct options *o);
 
 /* Whether the kernel's options make sense and its command is there. */
 int kernel_check(const struct command_run *r, struct err *err);

@@ -204,7 +204,8 @@ OPTION(STAY, .flag = "stay", .variable = "TTG_STAY", .type = OPTION_BOOL, .def =
        .commands = IN_WORKER)
 OPTION(STALE_CHECK, .flag = "stale-check", .variable = "STALE_CHECK_INTERVAL_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "1", .max = "1d", .def = "30",
-       .help = "Redis: how often to look for chunks of consumers without presence",
+       .help = "Redis: longest time between looks for chunks of consumers without presence; idle "
+               "workers look each second",
        .commands = IN_WORKER)
 OPTION(STALE_THRESHOLD, .flag = "stale-threshold", .variable = "STALE_THRESHOLD_MS",
        .type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d", .def = "60000",

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/figures_text.h"
+#include "cmd/job_spec.h"
 #include "cmd/kernel_options.h"
 #include "cmd/queue_choice.h"
 #include "cmd/worker_stay.h"
@@ -175,15 +176,10 @@ static int create_job(struct worker_command *w)
     w->create.call.job = str_of(w->config.job);
     w->create.unattended = true;
     w->create.spec = (struct ledger_spec){.params = option_u64(o, OPT_PARAMS),
-                                          .chunk_params = option_u64(o, OPT_CHUNK),
                                           .window = LEDGER_WINDOW,
-                                          .max_attempts = (uint32_t)option_u64(o, OPT_MAX_ATTEMPTS),
-                                          .retry_min_ms = LEDGER_RETRY_MIN_MS,
-                                          .retry_max_ms = LEDGER_RETRY_MAX_MS,
-                                          .retry_jitter = LEDGER_RETRY_JITTER,
-                                          .stale_ms = LEDGER_STALE_MS,
                                           .kernel = buf_str(&w->kernel),
                                           .input = STR("")};
+    job_spec_limits(&w->create.spec, o);
     w->creator_config = w->config.queue;
     w->creator_config.job = w->config.job;
     w->creator_config.ctx = w;

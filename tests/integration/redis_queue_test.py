@@ -224,11 +224,12 @@ def the_environment_of_the_playbook_alone_is_enough():
     server = Redis()
     env = {"QUEUE_MODE": "true", "QUEUE_BACKEND": "redis", "REDIS_HOST": "127.0.0.1",
            "REDIS_PORT": server.port, "TOTAL_WORKERS": 3, "TOTAL_PARAMETERS": 1000,
-           "CHUNK_SIZE": 10, "SIMULATE_WORK_MS": 0.1}
+           "CHUNK_SIZE": 10, "SIMULATE_WORK_MS": 0.1, "STALE_THRESHOLD_MS": 45000}
     workers = [spawn([TTG, "worker"], env={**env, "WORKER_ID": i}) for i in (1, 2, 0)]
     assert [w.wait() for w in workers] == [0, 0, 0], workers[2].err()
     job = Job(server, "default")
-    assert job.status()["sum"] == 499500, job.status()
+    s = job.status()
+    assert s["sum"] == 499500 and s["stale_ms"] == 45000, s
     assert server.client.xlen("ttg:results") == 100
     assert spawn([TTG, "worker"], env={**env, "WORKER_ID": 0}).wait() == 0
     assert server.client.xlen("ttg:results") == 100
