@@ -465,6 +465,37 @@ def many_taken_at_once_come_back_when_their_worker_is_lost():
 
 
 @test
+def what_came_back_is_an_entry_like_others():
+    """However it came back: trimming goes around it, the next holder is in the pending list, and
+    when that one is lost, too, it comes back at once."""
+    for how in ("silence", "leave", "release", "release some", "fail", "rejoin"):
+        job = Job(Redis(), how.replace(" ", "_"))
+        job.create(5000, RETRYMIN=0, RETRYMAX=0)
+        job.join("a", slots=1000), job.join("b", slots=1), job.join("c", slots=4000)
+        leases, others = job.take("a", count=300), job.take("c", count=2000)
+        if how == "silence":
+            silence(job, "a")
+            job.status()
+        elif how == "release some":
+            assert job("release", "a", 1, *[w for l in leases[:9] for w in l[:2]]) == 9
+        elif how == "fail":
+            job.fail("a", leases[0])
+        elif how == "rejoin":
+            job.join("a", slots=1000, held=[w for l in leases[9:] for w in l[:2]])
+        else:
+            job(how, "a", 1)
+        wait_until(lambda: job.status()["ready"] + job.status()["delayed"] > 0)
+        job.commit("c", others) # trims what nobody needs any more
+        ((chunk, *_),) = job.take("b")
+        assert chunk == 0, how
+        assert consumer_of(job).get("1") == "b", (how, consumer_of(job))
+        assert entries(job)[0][0].endswith("-1"), (how, entries(job)[:3])
+        silence(job, "b")
+        wait_until(lambda: job.status()["workers_lost"] == (2 if how == "silence" else 1))
+        assert 0 in [l[0] for l in job.take("c", count=400)], how
+
+
+@test
 def a_plain_client_reads_between_those_who_take_many():
     job = Job(Redis())
     job.create(1000)

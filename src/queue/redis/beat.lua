@@ -44,6 +44,6 @@ if now - tonumber(call('HGET', RENEWED, ARGV[2]) or 0) > idle / 4 then
     call('HSET', RENEWED, ARGV[2], int(now))
     renew(ARGV[2], int(idle))
 end
-list_bulk(ARGV[2])
+list_bulk(ARGV[2], (now - BULK_MS) * 1000 + job.skip_us) -- epochs begin with the time
 close()
 return answer

@@ -8,6 +8,7 @@ local epoch, attempts, holder = read_lease(call('HGET', LEASE, ARGV[4]))
 if epoch ~= ARGV[5] or holder == '' then
     return {'stale', 0}
 end
+list_bulk(holder)
 attempts = attempts + 1
 job.attempts = job.attempts + 1
 job.failures = job.failures + 1

@@ -4,6 +4,7 @@ if not open() then
     return no_job()
 end
 local name, count = ARGV[2], 0
+list_bulk(name)
 local function release(chunk, epoch, attempts)
     give_back(chunk, epoch, attempts, name, false)
     count = count + 1

@@ -1,6 +1,6 @@
 -- uses: job decimal range bulk lease worker result
 -- job worker incarnation COUNT n
-local AUDIT_MS, AUDIT_MAX, STEAL_MS = 1000, 10000, 100
+local AUDIT_MS, AUDIT_BUSY_MS, AUDIT_MAX, STEAL_MS = 1000, 5000, 10000, 100
 if not open() then
     return no_job()
 end
@@ -162,7 +162,7 @@ local function steal()
     end
 end
 
--- Who looks in vain now and then checks for chunks that fell between all chairs: leases of plain
+-- Who looks in vain, and others less often, checks for chunks that fell between all chairs: leases of plain
 -- clients that ran out, entries that they acknowledged without a result or deleted, and leases of
 -- workers that are gone.
 local function audit_one(text, record)
@@ -188,8 +188,8 @@ local function audit_one(text, record)
     end
 end
 
-local function audit()
-    if now - job.audit_ms < AUDIT_MS then
+local function audit(pause_ms)
+    if now - job.audit_ms < pause_ms then
         return
     end
     job.audit_ms = now
@@ -209,8 +209,8 @@ if want > 0 then
     if want > taken then
         take_fresh(want - taken)
     end
+    audit(taken == 0 and AUDIT_MS or AUDIT_BUSY_MS)
     if taken == 0 then
-        audit()
         take_ready()
     end
     if taken == 0 then

@@ -74,32 +74,25 @@ local function striker(worker)
     end
 end
 
--- Calls each(chunk, epoch, attempts) for what the worker still holds of a run.
-local function each_held(worker, run, each)
-    local chunks = {}
-    for i = 1, run.count do
-        chunks[i] = int(run.from + i - 1)
-    end
-    for i, record in ipairs(call('HMGET', LEASE, unpack(chunks))) do
-        local epoch, attempts, holder = string.match(record or '', '^(%d+) (%d+) (.*)$')
-        if holder == worker and tonumber(epoch) == run.epoch + i - 1 then
-            each(run.from + i - 1, epoch, tonumber(attempts))
-        end
-    end
-end
-
--- What is held for longer gets into the pending list, for all to see.
-local function list_bulk(worker)
+-- Puts into the pending list what the worker still holds of its runs: of those before `until_us`, or
+-- of all. Needed before any of them may come back: entries of chunks that are neither there nor in a
+-- run count as done, and are trimmed.
+local function list_bulk(worker, until_us)
     local runs, young = read_bulk(worker), {}
-    local old = (now - BULK_MS) * 1000 + job.skip_us -- epochs begin with the time
     for _, r in ipairs(runs) do
-        local words = {TASKS, GROUP, worker, 0}
-        if r.epoch > old then
+        local chunks, words = {}, {TASKS, GROUP, worker, 0}
+        if until_us and r.epoch > until_us then
             young[#young + 1] = r
         else
-            each_held(worker, r, function(chunk)
-                words[#words + 1] = id_of(chunk)
-            end)
+            for i = 1, r.count do
+                chunks[i] = int(r.from + i - 1)
+            end
+        end
+        for i, record in ipairs(#chunks > 0 and call('HMGET', LEASE, unpack(chunks)) or {}) do
+            local epoch, holder = string.match(record or '', '^(%d+) %d+ (.*)$')
+            if holder == worker and tonumber(epoch) == r.epoch + i - 1 then
+                words[#words + 1] = id_of(r.from + i - 1)
+            end
         end
         if #words > 4 then
             words[#words + 1], words[#words + 2] = 'FORCE', 'JUSTID'

@@ -78,7 +78,8 @@ end
 
 -- The leases of a worker, oldest first: {chunk, epoch, attempts}.
 local function leases_of(worker)
-    local out, from, known = {}, '-', {}
+    local out, from = {}, '-'
+    list_bulk(worker)
     repeat
         local page = call('XPENDING', TASKS, GROUP, from, '+', SLICE, worker)
         local chunks = {}
@@ -91,17 +92,9 @@ local function leases_of(worker)
             local epoch, attempts, holder = read_lease(records[i])
             if holder == worker then
                 out[#out + 1] = {tonumber(chunk), epoch, attempts}
-                known[out[#out][1]] = true
             end
         end
     until #page < SLICE
-    for _, run in ipairs(read_bulk(worker)) do
-        each_held(worker, run, function(chunk, epoch, attempts)
-            if not known[chunk] then
-                out[#out + 1] = {chunk, epoch, attempts}
-            end
-        end)
-    end
     table.sort(out, function(a, b)
         return tonumber(a[2]) < tonumber(b[2])
     end)
