@@ -7,5 +7,10 @@
 int cmd_worker(struct command_run *r)
 {
     bool queue = option_text(r->options, OPT_QUEUE) || option_bool(r->options, OPT_QUEUE_MODE);
+    struct err err;
+    if (option_bool(r->options, OPT_RESTART) && !option_text(r->options, OPT_QUEUE)) {
+        err_set(&err, TTG_EUSAGE, "--restart needs --queue");
+        return command_fail(r, &err);
+    }
     return queue ? worker_queue(r) : worker_static(r);
 }

@@ -109,6 +109,9 @@ OPTION(NAME, .flag = "name", .variable = "TTG_WORKER_NAME", .type = OPTION_STRIN
        .help = "name of this worker on the queue; default: worker-WORKER_ID, or without a "
                "number one that nobody else has",
        .commands = IN_WORKER)
+OPTION(RESTART, .flag = "restart", .type = OPTION_BOOL, .only_flag = true,
+       .help = "start the worker again when it dies, and tell the queue of what it died",
+       .commands = IN_WORKER)
 OPTION(INCARNATION, .flag = "incarnation", .type = OPTION_U64, .min = "1",
        .max = "9223372036854775807", .only_flag = true,
        .help = "number that tells this start from others of the same name; default: a random one",

@@ -7,6 +7,7 @@
 #include "cmd/job_spec.h"
 #include "cmd/kernel_options.h"
 #include "cmd/queue_choice.h"
+#include "cmd/worker_restart.h"
 #include "cmd/worker_stay.h"
 #include "io/figures.h"
 #include "io/loop.h"
@@ -328,9 +329,20 @@ static void serve_figures(struct worker_command *w)
         log_warn("metrics.unavailable", kv_str("reason", err.text));
 }
 
+/* The same command, as a child of ours. */
+static int restarting(struct worker_command *w)
+{
+    if (choose_name(w, queue_random()))
+        return command_fail(w->command, &w->err);
+    log_context("worker", w->name);
+    return worker_restart(w->command, w->name);
+}
+
 int worker_queue(struct command_run *r)
 {
     struct worker_command w = {.command = r};
+    if (option_bool(r->options, OPT_RESTART))
+        return restarting(&w);
     int rc = configure(&w, &w.config);
     if (!rc)
         rc = loop_open(&w.loop, &w.err);

@@ -24,6 +24,7 @@ enum {
     KILL_GRACE_MS = 2000,
     CALL_BACK_MS = 1500,     /* what said that the job goes on may be so old */
     REASON_BYTES_MAX = 4096, /* what a queue keeps of a reason */
+    NAME_BYTES = 257,
     DIGITS = 24,
 };
 
@@ -32,7 +33,7 @@ struct member {
     struct process process;
     struct loop_timer restart;
     _Atomic pid_t group;
-    char name[32], digits[DIGITS]; /* digits: of the incarnation */
+    char name[NAME_BYTES], digits[DIGITS]; /* digits: of the incarnation */
     uint64_t incarnation;
     struct relay relay; /* of a worker's standard error */
     char **argv;
@@ -175,9 +176,12 @@ static void on_exit_of(struct process *p, struct process_exit e)
         stop_on(c);
         return;
     }
+    bool final = e.status >= 0 && c->config.is_final ? c->config.is_final(c->config.ctx, e.status)
+                                                     : e.status == 2; /* wrong usage stays wrong */
     log_warn(m->node ? "node.died" : "worker.died", kv_str("name", m->name),
-             kv_str("reason", err.text), kv_str("then", "it is started again"));
-    if (e.status == 2) { /* wrong usage stays wrong */
+             kv_str("reason", err.text),
+             kv_str("then", final ? "that is no accident" : "it is started again"));
+    if (final) {
         give_up(m, &err);
         return;
     }
@@ -296,7 +300,8 @@ int crew_start(struct crew **ret_crew, struct loop *loop, const struct crew_conf
     for (uint32_t i = 0; i < config->workers && !rc; i++) {
         char name[32];
         snprintf(name, sizeof name, "worker-%u", config->first_worker + i);
-        rc = member_init(c, &c->workers[i], false, config->worker, name);
+        rc = member_init(c, &c->workers[i], false, config->worker,
+                         config->worker_name ? config->worker_name : name);
     }
     if (!rc && config->node) {
         rc = member_init(c, &c->node, true, config->node, "node");

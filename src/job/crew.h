@@ -37,6 +37,7 @@ struct crew_config {
         *worker; /* `ttg worker ...`; CREW_NAME and CREW_INCARNATION stand for those of a start */
     bool node_lives; /* another one serves there still: ours starts when it is needed */
     uint32_t workers, first_worker; /* named worker-FIRST ... */
+    const char *worker_name;        /* of a single one; NULL: as above */
     enum log_level log_level;       /* from which on their messages are shown */
     uint64_t drain_ms;              /* how long workers have to stop before they are killed */
     void *ctx;
@@ -45,6 +46,9 @@ struct crew_config {
     /* Whether a worker that died is started again now; if not, asked again a little later. May be
      * NULL: always. */
     bool (*worker_needed)(void *ctx, const char *name);
+    /* Whether a worker that ends with this code is not to be started again; on_failed follows,
+     * unless it is 0. May be NULL: only 0 and 2. */
+    bool (*is_final)(void *ctx, int status);
     /* The node or a worker cannot be kept running: it fails each time. */
     void (*on_failed)(void *ctx, const struct err *err);
     /* Everybody has ended after crew_stop. */

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Chunks that kill their worker: dead letters with the signal and what was said last."""
+import signal
 import subprocess
 
-from harness import ROOT, main, skip, test, write_file
-from jobrig import Jobs
+from harness import ROOT, alive, main, skip, test, wait_until, write_file
+from jobrig import Jobs, children
 from redisrig import Redis
 
 # Chunk 2 kills the process that runs it, the others are done; each says so.
@@ -77,6 +78,62 @@ def a_plugin_that_exits():
     attempts, _ = deadly(j, f"embedded:{j.path('place')}", *plugin(j, "exit(7)"), workers=1)
     for text in attempts:
         assert "ended with exit code 7" in text and "no way out" in text, text
+
+
+class Place:
+    """A node or a Redis with a submitted job of four chunks."""
+
+    def __init__(self, jobs, redis):
+        if redis:
+            self.url = Redis().url
+        else:
+            path = jobs.path("node.sock")
+            jobs.spawn("node", "--data", jobs.path("data"), "--unix", path).wait_for("ready")
+            self.url = "ttg+unix:" + path
+        jobs.run("submit", "-q", self.url, "-j", "deadly", "--params", 40, "--chunk", 10,
+                 "--max-attempts", 3, "--", *COMMAND)
+
+
+def worker_alone(redis):
+    j = Jobs()
+    place = Place(j, redis)
+    done = j.run("worker", "-q", place.url, "-j", "deadly", "--restart", "--name", "w", "--", *COMMAND)
+    assert done.err.count("WARN worker.died") == 3, done.err
+    shown = j.run("dlq", "show", 2, "-q", place.url, "-j", "deadly").out
+    assert shown.count("killed by SIGKILL") == 3 and "on w," in shown, shown
+    assert 'line="about to do 2"' in shown, shown
+
+
+@test
+def a_worker_alone_with_a_parent_that_starts_it_again():
+    worker_alone(redis=False)
+
+
+@test
+def the_same_on_redis():
+    worker_alone(redis=True)
+
+
+@test
+def the_parent_of_a_worker_passes_on_what_it_is_told():
+    j = Jobs()
+    place = Place(j, redis=False)
+    words = ["worker", "-q", place.url, "-j", "deadly", "--restart", "--", "sleep", "600"]
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        p = j.spawn(*words[:6], "--drain", 0, *words[6:])
+        p.wait_for("worker.joined")
+        wait_until(lambda: any(len(children(w)) == 2 for w in children(p.pid)), what="a chunk runs")
+        p.kill(number)
+        assert p.wait() == code, p.err()
+    p = j.spawn(*words[:6], "--drain", 0, *words[6:])
+    p.wait_for("worker.joined")
+    (worker,) = children(p.pid)
+    p.kill(signal.SIGKILL)
+    wait_until(lambda: not alive(worker), what="the worker ends with its parent")
+    # Its own decisions stay: the queue is away, the command is wrong.
+    j.run("worker", "-q", "ttg+unix:" + j.path("nowhere"), "--queue-retry", 0, "--restart", code=3)
+    j.run("worker", "-q", place.url, "-j", "deadly", "--restart", "--", "no-such-command", code=2)
+    j.run("worker", "--restart", code=2, err="needs --queue")
 
 
 @test
