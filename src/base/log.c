@@ -66,6 +66,11 @@ bool log_enabled(enum log_level level)
     return state.setup.sink && level >= state.setup.level;
 }
 
+bool log_is_json(void)
+{
+    return state.setup.format == LOG_JSON;
+}
+
 bool log_level_parse(struct str s, enum log_level *ret_level)
 {
     for (int i = LOG_DEBUG; i <= LOG_ERROR; i++)

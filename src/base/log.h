@@ -90,6 +90,7 @@ void log_context(const char *key, const char *value);
 
 /* Whether a line of this level would reach the sink: to skip costly arguments. */
 bool log_enabled(enum log_level level);
+bool log_is_json(void);
 
 /* False and unchanged when the text names no level or format. */
 bool log_level_parse(struct str s, enum log_level *ret_level);

@@ -2,6 +2,7 @@
 /* ttg run: what to compute, where, with which crew; and what is said at the end. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "cmd/embedded.h"
 #include "cmd/job_spec.h"
 #include "cmd/joblog.h"
@@ -153,18 +154,20 @@ static void on_event(void *ctx, const struct queue_event *e)
         return;
     progress_show_clear(&c->progress);
     struct str rest, first_line = str_cut(e->text, '\n', &rest);
+    struct trace t;
+    trace_of(&t, str_of(c->choice.job), c->web.status.created_ms, (uint64_t)e->chunk, 0);
     if (str_eq(e->event, STR("chunk.reclaimed")))
         log_info("chunk.reclaimed", kv_i64("chunk", e->chunk), kv_s("from", e->from),
-                 kv_s("to", e->to), kv_u64("after_ms", e->value));
+                 kv_s("to", e->to), kv_u64("after_ms", e->value), kv_trace(&t));
     else if (str_eq(e->event, STR("worker.lost")))
         log_warn("worker.lost", kv_s("worker", e->from), kv_u64("leases", e->value),
                  kv_s("reason", first_line));
     else if (str_eq(e->event, STR("chunk.dead")))
         log_error("chunk.dead", kv_i64("chunk", e->chunk), kv_u64("attempts", e->value),
-                  kv_s("reason", e->text));
+                  kv_s("reason", e->text), kv_trace(&t));
     else if (str_eq(e->event, STR("chunk.failed")))
         log_debug("chunk.failed", kv_i64("chunk", e->chunk), kv_s("worker", e->from),
-                  kv_u64("retry_ms", e->value), kv_s("reason", e->text));
+                  kv_u64("retry_ms", e->value), kv_s("reason", e->text), kv_trace(&t));
 }
 
 static void on_end(void *ctx, enum run_end end, const struct run_totals *totals,

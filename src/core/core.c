@@ -105,6 +105,16 @@ void **core_part_state(struct core *c, const struct core_part *part)
     return &c->parts[i];
 }
 
+bool core_tells_moves(const struct core *c)
+{
+    return c->env.on_move != NULL;
+}
+
+void core_tell_move(const struct core *c, const struct core_move *move)
+{
+    c->env.on_move(c->env.ctx, move);
+}
+
 void core_ready(struct core *c, struct str key)
 {
     if (c->env.on_ready)

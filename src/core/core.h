@@ -22,6 +22,13 @@ struct blob_ref {
 };
 
 /* What the core asks of its surroundings. A NULL function: the core does without. */
+/* What happened to a chunk, for logs. Numbers that do not apply are 0. */
+struct core_move {
+    const char *event; /* "chunk.leased" */
+    struct str job, worker;
+    uint64_t created_ms, chunk, epoch, attempt;
+};
+
 struct core_env {
     void *ctx;
     /* Keeps immutable bytes outside memory; the core calls `blob_free` once it no longer needs
@@ -32,6 +39,8 @@ struct core_env {
     /* A client that was parked on this key may be served now. Called during core_exec; the caller
      * collects the keys and tries the parked commands again after it, oldest first. */
     void (*on_ready)(void *ctx, struct str key);
+    /* May be NULL. Each move of a chunk, also while a log is run again. */
+    void (*on_move)(void *ctx, const struct core_move *move);
 };
 
 enum core_flags {

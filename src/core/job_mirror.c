@@ -10,6 +10,35 @@ static struct str number(char *room, uint64_t value)
     return str_make(room, str_from_u64(room, value));
 }
 
+static void tell_move(const struct job *j, const char *event, uint64_t chunk, uint64_t epoch,
+                      uint64_t attempt, struct str worker)
+{
+    struct core_move move = {event, j->name, worker, j->created_ms, chunk, epoch, attempt};
+    core_tell_move(j->core, &move);
+}
+
+static void tell_leased(const struct job *j, uint64_t chunk, const struct ledger_worker *w)
+{
+    struct ledger_chunk_info info;
+    struct ledger_worker_info worker;
+    if (!core_tells_moves(j->core))
+        return;
+    ledger_chunk_info(j->ledger, chunk, &info); /* looks only */
+    ledger_worker_info(w, &worker);
+    tell_move(j, "chunk.leased", chunk, info.epoch, info.attempts + 1, worker.name);
+}
+
+static void tell_back(const struct job *j, const char *event, uint64_t chunk,
+                      const struct ledger_worker *w)
+{
+    struct ledger_worker_info worker = {.name = STR("")};
+    if (!core_tells_moves(j->core))
+        return;
+    if (w)
+        ledger_worker_info(w, &worker);
+    tell_move(j, event, chunk, 0, 0, worker.name);
+}
+
 static void on_fed(void *ctx, uint64_t chunk, uint64_t count)
 {
     struct job *j = ctx;
@@ -33,6 +62,7 @@ static void on_leased(void *ctx, uint64_t chunk, const struct ledger_worker *w, 
 {
     struct job *j = ctx;
     struct stream_consumer *consumer = ledger_worker_owner(w);
+    tell_leased(j, chunk, w);
     if (j->by_client)
         return;
     struct stream_pending *p = stream_deliver(consumer, job_task_id(j, chunk), now_ms);
@@ -51,7 +81,7 @@ static void unpend(struct job *j, uint64_t chunk)
 static void on_returned(void *ctx, uint64_t chunk, const struct ledger_worker *w)
 {
     struct job *j = ctx;
-    (void)w;
+    tell_back(j, "chunk.returned", chunk, w);
     if (!j->by_client)
         unpend(j, chunk);
 }
@@ -59,7 +89,10 @@ static void on_returned(void *ctx, uint64_t chunk, const struct ledger_worker *w
 /* The entry of a dead letter stays where people can see it; a redrive hands it out again. */
 static void on_dead(void *ctx, uint64_t chunk, const struct ledger_worker *w)
 {
-    on_returned(ctx, chunk, w);
+    struct job *j = ctx;
+    tell_back(j, "chunk.given_up", chunk, w);
+    if (!j->by_client)
+        unpend(j, chunk);
 }
 
 static void on_closed(void *ctx, uint64_t chunk, const struct ledger_worker *w)
@@ -101,6 +134,8 @@ static void on_result(void *ctx, const struct ledger_result *r)
     char id[20], from[20], to[20], attempt[20], count[20], seconds[32],
         summary[LEDGER_SUMMARY_BYTES];
     int64_t first, last;
+    if (core_tells_moves(j->core))
+        tell_move(j, "chunk.committed", r->chunk, r->epoch, r->attempt, r->worker);
     ledger_range(j->ledger, r->chunk, &first, &last);
     if (j->text_ms != r->now_ms || !j->now_text[0])
         clock_text(j->now_text, j->text_ms = r->now_ms);

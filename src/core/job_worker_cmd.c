@@ -105,7 +105,7 @@ static void join_reply(struct core_call *call, const struct job *j, const struct
     const struct ledger_spec *spec = ledger_spec(j->ledger);
     struct ledger_status s;
     ledger_status(j->ledger, &s);
-    reply_map(r, 12);
+    reply_map(r, 13);
     reply_text(r, "state");
     reply_text(r, job_state_text(s.state));
     reply_text(r, "boot");
@@ -128,6 +128,8 @@ static void join_reply(struct core_call *call, const struct job *j, const struct
     reply_str(r, spec->input);
     reply_text(r, "version");
     reply_text(r, TTG_VERSION);
+    reply_text(r, "created_ms");
+    reply_count(r, s.created_ms);
     reply_text(r, "held");
     reply_array(r, 2 * count);
     for (size_t i = 0; i < count; i++) {

@@ -65,4 +65,8 @@ void **core_part_state(struct core *c, const struct core_part *part);
 /* Tells the node that commands parked on this key may go on. */
 void core_ready(struct core *c, struct str key);
 
+/* Whether somebody wants to hear of moves; only then core_tell_move. */
+bool core_tells_moves(const struct core *c);
+void core_tell_move(const struct core *c, const struct core_move *move);
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/prng.h"
+#include "base/trace.h"
 #include "node/health.h"
 #include "node/listen.h"
 #include "node/presence.h"
@@ -319,10 +320,27 @@ static void env_blob_free(void *ctx, struct blob_ref ref)
     store_blob_free(((struct node *)ctx)->store, ref);
 }
 
+/* What was replayed was told when it happened. */
+static void env_move(void *ctx, const struct core_move *m)
+{
+    struct node *n = ctx;
+    struct trace t;
+    if (!n->serving)
+        return;
+    trace_of(&t, m->job, m->created_ms, m->chunk, m->epoch);
+    log_debug(m->event, kv_s("job", m->job), kv_u64("chunk", m->chunk), kv_s("worker", m->worker),
+              kv_u64("epoch", m->epoch), kv_u64("attempt", m->attempt), kv_trace(&t), kv_span(&t));
+}
+
 static int state_open(struct node *n, struct err *err)
 {
     struct store_options so = {0};
-    struct core_env env = {n, env_blob_write, env_blob_read, env_blob_free, env_ready};
+    struct core_env env = {n,
+                           env_blob_write,
+                           env_blob_read,
+                           env_blob_free,
+                           env_ready,
+                           log_enabled(LOG_DEBUG) ? env_move : NULL};
     int rc = store_sync_parse(str_of(n->options.sync ? n->options.sync : "always"), &so, err);
     if (!rc)
         rc = disk_open(n->options.data_dir, 1, &n->disk, err);

@@ -107,6 +107,7 @@ static void joined(struct amqp_engine *e)
     struct queue_join *j = w->join;
     j->state = w->ended ? LEDGER_FINISHED : e->marker.state;
     j->protocol = 0;
+    j->created_ms = e->marker.created_ms;
     j->version = STR("");
     j->first = s->first;
     j->params_total = s->params;

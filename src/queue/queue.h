@@ -176,6 +176,7 @@ struct queue_join {
     size_t held_count;
     /* out */
     enum ledger_state state;
+    uint64_t created_ms;
     uint64_t protocol;  /* 0: the engine has no version of its own */
     struct str version; /* of the node */
     int64_t first;

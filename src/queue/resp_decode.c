@@ -305,10 +305,11 @@ static bool decode_join(struct queue_join *r, struct resp_cursor *c)
         FIELD(struct queue_join, "max_attempts", F_U32, max_attempts),
         FIELD(struct queue_join, "kernel", F_STR, kernel),
         FIELD(struct queue_join, "input", F_STR, input),
+        FIELD(struct queue_join, "created_ms", F_U64, created_ms),
         FIELD(struct queue_join, "protocol", F_U64, protocol),
         FIELD(struct queue_join, "version", F_STR, version),
     };
-    r->protocol = 0;
+    r->protocol = r->created_ms = 0;
     r->version = STR("");
     return read_map(c, fields, COUNT(fields), r, join_held, r);
 }

@@ -2,6 +2,7 @@
 #include "worker/command.h"
 
 #include "base/mem.h"
+#include "base/trace.h"
 #include "io/process.h"
 #include "worker/kernel.h"
 
@@ -9,7 +10,7 @@
 #include <limits.h>
 #include <unistd.h>
 
-enum field { FIELD_START, FIELD_END, FIELD_CHUNK, FIELD_ATTEMPT, FIELD_JOB, FIELDS };
+enum field { FIELD_START, FIELD_END, FIELD_CHUNK, FIELD_ATTEMPT, FIELD_JOB, FIELD_TRACE, FIELDS };
 
 static const struct {
     struct str placeholder, variable;
@@ -19,6 +20,7 @@ static const struct {
     [FIELD_CHUNK] = {STR("{chunk}"), STR("TTG_CHUNK=")},
     [FIELD_ATTEMPT] = {STR("{attempt}"), STR("TTG_ATTEMPT=")},
     [FIELD_JOB] = {STR("{job}"), STR("TTG_JOB=")},
+    [FIELD_TRACE] = {STR("{traceparent}"), STR("TRACEPARENT=")},
 };
 
 static bool is_ours(const char *variable)
@@ -93,6 +95,18 @@ void command_close(struct command *c)
     *c = (struct command){0};
 }
 
+/* Empty where there are no leases. */
+static int add_trace(struct buf *b, const struct kernel_task *t)
+{
+    struct trace trace;
+    char text[TRACE_PARENT_BYTES];
+    if (t->epoch == 0)
+        return 0;
+    trace_of(&trace, str_of(t->job), t->created_ms, t->chunk, t->epoch);
+    trace_parent(&trace, text);
+    return buf_add_str(b, str_of(text));
+}
+
 static int add_field(struct buf *b, const struct kernel_task *t, enum field f)
 {
     switch (f) {
@@ -104,6 +118,8 @@ static int add_field(struct buf *b, const struct kernel_task *t, enum field f)
         return buf_add_u64(b, t->chunk);
     case FIELD_ATTEMPT:
         return buf_add_u64(b, t->attempt);
+    case FIELD_TRACE:
+        return add_trace(b, t);
     default:
         return buf_add_str(b, str_of(t->job));
     }

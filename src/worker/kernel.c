@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "io/process.h"
 #include "worker/kernel_impl.h"
 
@@ -305,6 +306,8 @@ void kernel_exit_failed(struct kernel_slot *s, int status, int signal, bool core
 void kernel_log_line(void *slot, struct str line)
 {
     struct kernel_slot *s = slot;
+    struct trace t;
+    trace_of(&t, str_of(s->task.job), s->task.created_ms, s->task.chunk, s->task.epoch);
     if (s->lines_logged > KERNEL_STDERR_LOGGED_MAX)
         return;
     if (s->lines_logged++ == KERNEL_STDERR_LOGGED_MAX)
@@ -312,7 +315,7 @@ void kernel_log_line(void *slot, struct str line)
                  kv_u64("lines", KERNEL_STDERR_LOGGED_MAX));
     else if (s->busy)
         log_info("command.stderr", kv_str("job", s->task.job), kv_u64("chunk", s->task.chunk),
-                 kv_u64("attempt", s->task.attempt), kv_s("line", line));
+                 kv_u64("attempt", s->task.attempt), kv_s("line", line), kv_trace(&t), kv_span(&t));
     else
         log_info("command.stderr", kv_u64("slot", s->index), kv_s("line", line));
 }

@@ -64,9 +64,10 @@ struct kernel_source {
 };
 
 struct kernel_task {
-    uint64_t chunk;     /* from 0 */
-    int64_t start, end; /* parameters, inclusive */
-    uint32_t attempt;   /* from 1 */
+    uint64_t chunk;             /* from 0 */
+    int64_t start, end;         /* parameters, inclusive */
+    uint32_t attempt;           /* from 1 */
+    uint64_t epoch, created_ms; /* of the lease and the job: for traces; 0: not known */
     const char *job;
     struct kernel_source *lines; /* NULL: the parameters are the integers start..end. Used until the
                                     chunk is done. */

@@ -2,6 +2,7 @@
 /* What became of chunks: results and failures into the outbox, answers out of it. */
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "worker/worker_state.h"
 
 #include <stdio.h>
@@ -25,14 +26,41 @@ void worker_cancel_slots(struct worker *w, bool drop)
 
 /* --- from the kernel --- */
 
+static struct trace trace_of_slot(const struct worker_slot *s)
+{
+    struct trace t;
+    trace_of(&t, str_of(s->task.job), s->task.created_ms, s->task.chunk, s->epoch);
+    return t;
+}
+
+void worker_log_started(const struct worker_slot *s)
+{
+    if (!log_enabled(LOG_DEBUG))
+        return;
+    struct trace t = trace_of_slot(s);
+    log_debug("chunk.started", kv_u64("chunk", s->task.chunk), kv_u64("attempt", s->task.attempt),
+              kv_u64("epoch", s->epoch), kv_trace(&t), kv_span(&t));
+}
+
+static void log_done(const struct worker_slot *s, const struct kernel_result *result)
+{
+    if (!log_enabled(LOG_DEBUG))
+        return;
+    struct trace t = trace_of_slot(s);
+    log_debug("chunk.done", kv_u64("chunk", s->task.chunk), kv_u64("attempt", s->task.attempt),
+              kv_u64("us", result->duration_ns / 1000), kv_trace(&t), kv_span(&t));
+}
+
 static void put_failure(struct worker *w, const struct worker_slot *s, bool final,
                         struct str reason, struct str stderr_tail)
 {
     uint64_t left_out;
+    struct trace t = trace_of_slot(s);
     w->totals.failed++;
     if (worker_log_passes(w, &w->failed_lines, &left_out))
         log_warn("chunk.failed", kv_u64("chunk", s->task.chunk), kv_u64("attempt", s->task.attempt),
-                 kv_s("reason", reason), kv_bool("final", final), kv_left_out(left_out));
+                 kv_s("reason", reason), kv_bool("final", final), kv_left_out(left_out),
+                 kv_trace(&t), kv_span(&t));
     struct buf text;
     buf_init(&text, SIZE_MAX / 2);
     int rc = buf_add_str(&text, reason);
@@ -90,14 +118,16 @@ void worker_chunk_ended(struct worker *w, struct worker_slot *s, const struct ke
     if (w->phase == WORKER_ENDED)
         return;
     if (dropped) {
+        struct trace t = trace_of_slot(s);
         w->totals.stale++;
         log_info("chunk.dropped", kv_u64("chunk", s->task.chunk),
                  kv_u64("attempt", s->task.attempt),
-                 kv_str("reason", "the lease was lost meanwhile"));
+                 kv_str("reason", "the lease was lost meanwhile"), kv_trace(&t), kv_span(&t));
     } else if (result->status == KERNEL_CANCELED) {
         worker_release(w, &(struct ledger_held){s->task.chunk, s->epoch}, 1);
     } else if (result->status == KERNEL_OK) {
         worker_measure(&w->chunk_ns, (double)result->duration_ns);
+        log_done(s, result);
         put_result(w, s, result);
     } else {
         worker_measure(&w->chunk_ns, (double)result->duration_ns);
@@ -131,19 +161,23 @@ static void on_verdict(void *ctx, uint64_t chunk, enum ledger_verdict verdict)
 {
     struct worker *w = ctx;
     uint64_t left_out;
+    struct trace t;
+    trace_of(&t, worker_job(w), w->join.created_ms, chunk, 0);
     if (verdict == LEDGER_INVALID)
         log_error("commit.invalid", kv_u64("chunk", chunk));
     else if (worker_log_passes(w, &w->stale_lines, &left_out))
         log_info(verdict == LEDGER_STALE ? "commit.stale" : "commit.refused",
-                 kv_u64("chunk", chunk), kv_left_out(left_out));
+                 kv_u64("chunk", chunk), kv_left_out(left_out), kv_trace(&t));
 }
 
 static void on_fate(void *ctx, const struct outbox_failure *f, enum ledger_fate fate)
 {
-    (void)ctx;
-    if (fate ==
-        LEDGER_DEAD) /* the reason was told as chunk.failed; a run tells of it as an error */
-        log_info("chunk.dead", kv_u64("chunk", f->chunk));
+    struct worker *w = ctx;
+    struct trace t;
+    trace_of(&t, worker_job(w), w->join.created_ms, f->chunk, f->epoch);
+    /* The reason was told as chunk.failed; a run tells of it as an error. */
+    if (fate == LEDGER_DEAD)
+        log_info("chunk.dead", kv_u64("chunk", f->chunk), kv_trace(&t), kv_span(&t));
 }
 
 static void on_unwanted(void *ctx, uint64_t chunk, uint64_t epoch)

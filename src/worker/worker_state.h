@@ -140,6 +140,7 @@ void worker_release_backlog(struct worker *w);
 /* --- worker_outcome.c --- */
 
 int worker_open_outbox(struct worker *w);
+void worker_log_started(const struct worker_slot *s);
 /* `result` may end the slot for good (wedged). */
 void worker_chunk_ended(struct worker *w, struct worker_slot *s,
                         const struct kernel_result *result);

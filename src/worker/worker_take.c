@@ -92,6 +92,8 @@ static bool fill_task(struct worker *w, struct worker_slot *s, const struct ledg
                                    .start = (int64_t)((uint64_t)w->first + offset),
                                    .end = (int64_t)((uint64_t)w->first + offset + s->params - 1),
                                    .attempt = run->attempt,
+                                   .epoch = run->epoch,
+                                   .created_ms = w->join.created_ms,
                                    .job = w->config.job};
     if (w->lines) {
         s->lines.source.read = read_lines;
@@ -126,6 +128,7 @@ void worker_fill_slots(struct worker *w)
             }
             s->busy = true;
             w->busy++;
+            worker_log_started(s);
             if (kernel_start(w->kernel, i, &s->task, &result))
                 worker_chunk_ended(w, s, &result);
         }

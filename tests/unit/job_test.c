@@ -154,7 +154,7 @@ static void one_job_from_start_to_end(void **state)
     assert_string_equal(run(&s, "TTG.JOIN sweep worker-0 5 SLOTS 2"),
                         "[state running boot 1 protocol 1 first 0 chunk_params 1000 params_total "
                         "2501 chunks 3 max_attempts 5 kernel sim input  version " TTG_VERSION
-                        " held []]");
+                        " created_ms 1770631200000 held []]");
     assert_string_equal(run(&s, "TTG.TAKE sweep worker-0 5 COUNT 2"), "[0 0 2 " EPOCH " 1]");
     assert_string_equal(run(&s, "XPENDING ttg:{sweep}:tasks ttg-workers"),
                         "[2 1770631200000-1 1770631200000-2 [[worker-0 2]]]");
@@ -360,7 +360,7 @@ static void workers_come_and_go(void **state)
     assert_string_equal(run(&s, "TTG.JOIN j w 6 SLOTS 1"),
                         "[state running boot 1 protocol 1 first 0 chunk_params 1 params_total 100 "
                         "chunks 100 max_attempts 5 kernel  input  version " TTG_VERSION
-                        " held []]");
+                        " created_ms 1770631200000 held []]");
     assert_string_equal(run(&s, "TTG.TAKE j w 5 COUNT 1"),
                         "-REPLACED a newer incarnation of this worker has joined");
     assert_string_equal(run(&s, "TTG.JOIN j w 5 SLOTS 1"),
@@ -374,7 +374,7 @@ static void workers_come_and_go(void **state)
     assert_string_equal(run(&s, "TTG.JOIN j w 6 SLOTS 1 HELD 1 1099511627780 0 5"),
                         "[state running boot 1 protocol 1 first 0 chunk_params 1 params_total 100 "
                         "chunks 100 max_attempts 5 kernel  input  version " TTG_VERSION
-                        " held [1 1099511627782 0 0]]");
+                        " created_ms 1770631200000 held [1 1099511627782 0 0]]");
     assert_string_equal(run(&s, "TTG.RELEASE j w 6"), "1");
     assert_string_equal(run(&s, "TTG.JOB PAUSE j"), "OK");
     assert_string_equal(run(&s, "TTG.TAKE j w 6 COUNT 2"), "[1]");

@@ -69,4 +69,4 @@ close()
 local text = call('HMGET', JOB, 'kernel', 'input', 'params_total')
 return {'state', STATES[job.state + 1], 'boot', 0, 'protocol', 1, 'first', job.first,
         'chunk_params', job.chunk_params, 'params_total', text[3], 'chunks', int(job.chunks),
-        'max_attempts', job.max_attempts, 'kernel', text[1], 'input', text[2], 'held', answer}
+        'max_attempts', job.max_attempts, 'created_ms', job.created_ms, 'kernel', text[1], 'input', text[2], 'held', answer}
