@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "io/conn.h"
 
-#include <arpa/inet.h>
 #include <unistd.h>
 
 struct http_server {
@@ -145,64 +144,6 @@ static void refuse(struct http_exchange *x, const char *status, const char *text
     http_answer_text(x, status, text);
 }
 
-struct head {
-    struct http_request request;
-    uint64_t body_bytes;
-    bool close, wrong;
-};
-
-static void header_line(struct head *h, struct str name, struct str value)
-{
-    const struct {
-        const char *name;
-        struct str *to;
-    } kept[] = {
-        {"host", &h->request.host},     {"authorization", &h->request.authorization},
-        {"origin", &h->request.origin}, {"content-type", &h->request.content_type},
-        {"x-ttg", &h->request.ttg},
-    };
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        if (str_eq_nocase(name, str_of(kept[i].name))) {
-            h->wrong |= kept[i].to->len > 0; /* given twice: which one counts? */
-            *kept[i].to = value;
-        }
-    if (str_eq_nocase(name, STR("content-length")))
-        h->wrong |= h->body_bytes > 0 || str_to_u64(value, &h->body_bytes) != 0;
-    else if (str_eq_nocase(name, STR("transfer-encoding")))
-        h->wrong = true;
-    else if (str_eq_nocase(name, STR("connection")) && memmem(value.ptr, value.len, "lose", 4))
-        h->close = true;
-    else if (str_eq_nocase(name, STR("accept-encoding")))
-        h->request.takes_gzip = memmem(value.ptr, value.len, "gzip", 4) != NULL;
-}
-
-/* `text` is everything up to and with the empty line. */
-static void head_parse(struct head *h, struct str text)
-{
-    struct str rest = text, words = str_trim(str_cut(rest, '\n', &rest));
-    struct http_request *r = &h->request;
-    const struct str none = STR("");
-    *h = (struct head){0};
-    r->host = r->authorization = r->origin = r->content_type = r->ttg = r->body = r->query = none;
-    r->method = str_cut(words, ' ', &words);
-    r->path = str_cut(words, ' ', &words);
-    struct str query;
-    r->path = str_cut(r->path, '?', &query);
-    if (query.ptr)
-        r->query = query;
-    h->close = !str_eq(words, STR("HTTP/1.1"));
-    h->wrong = r->path.len == 0 || r->path.ptr[0] != '/' || !str_starts(words, STR("HTTP/1."));
-    while (rest.len > 0) {
-        struct str line = str_cut(rest, '\n', &rest), value;
-        struct str name = str_cut(line, ':', &value);
-        if (value.ptr)
-            header_line(h, name, str_trim(value));
-        else
-            h->wrong |= str_trim(line).len > 0;
-    }
-    r->head = str_eq(r->method, STR("HEAD"));
-}
-
 static bool method_known(struct str method)
 {
     return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) || str_eq(method, STR("POST"));
@@ -218,36 +159,29 @@ static void call_owner(struct http_exchange *x, const struct http_request *r)
 /* One request at the front of `bytes`. Bytes used, 0 when it is not complete. */
 static size_t request_take(struct http_exchange *x, struct str bytes)
 {
-    struct head h;
-    const char *end = memmem(bytes.ptr, bytes.len, "\r\n\r\n", 4);
-    if (!end) {
-        if (bytes.len >= HTTP_HEAD_BYTES_MAX)
-            refuse(x, "431 Request Header Fields Too Large", "too long\n");
-        return x->closing ? bytes.len : 0;
-    }
-    size_t len = (size_t)(end - bytes.ptr) + 4;
-    head_parse(&h, str_make(bytes.ptr, len));
-    if (h.wrong) {
-        refuse(x, "400 Bad Request", "bad request\n");
-        return bytes.len;
-    }
-    if (h.body_bytes > HTTP_BODY_BYTES_MAX) {
-        refuse(x, "413 Content Too Large", "too long\n");
-        return bytes.len;
-    }
-    if (bytes.len - len < h.body_bytes)
+    struct http_request r;
+    size_t len;
+    int rc = http_parse(bytes, &r, &len);
+    if (rc == TTG_EAGAIN)
         return 0;
-    h.request.body = str_make(bytes.ptr + len, h.body_bytes);
-    x->closing |= h.close;
+    if (rc) {
+        refuse(x,
+               rc == TTG_EFULL    ? "431 Request Header Fields Too Large"
+               : rc == TTG_ERANGE ? "413 Content Too Large"
+                                  : "400 Bad Request",
+               rc == TTG_EPROTO ? "bad request\n" : "too long\n");
+        return bytes.len;
+    }
+    x->closing |= r.close;
     x->answered = false;
-    x->head = h.request.head;
-    if (!method_known(h.request.method))
+    x->head = r.head;
+    if (!method_known(r.method))
         refuse(x, "405 Method Not Allowed", "GET, HEAD and POST only\n");
     else
-        call_owner(x, &h.request);
+        call_owner(x, &r);
     if (!x->answered)
         http_answer_text(x, "404 Not Found", "no such page\n");
-    return len + h.body_bytes;
+    return len;
 }
 
 static void on_sent(struct conn *conn)
@@ -380,62 +314,4 @@ void http_close(struct http_server *s)
 const struct net_addr *http_addr(const struct http_server *s)
 {
     return &s->listener.addr;
-}
-
-/* --- texts --- */
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-bool http_param(struct str query, const char *name, char *out, size_t room)
-{
-    while (query.len > 0) {
-        struct str value, pair = str_cut(query, '&', &query);
-        struct str key = str_cut(pair, '=', &value);
-        if (!str_eq(key, str_of(name)))
-            continue;
-        size_t n = 0;
-        for (size_t i = 0; i < value.len; i++, n++) {
-            if (n + 1 >= room)
-                return false;
-            out[n] = value.ptr[i];
-            if (value.ptr[i] != '%')
-                continue;
-            if (i + 2 >= value.len || hex(value.ptr[i + 1]) < 0 || hex(value.ptr[i + 2]) < 0)
-                return false;
-            out[n] = (char)(hex(value.ptr[i + 1]) << 4 | hex(value.ptr[i + 2]));
-            if (out[n] == '\0')
-                return false;
-            i += 2;
-        }
-        out[n] = '\0';
-        return true;
-    }
-    return false;
-}
-
-bool http_host_is_literal(struct str host)
-{
-    char text[64];
-    unsigned char room[16];
-    struct str rest;
-    if (host.len > 0 && host.ptr[0] == '[') {
-        host = str_cut(str_make(host.ptr + 1, host.len - 1), ']', &rest);
-        if (!rest.ptr)
-            return false;
-    } else {
-        host = str_cut(host, ':', &rest);
-    }
-    if (str_eq_nocase(host, STR("localhost")))
-        return true;
-    if (host.len == 0 || host.len >= sizeof text)
-        return false;
-    memcpy(text, host.ptr, host.len);
-    text[host.len] = '\0';
-    return inet_pton(AF_INET, text, room) == 1 || inet_pton(AF_INET6, text, room) == 1;
 }

@@ -29,6 +29,7 @@ struct http_request {
     struct str method, path, query, body;
     struct str host, authorization, origin, content_type, ttg; /* ttg: X-TTG */
     bool head, takes_gzip;
+    bool close; /* the client wants no further answer */
 };
 
 struct http_config {
@@ -62,6 +63,9 @@ struct http_stream *http_stream(struct http_exchange *x, const char *type, const
 int http_stream_send(struct http_stream *s, struct str bytes);
 void http_stream_close(struct http_stream *s);
 
+/* One whole request at the front of `bytes`; all views lie inside. TTG_EAGAIN: not complete,
+ * TTG_EPROTO: refused, TTG_EFULL: the head is too long, TTG_ERANGE: the body is. */
+int http_parse(struct str bytes, struct http_request *ret_request, size_t *ret_len);
 /* The value of a parameter of the query, decoded. False when it is not there, or wrong. */
 bool http_param(struct str query, const char *name, char *out, size_t room);
 /* Whether the Host header names this machine by address or as localhost: a page of another site

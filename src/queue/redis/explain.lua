@@ -50,7 +50,8 @@ elseif not epoch or holder == FOREIGN then
     end
     return say('fresh', alive == 0 and 'no worker has joined' or 'it waits for a free worker')
 elseif holder ~= '' then
-    return say('leased', 'a worker has it', {worker = holder, attempts = attempts, epoch = epoch})
+    return say('leased', 'a worker has it', {worker = holder, attempts = attempts, epoch = epoch,
+               since_ms = floor(tonumber(epoch) / 1000)}) -- epochs are the clock's microseconds
 end
 local due = call('ZSCORE', DELAY, ARGV[2])
 if due then

@@ -1,0 +1,148 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""`ttg explain` in every state that a job and a chunk can be in, on a node and on Redis."""
+import json
+import time
+
+from harness import TTG, main, run, test
+from noderig import Node
+from redisrig import Job, Redis
+
+
+class OnNode:
+    """The same words as redisrig.Job has, for a node."""
+
+    def __init__(self):
+        self.node = Node()
+        self.url = f"ttg+unix:{self.node.unix}"
+        self.raw = self.node.raw()
+
+    def create(self, params, **options):
+        words = [w for pair in options.items() for w in pair]
+        self.raw("TTG.JOB", "CREATE", "j", "FIRST", 0, "LAST", params - 1, "CHUNK", 1, *words)
+
+    def join(self, worker):
+        self.raw("TTG.JOIN", "j", worker, 1, "SLOTS", 1)
+
+    def take(self, worker, count=1):
+        _, *runs = self.raw("TTG.TAKE", "j", worker, 1, "COUNT", count)
+        return [(runs[i] + k, runs[i + 2] + k) for i in range(0, len(runs), 4) for k in range(runs[i + 1])]
+
+    def commit(self, worker, leases):
+        for chunk, epoch in leases:
+            self.raw("TTG.COMMIT", "j", worker, 1, chunk, epoch, 1000, "s", chunk)
+
+    def fail(self, worker, lease, final=False):
+        self.raw("TTG.FAIL", "j", worker, 1, *lease, "FINAL" if final else "RETRY", "no such file")
+
+    def __call__(self, verb, *words):
+        names = {"release": ("TTG.RELEASE",), "control": ("TTG.JOB", words[0]), "dead_drop": ("TTG.DEAD", "DROP"),
+                 "leave": ("TTG.LEAVE",)}
+        self.raw(*names[verb], "j", *(words[1:] if verb == "control" else words))
+
+
+class OnRedis(Job):
+    def __init__(self):
+        super().__init__(Redis())
+        self.url = self.server.url
+
+    def fail(self, worker, lease, final=False):
+        super().fail(worker, lease, "no such file", final)
+
+
+def on_both(function):
+    for kind in (OnNode, OnRedis):
+        def case(kind=kind):
+            function(kind())
+        case.__name__ = f"{function.__name__}_{kind.__name__.lower()}"
+        test(case)
+
+
+def explain(q, *chunk):
+    return json.loads(run([TTG, "explain", "--queue", q.url, "j", *chunk, "--json"]).out)
+
+
+def check(q, chunk, place, why, **more):
+    got = explain(q, chunk)
+    assert got["place"] == place and why in got["why"], got
+    for name, expected in more.items():
+        value = got[name]
+        assert expected(value) if callable(expected) else value == expected, (name, got)
+    text = run([TTG, "explain", "--queue", q.url, "j", chunk]).out
+    assert text.startswith(f"job j, chunk {chunk}: {place}: "), text
+    return text
+
+
+def just_now(ms):
+    return abs(ms / 1000 - time.time()) < 60
+
+
+@on_both
+def each_place_of_a_chunk(q):
+    q.create(12, WINDOW=8, RETRYMIN=60000, RETRYMAX=60000, RETRYJITTER=0, MAXATTEMPTS=3)
+    redis = isinstance(q, OnRedis)
+    q.join("w")
+    check(q, 5, "fresh", "wait")
+    check(q, 11, "unfed", "window has not reached it")
+    check(q, 12, "none", "has no such chunk" if not redis else "chunks 0 to 11")
+    done = q.take("w")
+    q.commit("w", done)
+    check(q, 0, "done", "result")
+    (failed,) = q.take("w")
+    q.fail("w", failed)
+    text = check(q, 1, "delayed", "wait", attempts=1, reason="no such file",
+                 due_ms=lambda ms: 30 < ms / 1000 - time.time() < 90)
+    assert "due  " in text and "last error no such file" in text, text
+    (dead,) = q.take("w")
+    q.fail("w", dead, final=True)
+    check(q, 2, "dead", "given up", attempts=1, reason="no such file")
+    (dropped,) = q.take("w")
+    q.fail("w", dropped, final=True)
+    q("dead_drop", 3)
+    check(q, 3, *(("done", "was dropped") if redis else ("dropped", "for good")))
+    (held,) = q.take("w")
+    check(q, 4, "leased", "worker", worker="w", since_ms=just_now)
+    q("release", "w", 1)
+    check(q, held[0], "ready", "next in line" if not redis else "free worker", attempts=0)
+    run([TTG, "explain", "--queue", q.url, "j", "x"], code=2, err="no number of a chunk")
+
+
+@on_both
+def each_state_of_a_job(q):
+    q.create(3, RETRYMIN=60000, RETRYMAX=60000, RETRYJITTER=0)
+
+    def why():
+        got = explain(q)
+        return f"{got['place']}: {got['why']}"
+    assert why() == "running: no worker has joined", why()
+    q.join("w")
+    assert why().startswith("running: chunks "), why()
+    q("control", "PAUSE")
+    assert why().startswith("paused: ") and "ttg resume" in why(), why()
+    q("control", "RESUME")
+    for _ in range(3):
+        (lease,) = q.take("w")
+        if lease[0] < 2:
+            q.fail("w", lease)
+        else:
+            q.commit("w", [lease])
+    assert "retry" in why(), why()
+    q("control", "CANCEL")
+    if isinstance(q, OnNode):
+        assert why() == "canceled: it was canceled", why()
+
+
+@on_both
+def an_ended_job(q):
+    q.create(2)
+    q.join("w")
+    q.commit("w", q.take("w"))
+    (lease,) = q.take("w")
+    q.fail("w", lease, final=True)
+    got = explain(q)
+    assert got["place"] == "finished", got
+    assert ("dead letters" if isinstance(q, OnNode) else "ended") in got["why"], got
+    run([TTG, "explain", "--queue", q.url, "nope"], code=2, err="there is no job nope")
+
+
+main()
