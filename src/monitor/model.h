@@ -141,7 +141,7 @@ void model_link(struct model *m, bool connected, const char *text);
 void model_jobs(struct model *m, const struct queue_list *list);
 /* A job made anew under the same name starts from nothing. */
 void model_status(struct model *m, const struct queue_status *s);
-void model_workers(struct model *m, const struct queue_workers *w);
+void model_workers(struct model *m, const struct queue_workers *list);
 void model_map(struct model *m, const struct queue_map *map);
 void model_events(struct model *m, const struct queue_events *e);
 void model_dead(struct model *m, const struct queue_dead_list *d);
