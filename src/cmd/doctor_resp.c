@@ -237,7 +237,8 @@ static int find_masters(struct exchange *x, size_t at, const struct resp_node *f
                        from->port);
     while (count < MASTERS_MAX && resp_slots_next(&s, from, &first, &last, &node)) {
         size_t i = 0;
-        while (i < count && (masters[i].port != node.port || strcmp(masters[i].host, node.host)))
+        while (i < count &&
+               (masters[i].port != node.port || strcmp(masters[i].host, node.host) != 0))
             i++;
         if (i == count)
             masters[count++] = node;

@@ -3,6 +3,16 @@
 
 #include <stdio.h>
 
+static bool is_word(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i], letter = (char)(c | 32);
+        if (!(letter >= 'a' && letter <= 'z') && !(c >= '0' && c <= '9'))
+            return false;
+    }
+    return true;
+}
+
 /* Fields with one separator between them. */
 static bool parse(struct history_entry *e, struct str text, char separator)
 {
@@ -12,7 +22,7 @@ static bool parse(struct history_entry *e, struct str text, char separator)
     if (str_to_u64(field, &e->number) || !rest.ptr)
         return false;
     field = str_cut(rest, separator, &rest);
-    if (field.len == 0 || field.len >= sizeof e->id || !rest.ptr)
+    if (field.len == 0 || field.len >= sizeof e->id || !rest.ptr || !is_word(field))
         return false;
     memcpy(e->id, field.ptr, field.len);
     field = str_cut(rest, separator, &rest);

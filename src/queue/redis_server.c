@@ -104,5 +104,7 @@ int redis_greeted(struct resp_engine *e, struct str reply, struct err *err)
         memcpy(e->server + PART, replication.ptr, PART);
     else if (e->hello_left == 0)
         e->server[0] = '\0';
+    if (strspn(e->server, "0123456789abcdefghijklmnopqrstuvwxyz") < strlen(e->server))
+        e->server[0] = '\0'; /* nothing that a history could keep */
     return 1;
 }

@@ -59,7 +59,7 @@ bool resp_slots_next(struct resp_slots *s, const struct resp_node *from, unsigne
     if (s->left == 0 || !resp_next_array(&s->at, &parts) || parts < 3 ||
         !resp_next_int(&s->at, &first) || !resp_next_int(&s->at, &last) ||
         !resp_next_array(&s->at, &words) || words < 2 || !resp_next(&s->at, &host) ||
-        !resp_next_int(&s->at, &port) || first < 0 || last >= SLOTS)
+        !resp_next_int(&s->at, &port) || first < 0 || last < first || last >= SLOTS)
         return false;
     s->left--;
     /* Without a host: the same one as answered. */

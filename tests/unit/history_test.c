@@ -55,10 +55,16 @@ static void each_case(void **state)
 
 static void texts(void **state)
 {
-    static const char *const wrong[] = {
-        "1",           "1:a",        "1:a:0:0",
-        "x:a:0:0:-1",  "1::0:0:-1",  "1:a:0:0:",
-        "1:a:0:0:-1x", "1:a:-1:0:0", "1:a123456789012345678901234567890123456789:0:0:-1"};
+    static const char *const wrong[] = {"1",
+                                        "1:a",
+                                        "1:a:0:0",
+                                        "x:a:0:0:-1",
+                                        "1::0:0:-1",
+                                        "1:a:0:0:",
+                                        "1:a:0:0:-1x",
+                                        "1:a:-1:0:0",
+                                        "1:a b:0:0:-1",
+                                        "1:a123456789012345678901234567890123456789:0:0:-1"};
     struct history h;
     char text[HISTORY_TEXT_BYTES];
     (void)state;

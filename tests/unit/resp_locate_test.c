@@ -55,6 +55,7 @@ static void refuses_other_answers(void **state)
     static const char *const rows[] = {
         "+OK\r\n",
         "*1\r\n*2\r\n:0\r\n:1\r\n",
+        "*1\r\n*3\r\n:0\r\n:-1\r\n" NODE("$1\r\na\r\n", "1"),
         "*1\r\n*3\r\n:0\r\n:16384\r\n" NODE("$1\r\na\r\n", "1"),
         "*1\r\n*3\r\n:0\r\n:1\r\n" NODE("$1\r\na\r\n", "65536"),
         "*1\r\n*3\r\n:0\r\n:1\r\n*1\r\n$1\r\na\r\n",
