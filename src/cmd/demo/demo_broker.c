@@ -18,6 +18,7 @@ enum {
     LOOK_MS = 20,
     START_MS_MAX = 60000,
     WEB_MS_MAX = 10000,
+    GONE_TRIES = 200,
     LOG_BYTES_MAX = 1 << 22,
     ENV_MAX = 512,
     ENV_BYTES = DEMO_PATH_BYTES + 256,
@@ -364,17 +365,37 @@ int broker_start(struct broker *b, struct demo *d, enum demo_backend backend, st
     return rc;
 }
 
+/* What was killed takes a moment to go, and may still write into its directory. */
+static void wait_until_gone(struct broker *b)
+{
+    struct demo *d = b->demo;
+    struct leftover left[LEFTOVER_MAX];
+    for (int tries = 0; tries < GONE_TRIES; tries++) {
+        size_t n = leftover_read(d->dir, left), others = 0;
+        for (size_t i = 0; i < n; i++)
+            others += strcmp(left[i].name, "demo") != 0;
+        if (others == 0)
+            return;
+        loop_turn(d->loop, LOOK_MS);
+    }
+}
+
 void broker_stop(struct broker *b, bool leave)
 {
     if (!b->demo)
         return;
+    struct err err;
     loop_timer_stop(&b->look);
+    if (!b->up && process_runs(&b->processes[BROKER_SERVER]))
+        note_children(b, &err);
     for (int i = 0; i < BROKER_PROCESSES; i++) {
         if (leave)
             process_leave(&b->processes[i]);
         else
             process_kill(&b->processes[i]);
     }
+    if (!leave)
+        wait_until_gone(b);
     if (b->backend == DEMO_EMBEDDED)
         run_dir_close(&b->node, !leave);
 }
