@@ -3,6 +3,7 @@
 # stack - the scenario's processes; called by the Makefile.
 # Each has a file $RUN/NAME.pid with its process id and the time it was started at, so that no
 # process of somebody else is ever taken for it, and a log $RUN/NAME.log.
+# shellcheck disable=SC2086 # SERVICES is a list
 set -eu
 SERVICES="queue worker-2 verifier runner"
 METADATA_DIR=${METADATA_DIR:-$RUN/worker-data/metadata}

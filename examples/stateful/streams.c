@@ -37,7 +37,7 @@ static int dial_unix(const char *path)
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof a.sun_path)
         return -1;
-    strcpy(a.sun_path, path);
+    memcpy(a.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
         return fd;
@@ -71,7 +71,7 @@ static void hang_up(struct streams *s)
         close(s->fd);
     s->fd = -1;
     s->old = 1;
-    strcpy(s->last, "0");
+    snprintf(s->last, sizeof s->last, "0");
 }
 
 /* ---- commands: an array of strings ---- */
@@ -282,7 +282,7 @@ size_t streams_take(struct streams *s, struct streams_message *messages, size_t 
             continue;
         }
         if (found && s->old)
-            strcpy(s->last, messages[found - 1].id);
+            snprintf(s->last, sizeof s->last, "%s", messages[found - 1].id);
         return found;
     }
 }

@@ -210,7 +210,7 @@ int ttg_state_get(ttg_state *s, struct ttg_bytes client, const void **state, uin
 
 int ttg_state_ready_next(ttg_state *s, struct ttg_bytes *client)
 {
-    struct str found;
+    struct str found = {0};
     int rc = check(s);
     if (!rc && !client)
         rc = err_set(&s->err, TTG_EINVAL, "no place for the client");

@@ -224,7 +224,7 @@ int file_flush(struct state *s, struct client *c, struct err *e)
 
 int file_restore(struct state *s, struct str client, uint64_t base, struct str rows, struct err *e)
 {
-    const char *name;
+    const char *name = "";
     int file, rc = file_name(s, client, NAME_ROWS, &name, NULL);
     if (!rc)
         rc = ops(s)->open(s->rows_disk, name, DISK_WRITE, &file);

@@ -86,12 +86,11 @@ int files_clean(struct state *s, struct err *e)
 static int read_id(struct state *s, const char *name, struct buf *client)
 {
     char file_name[NAME_BYTES_MAX + sizeof NAME_ID], *to;
-    size_t got;
-    struct str base = str_of(name);
-    if (base.len > NAME_BYTES_MAX)
+    size_t got, len = strlen(name);
+    if (len > NAME_BYTES_MAX)
         return TTG_EPROTO;
-    memcpy(file_name, base.ptr, base.len);
-    memcpy(file_name + base.len, NAME_ID, sizeof NAME_ID);
+    memcpy(file_name, name, len);
+    memcpy(file_name + len, NAME_ID, sizeof NAME_ID);
     int file, rc = ops(s)->open(s->rows_disk, file_name, 0, &file);
     if (rc)
         return rc == TTG_ENOENT ? TTG_EPROTO : rc;

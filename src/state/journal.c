@@ -207,7 +207,7 @@ int journal_open(struct state *s, struct err *e)
 {
     struct recovery all = {.s = s};
     struct store_options so;
-    struct store_report report;
+    struct store_report report = {0};
     map_init(&all.map);
     list_init(&all.order);
     store_options_fill(s, &so);

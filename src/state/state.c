@@ -483,16 +483,17 @@ int state_checkpoint(struct state *s, struct err *e)
 
 /* ---- clients ---- */
 
-int state_get(struct state *s, struct str id, void **ret_state, uint64_t *ret_rows, struct err *e)
+int state_get(struct state *s, struct str client, void **ret_state, uint64_t *ret_rows,
+              struct err *e)
 {
     struct client *c;
     if (s->failed)
         return err_set(e, s->failed, "the state in %s has failed", s->rows_disk->path);
-    if (id.len > NAME_CLIENT_BYTES_MAX)
+    if (client.len > NAME_CLIENT_BYTES_MAX)
         return err_set(e, TTG_EINVAL, "the client's id is too long");
-    if (tombs_has(&s->tombs, id))
+    if (tombs_has(&s->tombs, client))
         return err_set(e, TTG_EDONE, "the client is finished");
-    int rc = state_client_get(s, id, &c, e);
+    int rc = state_client_get(s, client, &c, e);
     if (rc)
         return rc;
     if (c->rows == 0) {
