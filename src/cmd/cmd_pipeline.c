@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ttg pipeline: check, run, status, drain, clean; dlq is in pipeline_dlq.c. `instance` is what run
- * starts for each stage. */
+/* ttg pipeline: check, run, status, drain; dlq is in pipeline_dlq.c, clean in pipeline_clean.c.
+ * `instance` is what run starts for each stage. */
 #include "base/suggest.h"
 #include "cmd/pipeline_place.h"
-#include "cmd/state_dir.h"
 #include "io/file_read.h"
 #include "io/loop.h"
 #include "pipeline/home.h"
@@ -15,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { STATUS_BYTES_MAX = 16 << 20, LOOK_MS = 50 };
@@ -218,6 +218,26 @@ static int supervise(struct pipeline_place *p, struct command_run *r, struct hom
     return rc;
 }
 
+/* A pipeline that begins anew gives the same ids to other messages: what an earlier one wrote would
+ * be taken for them. */
+static int check_outputs(const struct pipeline_place *p, struct err *err)
+{
+    char path[PATH_MAX + 16];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/pipeline", p->state);
+    if (access(path, F_OK) == 0)
+        return 0;
+    for (size_t i = 0; i < p->spec.stage_count; i++) {
+        const struct spec_stage *stage = &p->spec.stages[i];
+        if (stage->kind == SPEC_SINK && stat(stage->path, &st) == 0 && st.st_size > 0)
+            return err_set(err, TTG_EUSAGE,
+                           "%s has lines of an earlier run, but there is no state of it in %s; "
+                           "move the file away",
+                           stage->path, p->state);
+    }
+    return 0;
+}
+
 static int pipeline_run(struct command_run *r)
 {
     struct pipeline_place p;
@@ -229,6 +249,8 @@ static int pipeline_run(struct command_run *r)
     int rc = pipeline_place_open(&p, r, r->args[1], true, &err);
     if (!rc)
         rc = pipeline_place_queue(&p, r, &err);
+    if (!rc)
+        rc = check_outputs(&p, &err);
     if (!rc)
         rc = home_open(&home, p.state, &p.spec, p.shown, &err);
     bool was_done = !rc && home.done;
@@ -277,7 +299,7 @@ static int pipeline_instance(struct command_run *r)
     return rc ? command_fail(r, &err) : EXIT_DONE;
 }
 
-/* --- drain and clean --- */
+/* --- drain --- */
 
 static int wait_gone(const char *state, struct err *err)
 {
@@ -310,19 +332,6 @@ static int pipeline_drain(struct command_run *r)
     pipeline_place_close(&p);
     buf_done(&out);
     return code;
-}
-
-static int pipeline_clean(struct command_run *r)
-{
-    struct pipeline_place p;
-    struct err err = {0};
-    int rc = pipeline_place_open(&p, r, r->args[1], false, &err);
-    if (!rc && home_supervisor(p.state) > 0)
-        rc = err_set(&err, TTG_EBUSY, "pipeline %s runs; `ttg pipeline drain` first", p.spec.name);
-    if (!rc && !state_dir_remove(p.state))
-        rc = err_set(&err, TTG_EIO, "%s could not be removed", p.state);
-    pipeline_place_close(&p);
-    return rc ? command_fail(r, &err) : EXIT_DONE;
 }
 
 /* --- the command --- */

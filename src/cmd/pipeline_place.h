@@ -30,7 +30,8 @@ int pipeline_place_open(struct pipeline_place *p, struct command_run *r, const c
 int pipeline_place_queue(struct pipeline_place *p, struct command_run *r, struct err *err);
 void pipeline_place_close(struct pipeline_place *p);
 
-/* `ttg pipeline dlq`. */
+/* `ttg pipeline dlq`, `ttg pipeline clean`. */
 int pipeline_dlq(struct command_run *r);
+int pipeline_clean(struct command_run *r);
 
 #endif

@@ -55,6 +55,19 @@ int pipe_commit(struct pipe *p, const struct pipe_out *outs, size_t out_count, u
     return rc;
 }
 
+int pipe_remove(struct pipe *p)
+{
+    ensure(!p->config.inbox);
+    if (p->lost)
+        return TTG_ECLOSED;
+    if (!p->ready)
+        return 0;
+    ensure(!p->committing);
+    int rc = p->engine->remove(p);
+    p->committing = rc == 0;
+    return rc;
+}
+
 bool pipe_is_ready(const struct pipe *p)
 {
     return p->ready;

@@ -75,6 +75,10 @@ bool pipe_is_ready(const struct pipe *p);
  * large, and nothing was sent. */
 int pipe_commit(struct pipe *p, const struct pipe_out *outs, size_t out_count, uint64_t acked);
 
+/* Removes the downs with all messages in them and whoever owned them; on_committed comes. Of a pipe
+ * without an inbox, when no owner runs. TTG_ENOMEM. */
+int pipe_remove(struct pipe *p);
+
 /* How many messages wait in the fullest of `downs`, and in down number `i`, when last looked at;
  * every commit looks, too, where that costs nothing. */
 uint64_t pipe_backlog(const struct pipe *p);

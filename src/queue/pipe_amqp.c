@@ -314,6 +314,19 @@ static int amqp_pipe_commit(struct pipe *pipe, const struct pipe_out *outs, size
     return 0;
 }
 
+static int amqp_pipe_remove(struct pipe *pipe)
+{
+    struct pipe_amqp *p = amqp_of(pipe);
+    char name[NAME_BYTES];
+    p->acked = 0;
+    p->unconfirmed = pipe->config.down_count;
+    for (size_t i = 0; i < pipe->config.down_count; i++) {
+        name_of(p, name, "pipe", pipe->config.downs[i]);
+        post(p, &(struct amqp_call){.op = AMQP_DELETE, .id = ID_CONFIRM, .queue = str_of(name)});
+    }
+    return 0;
+}
+
 static void amqp_pipe_look(struct pipe *pipe)
 {
     struct pipe_amqp *p = amqp_of(pipe);
@@ -332,8 +345,10 @@ static void amqp_pipe_close(struct pipe *pipe)
     mem_free(p);
 }
 
-static const struct pipe_engine amqp_pipe = {
-    .close = amqp_pipe_close, .commit = amqp_pipe_commit, .look = amqp_pipe_look};
+static const struct pipe_engine amqp_pipe = {.close = amqp_pipe_close,
+                                             .commit = amqp_pipe_commit,
+                                             .remove = amqp_pipe_remove,
+                                             .look = amqp_pipe_look};
 
 struct pipe *pipe_amqp_new(struct loop *loop, const struct pipe_config *config, struct err *err)
 {

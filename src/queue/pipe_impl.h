@@ -10,6 +10,7 @@
 struct pipe_engine {
     void (*close)(struct pipe *p);
     int (*commit)(struct pipe *p, const struct pipe_out *outs, size_t out_count, uint64_t acked);
+    int (*remove)(struct pipe *p);
     void (*look)(struct pipe *p);
 };
 

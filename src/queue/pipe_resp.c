@@ -446,6 +446,28 @@ static int resp_commit(struct pipe *pipe, const struct pipe_out *outs, size_t ou
     return 0;
 }
 
+static int resp_remove(struct pipe *pipe)
+{
+    struct pipe_resp *p = resp_of(pipe);
+    struct buf *b = &p->commit;
+    char key[PIPE_NAME_BYTES + 80], owner[PIPE_NAME_BYTES + 80];
+    buf_clear(b);
+    int rc = resp_command(b, 1) | word(b, "MULTI");
+    for (size_t i = 0; i < pipe->config.down_count && !rc; i++) {
+        key_of(p, key, "pipe", pipe->config.downs[i]);
+        key_of(p, owner, "owner", pipe->config.downs[i]);
+        rc = resp_command(b, 3) | word(b, "DEL") | word(b, key) | word(b, owner);
+    }
+    if (rc || resp_command(b, 1) || word(b, "EXEC"))
+        return TTG_ENOMEM;
+    p->commit_words = 2 + pipe->config.down_count;
+    if (p->step == STEP_IDLE)
+        send_commit(p);
+    else
+        p->waiting = true;
+    return 0;
+}
+
 static void resp_look(struct pipe *pipe)
 {
     struct pipe_resp *p = resp_of(pipe);
@@ -468,7 +490,7 @@ static void resp_close(struct pipe *pipe)
 }
 
 static const struct pipe_engine resp_pipe = {
-    .close = resp_close, .commit = resp_commit, .look = resp_look};
+    .close = resp_close, .commit = resp_commit, .remove = resp_remove, .look = resp_look};
 
 static int resp_init(struct pipe_resp *p, struct err *err)
 {

@@ -7,7 +7,7 @@ import signal
 import time
 
 from harness import ROOT, TTG, alive, have, main, run, skip, test, ttg, wait_until, write_file
-from pipelinerig import Pipeline, check_sales, redis, sales
+from pipelinerig import Pipeline, check_sales, redis, redis_client, sales
 
 STRICT = "import json, sys\nfor line in sys.stdin:\n    m = json.loads(line)\n"
 
@@ -103,6 +103,24 @@ def redriven_letters_go_through_the_rest_of_the_pipeline():
 
 
 @test
+def clean_removes_the_state_and_what_waits_in_the_queue():
+    p = slow_pipeline(2000, redis(), "clean")
+    running = p.start()
+    wait_until(lambda: p.stage("slow").get("in", 0) > 10)
+    run(p.words("clean"), code=3, env=p.env, err="drain` first")
+    running.kill()
+    running.wait()
+    p.ask("clean")
+    client = redis_client()
+    assert not client.keys("ttg:{clean}:*") and not os.path.exists(p.state)
+    if p.lines():
+        run(p.words("run"), code=2, env=p.env, err="move the file away")
+        os.remove(os.path.join(p.dir, "out.jsonl"))
+    assert p.run()["state"] == "done"
+    assert len(p.lines()) == 2000
+
+
+@test
 def exec_runs_a_command_for_each_batch():
     script = STRICT + "    print(json.dumps({'in': m['id'], 'value': m['value'] + 1}))\n" \
         "    print(json.dumps({'in': m['id'], 'value': -m['value']}))\n"
@@ -118,12 +136,13 @@ def exec_runs_a_command_for_each_batch():
     assert len({m["id"] for m in p.lines()}) == 240
 
 
-def slow_pipeline(count):
+def slow_pipeline(count, queue=None, name="slow"):
     return Pipeline([
         {"name": "in", "source": ["seq", "1", str(count)], "format": "text"},
         {"name": "slow", "from": "in", "coproc": ["python3", "slow.py"], "limit": 300},
         {"name": "out", "from": "slow", "sink": "out.jsonl"}], files=[("slow.py", "import time\n" +
-            STRICT + "    time.sleep(0.001)\n    print('{\"result\": [{\"value\": 1}]}', flush=True)\n")])
+            STRICT + "    time.sleep(0.001)\n    print('{\"result\": [{\"value\": 1}]}', flush=True)\n")],
+        queue=queue, name=name)
 
 
 PLUGIN = """

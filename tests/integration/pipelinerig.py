@@ -88,10 +88,18 @@ def check_sales(p, count):
 
 
 @functools.lru_cache(None)
-def redis():
+def redis_server():
     server = Redis()
     keep(server.process, server.dir)
-    return f"redis://127.0.0.1:{server.port}"
+    return server
+
+
+def redis():
+    return f"redis://127.0.0.1:{redis_server().port}"
+
+
+def redis_client():
+    return redis_server().client
 
 
 @functools.lru_cache(None)
