@@ -1,0 +1,23 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Workers, collectors, submitters and brokers are killed at random: RabbitMQ alone, and three nodes
+with quorum queues (SOAK=1, amqp_cluster_test does it with small counts). See chaos_test.py; SOAK,
+SEED, FAULTS and CHUNKS mean the same here."""
+from chaosrig import KINDS, SOAK, RabbitClusterQueue, RabbitQueue, storm
+from harness import main, skip, test
+
+
+@test
+def kills_on_rabbitmq():
+    storm(RabbitQueue, KINDS)
+
+
+@test
+def kills_on_a_rabbitmq_cluster():
+    if not SOAK:
+        skip("amqp_cluster_test kills nodes; here it takes minutes: make soak")
+    storm(RabbitClusterQueue, KINDS)
+
+
+if __name__ == "__main__":
+    main()
