@@ -20,6 +20,7 @@ enum {
     LINE_BYTES_MAX = 1 << 30,
     READ_BYTES = 1 << 20,
     DRAIN_MS = 1000,
+    RESULTS_PREFETCH = 65535,  /* without a number a quorum queue gives out 2000 */
     KEPT_BYTES_MAX = 64 << 20, /* of lines that onlookers might want */
 };
 
@@ -195,6 +196,8 @@ void collector_answer(struct amqp_engine *e, bool over)
     if (last > c->given_seq)
         c->given_seq = last;
     collector_snapshot(e);
+    if (!c->visiting)
+        collector_relieve(e);
     queue_finish(&r->call.request, 0, NULL);
     drop_old_lines(c);
 }
@@ -253,10 +256,14 @@ int collector_recall(struct amqp_collector *c, const char *path, uint64_t bytes,
 
 void collector_consume(struct amqp_engine *e)
 {
-    struct amqp_call call = {.op = AMQP_CONSUME, .queue = str_of(e->names.notes), .tag = 2};
-    e->collector->last_tag = 0;
+    struct amqp_call call = {
+        .op = AMQP_CONSUME, .queue = str_of(e->names.notes), .number = RESULTS_PREFETCH, .tag = 2};
+    e->collector->last_tag = e->collector->settled_tag = 0;
     amqp_post(e, &call, NULL, NULL);
-    call = (struct amqp_call){.op = AMQP_CONSUME, .queue = str_of(e->names.results), .tag = 1};
+    call = (struct amqp_call){.op = AMQP_CONSUME,
+                              .queue = str_of(e->names.results),
+                              .number = RESULTS_PREFETCH,
+                              .tag = 1};
     amqp_post(e, &call, NULL, NULL);
 }
 

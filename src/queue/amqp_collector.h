@@ -56,7 +56,7 @@ struct amqp_collector {
 
     struct amqp_lines lines;
     uint64_t seq, given_seq, saved_seq; /* newest result; handed on; safe in the output */
-    uint64_t last_tag;                  /* of the last delivery on this connection */
+    uint64_t last_tag, settled_tag;     /* of the last delivery on this connection; acknowledged */
 
     struct buf snapshot; /* of the ledger as it was when `snapshot_seq` was handed on */
     uint64_t snapshot_seq, snapshot_tag, snapshot_gen, snapshot_ms;
@@ -114,6 +114,8 @@ void collector_load(struct amqp_engine *e);
 void collector_drained(struct amqp_engine *e);
 /* Keeps the ledger's bytes, to be published once the output is that far. */
 void collector_snapshot(struct amqp_engine *e);
+/* Acknowledges what was handed on when too much is not acknowledged. */
+void collector_relieve(struct amqp_engine *e);
 void collector_trim(struct amqp_engine *e, struct queue_trim *t);
 
 /* --- amqp_collect.c --- */

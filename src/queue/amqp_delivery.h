@@ -23,7 +23,8 @@ struct amqp_worker {
     size_t ready_count, old_count; /* old: of an earlier connection */
     uint64_t next_epoch, consumer, looks;
     uint32_t slots, prefetch;
-    uint64_t came; /* deliveries since the last tick */
+    uint64_t done, done_us; /* chunks since the last tick, and the time they took */
+    uint64_t quiet;         /* ticks without any */
     bool listening, consuming, ended, paused, dry;
     bool suspects, pulling; /* suspects: there may be some; pulling: one is being asked for */
     uint64_t suspects_ms;   /* when it is time to ask in any case */

@@ -97,6 +97,8 @@ void delivery_commit(struct amqp_engine *e, struct queue_commit *c)
             g->verdicts[g->verdict_count++] = (struct queue_verdict){r->chunk, LEDGER_STALE};
             continue;
         }
+        w->done++;
+        w->done_us += r->duration_us;
         if (add_result(e, c, r, d)) {
             g->rc = TTG_ENOMEM;
             continue;

@@ -18,6 +18,8 @@ enum {
     SNAPSHOT_MS = 200,
     SNAPSHOT_BYTES_MAX = 256 << 20,
     LINES_BYTES_MAX = 8 << 20,
+    UNACKNOWLEDGED_MAX =
+        55000, /* below the prefetch of the results, and above what is saved at once */
     LOOKS_MAX = 50,
     DRAIN_MS = 1000, /* a result that somebody else took away is not waited for */
 };
@@ -74,21 +76,40 @@ static int pack_state(struct amqp_engine *e, bool with_lines)
     return p.rc;
 }
 
-void collector_trim(struct amqp_engine *e, struct queue_trim *t)
+/* What the snapshot covers is acknowledged once it is on the broker's disk. */
+static void publish_snapshot(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;
     uint64_t tag = c->snapshot_gen == e->gen ? c->snapshot_tag : 0;
+    bool last = c->stage == ENDED; /* the process is about to go: nobody waits for a confirm */
+    if (pack_state(e, last))
+        return;
+    struct amqp_call call = {
+        .op = AMQP_PUBLISH, .queue = str_of(e->names.state), .body = buf_str(&e->text)};
+    amqp_post(e, &call, last ? NULL : on_kept, (void *)(uintptr_t)tag);
+    if (last)
+        acknowledge(e, tag);
+    c->settled_tag = tag;
+    buf_clear(&c->snapshot);
+}
+
+/* A pipe is never safe; but a quorum queue gives out only so many messages without an
+ * acknowledgement. A snapshot that knows more than the output is no harm: then a collector that
+ * resumes computes the difference again. */
+void collector_relieve(struct amqp_engine *e)
+{
+    struct amqp_collector *c = e->collector;
+    if (c->last_tag > c->settled_tag + UNACKNOWLEDGED_MAX && buf_len(&c->snapshot) > 0)
+        publish_snapshot(e);
+}
+
+void collector_trim(struct amqp_engine *e, struct queue_trim *t)
+{
+    struct amqp_collector *c = e->collector;
     if (t->seq > c->saved_seq)
         c->saved_seq = t->seq;
-    bool last = c->stage == ENDED; /* the process is about to go: nobody waits for a confirm */
-    if (buf_len(&c->snapshot) > 0 && c->snapshot_seq <= t->seq && pack_state(e, last) == 0) {
-        struct amqp_call call = {
-            .op = AMQP_PUBLISH, .queue = str_of(e->names.state), .body = buf_str(&e->text)};
-        amqp_post(e, &call, last ? NULL : on_kept, (void *)(uintptr_t)tag);
-        if (last)
-            acknowledge(e, tag);
-        buf_clear(&c->snapshot);
-    }
+    if (buf_len(&c->snapshot) > 0 && c->snapshot_seq <= t->seq)
+        publish_snapshot(e);
     queue_finish(&t->call.request, 0, NULL);
 }
 

@@ -22,6 +22,8 @@
 enum {
     PREFETCH_MAX = 1024,
     PREFETCH_STEP = 4,
+    AHEAD_US = 100000, /* of work for each slot, at most */
+    QUIET_TICKS = 20,  /* without a result: chunks have become long */
     COUNTS_MS = 500,
     LOOKS_MAX = 200, /* for a marker that others are just looking at */
 };
@@ -321,7 +323,6 @@ static void on_task(struct amqp_engine *e, const struct amqp_event *event)
 {
     struct amqp_worker *w = e->worker;
     uint64_t chunk;
-    w->came++;
     if (!delivery_chunk(e, event, 0, &chunk) || delivery_is_known(e, chunk, event->tag, false))
         return;
     if (event->attempt > e->marker.spec.max_attempts) {
@@ -542,16 +543,17 @@ void amqp_worker_tick(struct amqp_engine *e)
         return;
     if (e->marker.unattended && w->take && loop_now_ms(e->queue.loop) >= w->counts_ms)
         look_for_end(e);
-    uint64_t came = w->came, most = w->prefetch;
-    w->came = 0;
-    if (w->dry && came > 2 * most && most < PREFETCH_MAX) {
-        uint64_t more = most * PREFETCH_STEP;
+    uint64_t most = w->prefetch, more = most * PREFETCH_STEP, slots = w->slots;
+    w->quiet = w->done > 0 ? 0 : w->quiet + 1;
+    if (w->dry && w->done > 0 && most < PREFETCH_MAX &&
+        w->done_us / w->done * more < AHEAD_US * slots) {
         consume(e, (uint32_t)(more < PREFETCH_MAX ? more : PREFETCH_MAX));
-    } else if (most > w->slots && came < most / 16) {
+    } else if (most > slots && w->quiet >= QUIET_TICKS && w->ready_count > 0) {
         consume(e, w->slots);
-        while (w->ready_count > w->slots)
+        while (w->ready_count > slots)
             give_back(e, container_of(w->ready.prev, struct delivery, link));
     }
+    w->done = w->done_us = 0;
     w->dry = false;
 }
 
