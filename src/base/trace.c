@@ -8,6 +8,7 @@
 
 void trace_of(struct trace *t, struct str job, uint64_t created_ms, uint64_t chunk, uint64_t epoch)
 {
+    *t = (struct trace){{0}, {0}};
     const uint64_t numbers[] = {created_ms, chunk};
     uint64_t high = hash_xxh3_two(job.ptr, job.len, numbers, sizeof numbers, 1);
     uint64_t low = hash_xxh3_two(job.ptr, job.len, numbers, sizeof numbers, 2);

@@ -119,5 +119,7 @@ void job_dead_drop(struct core *c, struct core_call *call);
 void job_events(struct core *c, struct core_call *call);
 void job_explain(struct core *c, struct core_call *call);
 void job_map(struct core *c, struct core_call *call);
+/* The same of a ledger alone. */
+void job_view_map(struct job *j, struct core_call *call);
 
 #endif

@@ -99,13 +99,12 @@ static void reply_ran(struct reply *r, const struct ledger *l, uint64_t newest,
     reply_close(r, mark, 5 * count);
 }
 
-void job_map(struct core *c, struct core_call *call)
+void job_view_map(struct job *j, struct core_call *call)
 {
-    struct job *j;
     struct map_args a;
     struct ledger_status s;
     struct reply *r = call->reply;
-    if (!arg_job(c, call, 1, &j) || !map_parse(call, &a))
+    if (!map_parse(call, &a))
         return;
     ledger_status(j->ledger, &s);
     uint64_t per_cell = ledger_per_cell(j->ledger, a.cells ? a.cells : 1);
@@ -131,4 +130,11 @@ void job_map(struct core *c, struct core_call *call)
     reply_text(r, "ran");
     reply_ran(r, j->ledger, s.result_seq, &a);
     mem_free(cells);
+}
+
+void job_map(struct core *c, struct core_call *call)
+{
+    struct job *j;
+    if (arg_job(c, call, 1, &j))
+        job_view_map(j, call);
 }

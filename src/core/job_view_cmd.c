@@ -467,7 +467,7 @@ bool job_exec_ledger(struct ledger *l, struct core_call *call)
         {"TTG.WORKERS", NULL, 2, view_workers},    {"TTG.DEAD", "LIST", 3, view_dead_list},
         {"TTG.DEAD", "SHOW", 4, view_dead_show},   {"TTG.DEAD", "REDRIVE", 4, view_dead_redrive},
         {"TTG.DEAD", "DROP", 4, view_dead_drop},   {"TTG.EVENTS", NULL, 5, view_events},
-        {"TTG.EXPLAIN", NULL, 2, view_explain},
+        {"TTG.EXPLAIN", NULL, 2, view_explain},    {"TTG.MAP", NULL, 4, job_view_map},
     };
     struct job job = {.ledger = l};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
