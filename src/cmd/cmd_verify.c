@@ -44,10 +44,12 @@ static int read_queue(struct verify *v, struct err *err)
                        "results 1 to %llu of job %s are in the collector's output and no more in "
                        "the queue: name that file with --output",
                        (number)s->result_first - 1, v->ask.job);
-    while (cursor < s->result_seq) {
+    /* Counted by lines: on Redis a cursor is no number of a result. */
+    while (v->tally.lines < s->result_seq) {
+        uint64_t left = s->result_seq - v->tally.lines;
         ask_init(&v->ask, &v->results.call, QUEUE_RESULTS);
         v->results.cursor = cursor;
-        v->results.count = s->result_seq - cursor < BATCH ? s->result_seq - cursor : BATCH;
+        v->results.count = left < BATCH ? left : BATCH;
         v->results.block_ms = 1000;
         int rc = ask_once(&v->ask, &v->results.call, on_results, v, err);
         if (rc)

@@ -190,6 +190,16 @@ def a_replica_is_named_and_left():
 
 
 @test
+def more_results_than_are_read_at_once_are_verified():
+    server = Redis()
+    job = Job(server)
+    job.create(25000)
+    assert server.worker(0, "--simulate-ms", 0).wait() == 0
+    out = run([TTG, "verify", "--queue", server.url, "j"]).out
+    assert "25000 of 25000" in out, out
+
+
+@test
 def passwords():
     server = Redis(password="s3cret")
     without = server.worker(0)
