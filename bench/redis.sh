@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 rounds=${1:-5} chunks=${2:-200000}
 dir=$(mktemp -d)
 pid=
-trap '[ -z "$pid" ] || { kill $pid; wait $pid || :; } 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'rm -rf "$dir"' EXIT
 port=$((20000 + $$ % 20000))
 
 server_cpu() { # user + system seconds of the server so far
@@ -40,23 +40,28 @@ run_ttg() {
         --workers 3 --output "$dir/out" --json 2>/dev/null
 }
 
-for sync in everysec always; do
-    mkdir "$dir/$sync"
-    redis-server --port $port --bind 127.0.0.1 --dir "$dir/$sync" --appendonly yes \
-        --appendfsync $sync --save "" >"$dir/$sync.out" 2>&1 &
-    pid=$!
-    until redis-cli -p $port ping >/dev/null 2>&1; do sleep 0.05; done
-    for _ in $(seq "$rounds"); do
-        measure $sync "bare, 3 processes" build/release/bench/redis_bare --port $port \
-            --chunks "$chunks" --processes 3
-        measure $sync "ttg run, 3 workers" run_ttg
-        measure $sync "bare, 1 process" build/release/bench/redis_bare --port $port \
-            --chunks "$chunks" --processes 1
+measure_all() { # in a subshell, which ends the server whatever happens
+    trap '[ -z "$pid" ] || { kill $pid; wait $pid || :; } 2>/dev/null' EXIT
+    for sync in everysec always; do
+        mkdir "$dir/$sync"
+        redis-server --port $port --bind 127.0.0.1 --dir "$dir/$sync" --appendonly yes \
+            --appendfsync $sync --save "" >"$dir/$sync.out" 2>&1 &
+        pid=$!
+        until redis-cli -p $port ping >/dev/null 2>&1; do sleep 0.05; done
+        for _ in $(seq "$rounds"); do
+            measure $sync "bare, 3 processes" build/release/bench/redis_bare --port $port \
+                --chunks "$chunks" --processes 3
+            measure $sync "ttg run, 3 workers" run_ttg
+            measure $sync "bare, 1 process" build/release/bench/redis_bare --port $port \
+                --chunks "$chunks" --processes 1
+        done
+        kill $pid
+        wait $pid || :
+        pid=
     done
-    kill $pid
-    wait $pid || :
-    pid=
-done | python3 -c '
+}
+
+measure_all | python3 -c '
 import collections, statistics, sys
 rows = collections.defaultdict(list)
 for line in sys.stdin:

@@ -383,7 +383,7 @@ static void a_new_incarnation_replaces(void **state)
     struct ledger *l = make(100);
     struct ledger_worker *w = join(l, "a", 5, 1);
     take(l, w, 3, 1000);
-    w = join(l, "a", 6, 1);
+    join(l, "a", 6, 1);
     assert_int_equal(status(l).workers_lost, 1);
     assert_int_equal(status(l).ready, 3);
     assert_null(ledger_worker(l, STR("a"), 5));
