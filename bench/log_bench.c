@@ -22,7 +22,8 @@ enum {
     FILE_BYTES = 64 << 20,
     AHEAD = 64 << 10,
     PIECE = 1 << 20,
-    RECORD_BYTES = 150
+    RECORD_BYTES = 150,
+    TURN_MAX = (64 << 10) / RECORD_BYTES
 };
 
 static double seconds(void)
@@ -136,13 +137,13 @@ static void bench_log(struct disk *d, const char *sync, uint64_t records, uint64
     open_log(&o, &s, &found);
     check(store_writer_start(s, realclock(), &w), "thread");
     double began = seconds();
-    uint64_t at = 0;
+    uint64_t at = 0, turn = window / 2 + 1 < TURN_MAX ? window / 2 + 1 : TURN_MAX;
     while (store_ack_position(s) < records) {
         check(store_writer_poll(w, 0, &e), "write");
         uint64_t acked = store_ack_position(s);
         if (at < records && at - acked < window && store_reserve(s, 1, RECORD_BYTES, 0) == 0) {
-            /* As a node: all that came with one reading of the sockets. */
-            for (int i = 0; i < 16 && at < records && at - acked < window; i++)
+            /* As a node: what one turn reads, 64 KiB of a client at most. */
+            for (uint64_t i = 0; i < turn && at < records && at - acked < window; i++)
                 if (store_reserve(s, 1, RECORD_BYTES, 0) == 0) {
                     check(store_append(s, 0, 0, str_make(bytes, RECORD_BYTES), NULL), "append");
                     at++;
