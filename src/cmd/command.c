@@ -2,9 +2,9 @@
 #include "cmd/command.h"
 
 #include "base/log.h"
+#include "base/suggest.h"
 #include "cmd/help.h"
 #include "cmd/options.h"
-#include "base/suggest.h"
 #include "io/realclock.h"
 #include "io/stdio.h"
 

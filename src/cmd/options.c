@@ -3,8 +3,8 @@
 
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "cmd/config_file.h"
 #include "base/suggest.h"
+#include "cmd/config_file.h"
 
 #include <stdio.h>
 

@@ -2,9 +2,9 @@
 #include "tap.h"
 
 #include "base/mem.h"
+#include "base/suggest.h"
 #include "cmd/help.h"
 #include "cmd/options.h"
-#include "base/suggest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
