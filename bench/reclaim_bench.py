@@ -6,10 +6,10 @@ Two workers run chunks that take very long; a third one is free and waits. One o
 killed; the time until a command of its chunk has started in the free worker is taken from the
 command itself (the clock of the machine, monotonic). Then a new worker becomes the free one.
 
-    bench/reclaim_bench.py [--kills N] [--tcp | --redis] [--stop] [--load N]
+    bench/reclaim_bench.py [--kills N] [--tcp | --redis | --rabbit] [--stop] [--load N]
 
 --tcp: over TCP instead of a Unix socket (a worker may come back for a second); --redis: on a
-redis-server of its own; --stop: SIGSTOP instead of SIGKILL (nobody can know before 2.5 s of
+redis-server of its own; --rabbit: on a RabbitMQ broker of its own; --stop: SIGSTOP instead of SIGKILL (nobody can know before 2.5 s of
 silence); --load: beside N processes that only compute."""
 import argparse
 import os
@@ -90,6 +90,26 @@ def start_redis():
     return server, f"redis://127.0.0.1:{port}"
 
 
+class Rabbit:
+    """A broker of the tests' rig, with the face of a process."""
+
+    def __init__(self):
+        sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
+        import rabbitrig  # pylint: disable=import-outside-toplevel
+        self.broker = rabbitrig.Rabbit()
+
+    def terminate(self):
+        self.broker.kill()
+
+    def wait(self):
+        """It is gone."""
+
+
+def start_rabbit():
+    server = Rabbit()
+    return server, server.broker.url
+
+
 def start_node(options, directory):
     node = subprocess.Popen([TTG, "node", "--data", f"{directory}/data", "--unix", f"{directory}/s",
                              "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
@@ -104,7 +124,8 @@ def start_node(options, directory):
 
 
 def measure(options, directory):
-    server, queue = start_redis() if options.redis else start_node(options, directory)
+    server, queue = (start_redis() if options.redis else start_rabbit() if options.rabbit
+                     else start_node(options, directory))
     subprocess.run([TTG, "submit", "--queue", queue, "--job", "bench", "--params", "2", "--chunk", "1",
                     "--max-attempts", "1000000", "--", f"{directory}/chunk"], check=True,
                    stdout=subprocess.DEVNULL)
@@ -142,6 +163,7 @@ def main():
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--tcp", action="store_true")
     parser.add_argument("--redis", action="store_true")
+    parser.add_argument("--rabbit", action="store_true")
     parser.add_argument("--stop", action="store_true")
     parser.add_argument("--load", type=int, default=0)
     options = parser.parse_args()

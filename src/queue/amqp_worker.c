@@ -25,6 +25,7 @@ enum {
     AHEAD_US = 100000, /* of work for each slot, at most */
     QUIET_TICKS = 20,  /* without a result: chunks have become long */
     COUNTS_MS = 500,
+    BUSY_MS = 1000,  /* who has work looks less often for chunks whose worker died */
     LOOKS_MAX = 200, /* for a marker that others are just looking at */
 };
 
@@ -533,8 +534,8 @@ void amqp_worker_tick(struct amqp_engine *e)
     if (!w)
         return;
     left(e);
-    if (w->take && loop_now_ms(e->queue.loop) >= w->suspects_ms) {
-        w->suspects = true; /* an announcement may get lost */
+    if (loop_now_ms(e->queue.loop) >= w->suspects_ms + (w->take ? 0 : BUSY_MS)) {
+        w->suspects = true;
         pull_try(e);
     }
     if (w->take && loop_now_ms(e->queue.loop) >= w->take_until_ms)
