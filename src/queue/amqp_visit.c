@@ -158,8 +158,14 @@ void visit_failed(struct amqp_engine *e, int rc, const char *text)
         queue_finish(r, rc, &err);
     /* The lock and what was delivered go with the connection. */
     err_set(&err, TTG_ECLOSED, "the look at the job has ended: %s", text);
-    if (!e->queue.lost && e->queue.up && e->queue.request_count > 0)
+    if (!e->queue.lost && e->queue.up && e->queue.request_count > 0) {
         amqp_cut(e, &err);
+    } else if (!e->queue.lost && e->queue.up && c->locked) {
+        /* A monitor stays connected: who creates the job must find it free. */
+        struct amqp_call call = {.op = AMQP_DELETE, .queue = str_of(e->names.lock)};
+        c->locked = false;
+        amqp_post(e, &call, NULL, NULL);
+    }
 }
 
 void visit_tick(struct amqp_engine *e)

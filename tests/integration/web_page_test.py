@@ -8,6 +8,7 @@ import signal
 
 from browser import Browser
 from harness import ROOT, TTG, main, spawn, temp_dir, test, ttg, write_file
+from rabbitrig import Rabbit
 from redisrig import Redis
 from webrig import TOKEN, Web, token_file
 
@@ -163,6 +164,22 @@ def it_watches_a_plain_redis_too():
     check_page(page, int(re.search(r":(\d+)/", url).group(1)))
     monitor.kill(signal.SIGTERM)
     assert monitor.wait() == 0
+
+
+@test
+def and_a_rabbitmq_by_the_collector_of_the_job():
+    browser = Browser()
+    broker = Rabbit()
+    monitor = spawn([TTG, "monitor", "sweep", "--web", "127.0.0.1:0", "--queue", broker.url])
+    url = monitor.wait_for(r"http://127\.0\.0\.1:\d+/#token=\w+").group(0)
+    page = browser.page(url)
+    done = spawn([TTG, "run", "--queue", broker.url, "--job", "sweep", "--params", "200", "--chunk", "1",
+                  "--simulate-ms", "50", "--workers", "2", "--output", temp_dir() + "/out"])
+    page.wait("document.querySelectorAll('#workers tr.busy').length === 2")
+    page.wait("parseFloat(document.querySelector('#percent').innerText) > 30")
+    page.wait_text("one square a chunk", "#percell")
+    assert done.wait(60) == 0, done.err()
+    check_page(page, int(re.search(r":(\d+)/", url).group(1)))
 
 
 main()
