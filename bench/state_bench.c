@@ -71,7 +71,7 @@ static void send_row(ttg_state *s, uint64_t i, uint64_t clients)
     enum ttg_state_outcome outcome;
     const struct ttg_bytes values[] = {text(chunk, sizeof chunk, "%llu", n),
                                        text(value, sizeof value, "%llu", i % 1000)};
-    struct ttg_state_message m = {.size = sizeof m, .values = values, .value_count = 2};
+    struct ttg_state_input m = {.size = sizeof m, .values = values, .value_count = 2};
     m.client = text(client, sizeof client, "CLI%llu", who);
     m.id = (struct ttg_bytes){
         id, (size_t)snprintf(id, sizeof id, "%s%08llu", client, (unsigned long long)n)};
@@ -110,7 +110,7 @@ static void start(const char *dir, const char *what)
     uint64_t rows = 0;
     check(s, ttg_state_rebuild(s, count, &rows));
     double ended = seconds();
-    struct ttg_state_stats stats = {.size = sizeof stats};
+    struct ttg_state_counts stats = {.size = sizeof stats};
     ttg_state_stats(s, &stats);
     printf("%-28s %9.3f s  (%.3f open, %.3f rebuild; %llu rows, %llu from the log, %llu MB)\n",
            what, ended - began, opened - began, ended - opened, (unsigned long long)rows,
@@ -163,7 +163,7 @@ int main(int argc, char **argv)
     double began = seconds();
     send_rows(s, 0, rows, clients, batch);
     double took = seconds() - began;
-    struct ttg_state_stats stats = {.size = sizeof stats};
+    struct ttg_state_counts stats = {.size = sizeof stats};
     ttg_state_stats(s, &stats);
     printf(
         "%-28s %9.0f rows/s  (%llu rows, %llu clients, %llu commits, %llu checkpoints, %.1f s)\n",

@@ -30,7 +30,7 @@ static void verify(ttg_state *s, const struct streams_message *m, long long expe
     const char *client = streams_value(m, "client_id"), *id = streams_value(m, "msg_id");
     const char *sum = streams_value(m, "sum");
     const struct ttg_bytes value = {sum, strlen(sum)};
-    const struct ttg_state_message message = {.size = sizeof message,
+    const struct ttg_state_input message = {.size = sizeof message,
                                               .client = {client, strlen(client)},
                                               .id = {id, strlen(id)},
                                               .values = &value,

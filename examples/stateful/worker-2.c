@@ -30,7 +30,7 @@ static int rebuild(void *user, struct ttg_bytes client, void *state, const struc
     return 0;
 }
 
-static int extract(void *user, const struct ttg_state_message *message, ttg_values *values)
+static int extract(void *user, const struct ttg_state_input *message, ttg_values *values)
 {
     const struct streams_message *m = message->body;
     const char *chunk = streams_value(m, "chunk_number"), *value = streams_value(m, "value");
@@ -89,7 +89,7 @@ static void process(ttg_state *s, const struct streams_message *m)
 {
     const char *client = streams_value(m, "client_id"), *chunk = streams_value(m, "chunk_number");
     const char *id = streams_value(m, "msg_id");
-    const struct ttg_state_message message = {.size = sizeof message,
+    const struct ttg_state_input message = {.size = sizeof message,
                                               .client = {client, strlen(client)},
                                               .id = {id, strlen(id)},
                                               .body = m};

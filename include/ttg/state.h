@@ -55,7 +55,7 @@ struct ttg_row {
     uint64_t rows;
 };
 
-struct ttg_state_message {
+struct ttg_state_input {
     size_t size;
     struct ttg_bytes client; /* up to 4,096 bytes */
     struct ttg_bytes id;     /* 1 .. 1,024 bytes; two messages of a client with one id are one */
@@ -80,7 +80,7 @@ struct ttg_state_options {
     /* Adds a row to the state; must not change it when it fails. Required. */
     int (*rebuild)(void *user, struct ttg_bytes client, void *state, const struct ttg_row *row);
     /* Adds the values of a message. Default: they stand in it. */
-    int (*extract)(void *user, const struct ttg_state_message *message, ttg_values *values);
+    int (*extract)(void *user, const struct ttg_state_input *message, ttg_values *values);
     /* Adds the values of one row that does to a new state what all rows so far did (`rows` will be
      * their number). Default: files are not compacted. */
     int (*merge)(void *user, struct ttg_bytes client, const void *state, ttg_values *values);
@@ -122,7 +122,7 @@ enum ttg_state_outcome {
 /* Acknowledge the message after the next commit, whatever the outcome. TTG_ENOSPC: the disk is
  * full, the message is not taken; ask again later. TTG_EIO and other codes that no retry helps:
  * open the state again; what was committed is safe. */
-TTG_API int ttg_state_process(ttg_state *s, const struct ttg_state_message *message,
+TTG_API int ttg_state_process(ttg_state *s, const struct ttg_state_input *message,
                               enum ttg_state_outcome *outcome);
 
 /* TTG_ENOSPC: the rows are not on disk yet; call it again later. While many clients are busy their
@@ -153,7 +153,7 @@ TTG_API int ttg_state_checkpoint(ttg_state *s);
 #define TTG_RESULT_ID_BYTES 33
 TTG_API void ttg_state_result_id(struct ttg_bytes client, struct ttg_bytes content, char *id);
 
-struct ttg_state_stats {
+struct ttg_state_counts {
     size_t size;
     uint64_t rows, duplicates, late, finished; /* messages since the open, by outcome */
     uint64_t commits, syncs;
@@ -164,7 +164,7 @@ struct ttg_state_stats {
     uint64_t torn_lines;     /* cut */
     int disk_full;
 };
-TTG_API int ttg_state_stats(const ttg_state *s, struct ttg_state_stats *stats);
+TTG_API int ttg_state_stats(const ttg_state *s, struct ttg_state_counts *stats);
 
 #ifdef __cplusplus
 }

@@ -68,7 +68,7 @@ static int add_status(struct pipeline_place *p, bool json, bool gone, struct buf
 {
     char path[PATH_MAX + 16];
     struct buf text;
-    struct json root;
+    struct json root = {0};
     buf_init(&text, STATUS_BYTES_MAX);
     snprintf(path, sizeof path, "%s/status.json", p->state);
     int rc = file_read(path, &text, err);

@@ -171,10 +171,10 @@ int ttg_state_rebuild(ttg_state *s, ttg_state_on_client *each, void *ctx)
     return state_rebuild(s->state, each ? on_client : NULL, s, &s->err);
 }
 
-int ttg_state_process(ttg_state *s, const struct ttg_state_message *message,
+int ttg_state_process(ttg_state *s, const struct ttg_state_input *message,
                       enum ttg_state_outcome *outcome)
 {
-    struct ttg_state_message m;
+    struct ttg_state_input m;
     enum state_outcome ours;
     int rc = check(s);
     if (rc)
@@ -246,13 +246,13 @@ void ttg_state_result_id(struct ttg_bytes client, struct ttg_bytes content, char
         state_result_id(str_from(client), str_from(content), id);
 }
 
-int ttg_state_stats(const ttg_state *s, struct ttg_state_stats *stats)
+int ttg_state_stats(const ttg_state *s, struct ttg_state_counts *stats)
 {
     struct state_stats now;
     if (!s || !s->state || !stats)
         return TTG_EINVAL;
     state_stats(s->state, &now);
-    const struct ttg_state_stats ours = {
+    const struct ttg_state_counts ours = {
         .rows = now.rows,
         .duplicates = now.duplicates,
         .late = now.late,

@@ -218,12 +218,9 @@ static int parse_network(struct keeper *k, struct str rest, uint16_t port, struc
 
 int url_parse(struct url *u, struct str text, struct err *err)
 {
+    *u = (struct url){.path = ""};
     struct keeper k = {u, 0};
     struct str rest, name = str_cut(text, ':', &rest);
-    u->user = u->password = u->sentinel_user = u->sentinel_password = NULL;
-    u->path = "";
-    u->db = 0;
-    u->host_count = 0;
     if (text.len >= URL_TEXT_BYTES_MAX || memchr(text.ptr, '\0', text.len))
         return err_set(err, TTG_EUSAGE, "queue address: longer than %d bytes, or with a NUL byte",
                        URL_TEXT_BYTES_MAX - 1);

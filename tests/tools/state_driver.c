@@ -47,7 +47,7 @@ static struct ttg_bytes unhex(const char *word)
 static void row(struct ttg_bytes client, struct ttg_bytes id, struct ttg_bytes value, int say)
 {
     static const char *const names[] = {"new", "duplicate", "late", "finished"};
-    const struct ttg_state_message m = {
+    const struct ttg_state_input m = {
         .size = sizeof m, .client = client, .id = id, .values = &value, .value_count = 1};
     enum ttg_state_outcome outcome;
     check(ttg_state_process(state, &m, &outcome));
@@ -83,7 +83,7 @@ static int list(void *ctx, struct ttg_bytes client, const void *s, uint64_t rows
 
 static void stats(void)
 {
-    struct ttg_state_stats now = {.size = sizeof now};
+    struct ttg_state_counts now = {.size = sizeof now};
     check(ttg_state_stats(state, &now));
     printf("%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", now.clients_in_memory, now.memory_bytes,
            now.evictions);

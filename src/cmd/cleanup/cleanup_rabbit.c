@@ -69,7 +69,7 @@ int cleanup_rabbit_find(struct cleanup *c, size_t source, const struct queue_con
                         struct err *err)
 {
     struct management m;
-    struct json queues;
+    struct json queues = {0};
     char path[PATH_BYTES];
     const char *given = option_text(c->command->options, OPT_MANAGEMENT);
     path_of(&c->queues[source].url, path);
