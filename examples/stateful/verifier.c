@@ -31,10 +31,10 @@ static void verify(ttg_state *s, const struct streams_message *m, long long expe
     const char *sum = streams_value(m, "sum");
     const struct ttg_bytes value = {sum, strlen(sum)};
     const struct ttg_state_input message = {.size = sizeof message,
-                                              .client = {client, strlen(client)},
-                                              .id = {id, strlen(id)},
-                                              .values = &value,
-                                              .value_count = 1};
+                                            .client = {client, strlen(client)},
+                                            .id = {id, strlen(id)},
+                                            .values = &value,
+                                            .value_count = 1};
     enum ttg_state_outcome outcome;
     uint64_t rows = 0;
     check(s, ttg_state_process(s, &message, &outcome));

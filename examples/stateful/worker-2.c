@@ -90,9 +90,9 @@ static void process(ttg_state *s, const struct streams_message *m)
     const char *client = streams_value(m, "client_id"), *chunk = streams_value(m, "chunk_number");
     const char *id = streams_value(m, "msg_id");
     const struct ttg_state_input message = {.size = sizeof message,
-                                              .client = {client, strlen(client)},
-                                              .id = {id, strlen(id)},
-                                              .body = m};
+                                            .client = {client, strlen(client)},
+                                            .id = {id, strlen(id)},
+                                            .body = m};
     enum ttg_state_outcome outcome;
     const void *state;
     for (int rc; (rc = ttg_state_process(s, &message, &outcome));)
