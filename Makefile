@@ -2,6 +2,7 @@
 #
 #   make [PROFILE=release|debug|asan|tsan|coverage] [CC=gcc|clang] [WERROR=1] [V=1]
 #   make install [DESTDIR=] [PREFIX=/usr/local]   make uninstall
+#   make deb      Debian packages, in build/packages
 #   make demo     a first result                  make check      all tests, under asan+ubsan
 #   make unit     unit tests, this profile        make coverage   the tests, and lines reached
 #   make soak     kills and faults, the full counts
@@ -246,33 +247,59 @@ format-check:
 # ---- install
 
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 BIN := $(DESTDIR)$(PREFIX)/bin
-LIB := $(DESTDIR)$(PREFIX)/lib
+LIB := $(DESTDIR)$(LIBDIR)
 INCLUDE := $(DESTDIR)$(PREFIX)/include/ttg
 SHARE := $(DESTDIR)$(PREFIX)/share
-COMPLETIONS := bash-completion/completions/ttg zsh/site-functions/_ttg \
+DOC := $(SHARE)/doc/ttg
+# Where systemd looks, for /usr and /usr/local alike.
+UNIT_DIR := $(DESTDIR)$(PREFIX)/lib/systemd/system
+SYSUSERS := $(DESTDIR)$(PREFIX)/lib/sysusers.d
+UNITS := $(wildcard deploy/systemd/*.service)
+ZSH_FUNCTIONS ?= site-functions
+COMPLETIONS := bash-completion/completions/ttg zsh/$(ZSH_FUNCTIONS)/_ttg \
                fish/vendor_completions.d/ttg.fish
 
-.PHONY: install uninstall clean
+.PHONY: install uninstall deb clean
 install: all
 	install -d $(BIN) $(LIB)/pkgconfig $(INCLUDE) $(SHARE)/man/man1 \
-	    $(dir $(COMPLETIONS:%=$(SHARE)/%))
+	    $(dir $(COMPLETIONS:%=$(SHARE)/%)) $(UNIT_DIR) $(SYSUSERS) \
+	    $(DOC)/decisions $(addprefix $(DOC)/examples/,grafana lib plugin prometheus systemd)
 	install $(B)/ttg $(BIN)/ttg
 	install -m 644 $(B)/libttg.a $(LIB)/libttg.a
-	install $(B)/libttg.so $(LIB)/libttg.so.$(VERSION)
+	install -m 644 $(B)/libttg.so $(LIB)/libttg.so.$(VERSION)
 	ln -sfn libttg.so.$(VERSION) $(LIB)/libttg.so.0
 	ln -sfn libttg.so.0 $(LIB)/libttg.so
 	install -m 644 include/ttg/*.h $(INCLUDE)
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LIBS)|' \
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LIBS)|' \
 	    src/lib/ttg.pc.in >$(LIB)/pkgconfig/ttg.pc
 	$(B)/ttg help --man >$(SHARE)/man/man1/ttg.1
-	$(B)/ttg help --completion bash >$(SHARE)/bash-completion/completions/ttg
-	$(B)/ttg help --completion zsh >$(SHARE)/zsh/site-functions/_ttg
-	$(B)/ttg help --completion fish >$(SHARE)/fish/vendor_completions.d/ttg.fish
+	$(B)/ttg help --completion bash >$(SHARE)/$(word 1,$(COMPLETIONS))
+	$(B)/ttg help --completion zsh >$(SHARE)/$(word 2,$(COMPLETIONS))
+	$(B)/ttg help --completion fish >$(SHARE)/$(word 3,$(COMPLETIONS))
+	for unit in $(UNITS); do \
+	    sed 's|=/usr/bin/ttg|=$(PREFIX)/bin/ttg|' $$unit >$(UNIT_DIR)/$${unit##*/} || exit 1; done
+	install -m 644 deploy/systemd/sysusers.conf $(SYSUSERS)/ttg.conf
+	sed 's|(docs/|(|g' README.md >$(DOC)/README.md
+	install -m 644 CHANGELOG.md docs/*.md docs/*.png $(DOC)
+	install -m 644 docs/decisions/*.md $(DOC)/decisions
+	install -m 644 deploy/systemd/*.env $(DOC)/examples/systemd
+	install examples/*.sh examples/*.py $(DOC)/examples
+	install -m 644 $(filter-out %/Makefile,$(wildcard examples/lib/*)) $(DOC)/examples/lib
+	install -m 644 examples/plugin/*.c $(DOC)/examples/plugin
+	install -m 644 deploy/prometheus/*.yml $(DOC)/examples/prometheus
+	install -m 644 deploy/grafana/*.json $(DOC)/examples/grafana
 
 uninstall:
 	rm -rf $(BIN)/ttg $(LIB)/libttg.* $(LIB)/pkgconfig/ttg.pc $(INCLUDE) \
-	    $(SHARE)/man/man1/ttg.1 $(COMPLETIONS:%=$(SHARE)/%)
+	    $(SHARE)/man/man1/ttg.1 $(COMPLETIONS:%=$(SHARE)/%) $(DOC) \
+	    $(UNITS:deploy/systemd/%=$(UNIT_DIR)/%) $(SYSUSERS)/ttg.conf
+
+# Built apart from the others, with the flags of Debian.
+deb:
+	@tools/deps build deb
+	$(Q)packaging/build-deb build/packages
 
 clean:
 	rm -rf build

@@ -48,8 +48,13 @@ def installed_files_work_and_go_away_again():
     prefix = os.path.join(dest, "opt/ttg")
     for name in ("bin/ttg", "lib/libttg.a", "lib/libttg.so", "lib/libttg.so.0",
                  "lib/pkgconfig/ttg.pc", "include/ttg/ttg.h", "share/man/man1/ttg.1",
-                 "share/bash-completion/completions/ttg"):
+                 "share/bash-completion/completions/ttg", "share/zsh/site-functions/_ttg",
+                 "share/fish/vendor_completions.d/ttg.fish", "lib/sysusers.d/ttg.conf",
+                 "lib/systemd/system/ttg-worker@.service", "share/doc/ttg/operations.md",
+                 "share/doc/ttg/examples/systemd/node.env"):
         assert os.path.getsize(os.path.join(prefix, name)) > 0, name
+    with open(os.path.join(prefix, "lib/systemd/system/ttg-node.service"), encoding="ascii") as unit:
+        assert "ExecStart=/opt/ttg/bin/ttg node" in unit.read()
     version = run([os.path.join(prefix, "bin/ttg"), "version"]).out.split()[1]
     run(["bash", "-n", os.path.join(prefix, "share/bash-completion/completions/ttg")])
 
