@@ -104,7 +104,7 @@ def redriven_letters_go_through_the_rest_of_the_pipeline():
 
 @test
 def clean_removes_the_state_and_what_waits_in_the_queue():
-    p = slow_pipeline(2000, redis(), "clean")
+    p = slow_pipeline(1000, redis(), "clean")
     running = p.start()
     wait_until(lambda: p.stage("slow").get("in", 0) > 10)
     run(p.words("clean"), code=3, env=p.env, err="drain` first")
@@ -117,7 +117,7 @@ def clean_removes_the_state_and_what_waits_in_the_queue():
         run(p.words("run"), code=2, env=p.env, err="move the file away")
         os.remove(os.path.join(p.dir, "out.jsonl"))
     assert p.run()["state"] == "done"
-    assert len(p.lines()) == 2000
+    assert len(p.lines()) == 1000
 
 
 @test
@@ -187,18 +187,18 @@ def a_plugin_that_crashes_the_process_gives_up_one_message_only():
 
 @test
 def a_slow_stage_holds_up_the_source():
-    p = slow_pipeline(3000)
+    p = slow_pipeline(1500)
     running, most = p.start(), 0
     while running.code() is None:
         most = max(most, p.stage("slow").get("queued", 0))
         time.sleep(0.02)
-    assert running.code() == 0 and len(p.lines()) == 3000
+    assert running.code() == 0 and len(p.lines()) == 1500
     assert 0 < most <= 300 + 256, most
 
 
 @test
 def a_drained_pipeline_goes_on_later():
-    p = sales(60000)
+    p = sales(20000)
     running = p.start()
     wait_until(lambda: p.stage("sum").get("in", 0) > 500)
     status = json.loads(p.ask("drain", "--json"))
@@ -206,12 +206,12 @@ def a_drained_pipeline_goes_on_later():
     assert status["state"] == "drained" and all(s["queued"] == 0 for s in status["stages"]), status
     assert p.lines("top.jsonl") == []
     assert p.run()["state"] == "done"
-    check_sales(p, 60000)
+    check_sales(p, 20000)
 
 
 @test
 def a_second_signal_stops_at_once_and_two_cannot_run_at_a_time():
-    p = slow_pipeline(2000)
+    p = slow_pipeline(1000)
     running = p.start()
     wait_until(lambda: p.stage("slow").get("in", 0) > 10)
     run(p.words("run"), code=3, env=p.env, err="the pipeline runs already, as process")
@@ -226,7 +226,7 @@ def a_second_signal_stops_at_once_and_two_cannot_run_at_a_time():
     run(p.words("run"), code=2, env=p.env, err="the stages have changed")
     write_file(p.file, spec)
     assert p.run()["state"] == "done"
-    assert len(p.lines()) == 2000
+    assert len(p.lines()) == 1000
 
 
 @test

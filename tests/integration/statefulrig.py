@@ -47,12 +47,12 @@ def programs():
     return _programs
 
 
-def shim(kill_at, when, log):
+def shim(kill_at, when, log, call=None):
+    """Variables with which a process dies at its kill_at-th system call (of one name: `call`)."""
     if not os.path.exists(SHIM):
         skip(f"{SHIM} is not built: make check builds it")
     return {"LD_PRELOAD": SHIM, "TTG_SHIM_KILL_AT": kill_at, "TTG_SHIM_KILL_WHEN": when,
-            "TTG_SHIM_LOG": log,
-            "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0:exitcode=99"}
+            "TTG_SHIM_KILL_CALL": call, "TTG_SHIM_LOG": log}
 
 
 class World:

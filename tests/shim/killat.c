@@ -2,7 +2,8 @@
 /* killat - dies at a chosen system call: LD_PRELOAD it, and the process is gone as by kill -9 at
  * its call number $TTG_SHIM_KILL_AT of those that leave a trace outside (files, sockets), counted
  * from 1: before it, after it, or, if it writes, after half of it ($TTG_SHIM_KILL_WHEN: before,
- * after, half). The name of the call goes to the file $TTG_SHIM_LOG. */
+ * after, half). With $TTG_SHIM_KILL_CALL only calls of that name count. The name of the call goes
+ * to the file $TTG_SHIM_LOG. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -40,17 +41,18 @@ static void die(const char *name, const char *when)
 }
 
 /* Whether this call is the one: NULL, or when to die. */
-static const char *chosen(void)
+static const char *chosen(const char *name)
 {
     const char *at = getenv("TTG_SHIM_KILL_AT"), *when = getenv("TTG_SHIM_KILL_WHEN");
-    if (!at || atomic_fetch_add(&calls, 1) + 1 != atol(at))
+    const char *call = getenv("TTG_SHIM_KILL_CALL");
+    if (!at || (call && strcmp(call, name) != 0) || atomic_fetch_add(&calls, 1) + 1 != atol(at))
         return NULL;
     return when ? when : "before";
 }
 
 static const char *before(const char *name)
 {
-    const char *when = chosen();
+    const char *when = chosen(name);
     if (when && strcmp(when, "before") == 0)
         die(name, when);
     return when;
@@ -94,7 +96,29 @@ WRAP(int, fallocate, (int fd, int mode, off_t o, off_t n), (fd, mode, o, n))
 WRAP(int, fallocate64, (int fd, int mode, off_t o, off_t n), (fd, mode, o, n))
 WRAP(int, unlinkat, (int dir, const char *path, int f), (dir, path, f))
 WRAP(int, renameat, (int d1, const char *p1, int d2, const char *p2), (d1, p1, d2, p2))
+WRAP(int, rename, (const char *from, const char *to), (from, to))
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode))
+
+#define WRAP_OPEN_PATH(name)                                                                       \
+    EXPORT int name(const char *path, int flags, ...);                                             \
+    EXPORT int name(const char *path, int flags, ...)                                              \
+    {                                                                                              \
+        static int (*real)(const char *, int, ...);                                                \
+        va_list args;                                                                              \
+        va_start(args, flags);                                                                     \
+        unsigned mode = flags & O_CREAT ? va_arg(args, unsigned) : 0;                              \
+        va_end(args);                                                                              \
+        void *at = next(#name);                                                                    \
+        memcpy(&real, &at, sizeof real);                                                           \
+        const char *when = before(#name);                                                          \
+        int result = real(path, flags, mode);                                                      \
+        if (when)                                                                                  \
+            die(#name, when);                                                                      \
+        return result;                                                                             \
+    }
+
+WRAP_OPEN_PATH(open)
+WRAP_OPEN_PATH(open64)
 
 #define WRAP_OPEN(name)                                                                            \
     EXPORT int name(int dir, const char *path, int flags, ...);                                    \
