@@ -185,6 +185,7 @@ demo: deps
 
 deps:
 	@tools/deps build check
+	@tools/playwright
 
 # ---- simulation of a node
 

@@ -159,6 +159,7 @@ function showWorkers(s) {
     const row = body.rows[i], cell = row.cells, t = now();
     row.className = w.state;
     setText(cell[0], w.worker || "plain client");
+    cell[0].title = cell[0].textContent; // it may be cut on a phone
     let state = STATES[w.state];
     if (w.state === "lost") state = `lost ${lasting(Math.max(0, t - w.gone_ms))} ago`;
     else if (w.lost_at_ms && t - w.lost_at_ms < 30000) state += ` (was lost ${lasting(t - w.lost_at_ms)} ago)`;
@@ -185,7 +186,7 @@ function showEvents() {
 
 function showDead(s) {
   const list = $("dead"), key = JSON.stringify(s.dead);
-  $("nodead").hidden = s.dead.length > 0;
+  $("nodead").hidden = s.job.dead_letters > 0; // the letters themselves may come a moment later
   $("redrive-all").hidden = s.dead.length === 0;
   if (list.dataset.key === key) return;
   list.dataset.key = key;
@@ -197,7 +198,7 @@ function showDead(s) {
       ` given up after ${d.attempts} attempt${d.attempts === 1 ? "" : "s"}${d.worker ? ` by ${d.worker}` : ""}, `, element("time", { textContent: stamp(d.dead_ms) })),
       button, element("pre", { textContent: d.reason }));
   }));
-  if (s.job.dead_letters > s.dead.length) list.append(element("li", { className: "dim", textContent: `and ${count(s.job.dead_letters - s.dead.length)} more` }));
+  if (s.dead.length && s.job.dead_letters > s.dead.length) list.append(element("li", { className: "dim", textContent: `and ${count(s.job.dead_letters - s.dead.length)} more` }));
 }
 
 function showAbout(j) {
@@ -220,6 +221,7 @@ function show() {
   $("empty").hidden = !!j;
   $("view").hidden = !j;
   $("state").hidden = !j;
+  $("idle").hidden = !j || j.state !== "running" || j.workers > 0 || j.completed === j.chunks;
   $("pause").hidden = !j || (j.state !== "running" && j.state !== "paused");
   showLink();
   document.title = j ? `${Math.floor(j.chunks ? 100 * j.completed / j.chunks : 100)} % ${j.job}: ttg` : "ttg";
@@ -249,7 +251,11 @@ function showLink(why) {
   link.className = `link ${up ? "up" : "down"}`;
   if (up) setText(link, "live");
   else if (why === "token") setText(link, "a token is needed");
-  else setText(link, `reconnecting${linked && s ? `: the queue is away${s.link ? ` (${s.link})` : ""}` : why ? `: ${why}` : ""}`);
+  else setText(link, "reconnecting");
+  const reason = linked && s ? `the queue is away${s.link ? ` (${s.link})` : ""}` : why;
+  $("away").hidden = up || !s || why === "token";
+  document.body.classList.toggle("old", !$("away").hidden);
+  if (!$("away").hidden && (linked || why)) setText($("away"), `Not live: ${reason}. What you see is from ${clock(s.now_ms)}; the page goes on by itself.`);
 }
 
 // --- pictures ---

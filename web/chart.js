@@ -1,6 +1,9 @@
 // Lines over time, drawn by uPlot.
 import { short, clock } from "./format.js";
 
+// A tick on the axis of time.
+const moment = (t, step) => step >= 1 ? clock(t * 1000) : `${clock(t * 1000)}.${Math.floor(t * 10 % 10)}`;
+
 export class Chart {
   constructor(place, series) {
     this.place = place;
@@ -16,7 +19,7 @@ export class Chart {
       padding: [8, 6, 0, 0], legend: { show: false }, cursor: { show: true, y: false, drag: { x: false, y: false } },
       scales: { x: { time: true }, y: { range: (u, min, max) => [0, max > 0 ? max * 1.1 : 1] } },
       axes: [
-        { ...axis, size: 26, values: (u, at) => at.map(t => clock(t * 1000)), space: 90 },
+        { ...axis, size: 26, values: (u, at, i, space, step) => at.map(t => moment(t, step)), space: 90 },
         { ...axis, size: 52, values: (u, at) => at.map(n => short(n).replace(/\.0+(?= |$)/, "")) },
       ],
       series: [{}, ...this.series.map(s => ({ label: s.label, stroke: c[s.color], width: 2, fill: s.fill ? `${c[s.color]}30` : undefined, points: { show: false } }))],
@@ -43,6 +46,10 @@ export class Chart {
   }
 
   set(data, marks) {
+    if (data[0].length < 2) { // no line yet, but a time
+      const end = data[0][0] || Date.now() / 1000;
+      data = data.map((_, i) => i ? [null, null] : [end - 5, end]);
+    }
     this.data = data;
     this.marks = marks;
     if (this.plot) this.plot.setData(data);

@@ -136,6 +136,11 @@ export class Lanes {
     this.axis(g, view, c, x, label, width, height);
     g.font = "12px system-ui, sans-serif";
     g.textBaseline = "middle";
+    if (!lanes.length) {
+      g.fillStyle = c.dim;
+      g.textAlign = "left";
+      g.fillText("no worker yet", 2, LANE / 2);
+    }
     lanes.forEach((lane, i) => {
       const y = i * LANE;
       g.fillStyle = c.line;

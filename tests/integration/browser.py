@@ -1,110 +1,101 @@
 # SPDX-License-Identifier: Apache-2.0
-"""browser - a real Chromium, driven over its DevTools pipe: nothing but the browser is needed.
+"""browser - a real Chromium, driven with Playwright by tests/browser/drive.mjs.
 
-Chromium reads commands from descriptor 3 and answers on 4, JSON texts ended by NUL. A page keeps
-what went wrong on it (`errors`) and whom it asked (`requests`)."""
-import base64
+Selectors are Playwright's: CSS, `text=…`, `role=button[name="Redrive"]`. A page keeps what went
+wrong on it (`errors`) and whom it asked (`requests`)."""
 import json
 import os
 import select
+import subprocess
 import time
 
-from harness import DEADLINE_S, have, skip, spawn, temp_dir
+from harness import DEADLINE_S, ROOT, have, keep, skip, spawn, temp_dir
 
-OPTIONS = ["--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--disable-gpu",
-           "--disable-dev-shm-usage", "--disable-breakpad", "--no-first-run", "--disable-extensions",
-           "--disable-background-networking", "--disable-component-update", "--disable-sync",
-           "--disable-default-apps", "--hide-scrollbars", "--mute-audio", "--force-color-profile=srgb"]
+MODULES = os.path.join(ROOT, "build/playwright")
+PHONE = {"width": 390, "height": 844}
+_shared = None
+
+
+def browser():
+    """The browser of this test file; it is started once."""
+    global _shared
+    if _shared is None:
+        _shared = Browser()
+    return _shared
 
 
 class Browser:
-    """One browser for a test; it goes with the test."""
-
     def __init__(self):
         program = have("chromium") or have("chromium-browser") or have("google-chrome")
         if not program:
             skip("chromium is not installed")
-        child_reads, self.commands = os.pipe()
-        self.answers, child_writes = os.pipe()
-        words = " ".join([program, *OPTIONS, f"--user-data-dir={temp_dir()}", "about:blank"])
-        self.process = spawn(["sh", "-c", f"exec {words} 3<&0 4>&1 </dev/null >/dev/null"],
-                             stdin=child_reads, stdout=child_writes)
-        os.close(child_reads)
-        os.close(child_writes)
+        if not have("node"):
+            skip("node is not installed")
+        if not os.path.isdir(MODULES + "/node_modules/playwright-core"):
+            skip("playwright-core is not there; tools/playwright fetches it")
+        drive = os.path.join(ROOT, "tests/browser/drive.mjs")
+        self.answers, write_end = os.pipe()
+        files = temp_dir()
+        self.process = spawn([have("node"), drive, MODULES, program, DEADLINE_S * 1000],
+                             stdin=subprocess.PIPE, stdout=write_end, env={"TMPDIR": files})
+        os.close(write_end)
+        keep(self.process, files)
         self.number, self.rest, self.pages, self.done = 0, b"", {}, {}
-        self.call("Browser.getVersion")
+        self._answer(0, "the start")
 
     def _read(self, wait_s):
         if not select.select([self.answers], [], [], wait_s)[0]:
             return
         data = os.read(self.answers, 1 << 20)
         assert data, f"the browser ended ({self.process.code()}): {self.process.err()[-2000:]}"
-        *texts, self.rest = (self.rest + data).split(b"\0")
-        for text in texts:
-            message = json.loads(text)
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
             if "id" in message:
                 self.done[message["id"]] = message
-            elif message.get("sessionId") in self.pages:
-                self.pages[message["sessionId"]].heard(message["method"], message["params"])
+            elif "error" in message:
+                self.heard(message["page"]).errors.append(message["error"])
+            else:
+                self.heard(message["page"]).requests.append(message["request"])
 
-    def call(self, method, session=None, **params):
-        self.number += 1
-        number, message = self.number, {"id": self.number, "method": method, "params": params}
-        if session:
-            message["sessionId"] = session
-        data = json.dumps(message).encode() + b"\0"
-        while data:
-            data = data[os.write(self.commands, data):]
-        end = time.monotonic() + DEADLINE_S
+    def heard(self, number):
+        """The page of that number, which may still be opening."""
+        return self.pages.setdefault(number, Page(self, number))
+
+    def _answer(self, number, what):
+        end = time.monotonic() + 2 * DEADLINE_S
         while number not in self.done:
-            assert time.monotonic() < end, f"no answer to {method}"
+            assert time.monotonic() < end, f"no answer to {what}"
             self._read(0.2)
         answer = self.done.pop(number)
-        assert "error" not in answer, f"{method}: {answer['error']}"
-        return answer["result"]
+        assert "error" not in answer, f"{what}: {answer['error']}"
+        return answer.get("value")
 
-    def page(self, url, width=1280, height=900, phone=False, dark=False, still=False):
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = self.pages[session] = Page(self, session)
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            page.call(f"{domain}.enable")
-        page.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                  deviceScaleFactor=2 if phone else 1, mobile=phone)
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        if still:
-            features.append({"name": "prefers-reduced-motion", "value": "reduce"})
-        page.call("Emulation.setEmulatedMedia", features=features)
-        page.call("Page.navigate", url=url)
-        page.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
-        return page
+    def call(self, **message):
+        self.number += 1
+        self.process.stdin.write(json.dumps({"id": self.number, **message}).encode() + b"\n")
+        self.process.stdin.flush()
+        return self._answer(self.number, message)
+
+    def page(self, url, phone=False, dark=False, still=False, **look):
+        return self.heard(self.call(open={
+            "url": url, "viewport": PHONE if phone else {"width": 1280, "height": 900},
+            "deviceScaleFactor": 2 if phone else 1, "isMobile": phone, "hasTouch": phone,
+            "colorScheme": "dark" if dark else "light",
+            "reducedMotion": "reduce" if still else "no-preference", **look}))
 
 
 class Page:
-    def __init__(self, browser, session):
-        self.browser, self.session = browser, session
+    def __init__(self, of, number):
+        self.browser, self.number = of, number
         self.errors, self.requests = [], []
 
-    def call(self, method, **params):
-        return self.browser.call(method, self.session, **params)
-
-    def heard(self, method, params):
-        if method == "Runtime.exceptionThrown":
-            details = params["exceptionDetails"]
-            self.errors.append(details.get("exception", {}).get("description") or details["text"])
-        elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert", "warning"):
-            self.errors.append(str([a.get("value") for a in params["args"]]))
-        elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
-            self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
-        elif method == "Network.requestWillBeSent":
-            self.requests.append(params["request"]["url"])
+    def play(self, *steps):
+        return self.browser.call(page=self.number, steps=steps)
 
     def eval(self, code):
         """The value of an expression; promises are waited for."""
-        answer = self.call("Runtime.evaluate", expression=code, returnByValue=True,
-                           awaitPromise=True, userGesture=True)
-        assert "exceptionDetails" not in answer, f"{code}: {answer['exceptionDetails']}"
-        return answer["result"].get("value")
+        return self.play(["evaluate", code])
 
     def wait(self, code, deadline_s=DEADLINE_S):
         """Until the expression is true; its value."""
@@ -117,42 +108,41 @@ class Page:
                 f"not within {deadline_s} s: {code}\n{self.errors}\n{self.text()[-3000:]}"
             self.browser._read(0.03)
 
-    def text(self, selector="body"):
-        return self.eval(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
+    def see(self, text, within="body", deadline_s=DEADLINE_S):
+        """Waits until that text can be seen inside of what the selector names."""
+        try:
+            self.play(["locator", within], ["filter", {"hasText": text, "visible": True}], ["first"],
+                      ["waitFor", {"timeout": deadline_s * 1000}])
+        except AssertionError as error:
+            raise AssertionError(f"no {text!r} in {within}: {error}\n{self.errors}\n"
+                                 f"{self.text()[-3000:]}") from None
 
-    def wait_text(self, text, selector="body", deadline_s=DEADLINE_S):
-        words = json.dumps(text), json.dumps(selector)
-        return self.wait(f"(document.querySelector({words[1]})?.innerText ?? '').includes({words[0]})",
-                         deadline_s)
+    def text(self, selector="body"):
+        return self.play(["locator", selector], ["first"], ["innerText"])
 
     def click(self, selector):
-        """A real click into the middle of it."""
-        name = json.dumps(selector)
-        x, y = self.eval(f"(e => {{ e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect();"
-                         f"return [b.x + b.width / 2, b.y + b.height / 2] }})(document.querySelector({name}))")
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        """Once it can be seen and is where it stays."""
+        self.play(["locator", selector], ["first"], ["click"])
 
-    def key(self, key, text=None):
-        code = {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowRight": 39, "ArrowDown": 40}.get(key, 0)
-        if text is None and len(key) == 1:
-            text = key
-        if key == "Enter":
-            text = "\r"
-        more = {"text": text} if text else {}
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **more)
-        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+    def press(self, key):
+        self.play(["keyboard"], ["press", key])
 
     def type(self, text):
-        self.call("Input.insertText", text=text)
+        self.play(["keyboard"], ["type", text])
 
-    def screenshot(self, path, whole=False):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole,
-                         **({"clip": self._whole()} if whole else {}))["data"]
-        with open(path, "wb") as file:
-            file.write(base64.b64decode(data))
+    def names(self):
+        return self.browser.call(page=self.number, names=True)
 
-    def _whole(self):
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        return {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+    def shot(self, name, whole=True):
+        """A picture for people, in build/screenshots."""
+        path = os.path.join(ROOT, "build/screenshots", name + ".png")
+        self.play(["screenshot", {"path": path, "fullPage": whole, "animations": "disabled"}])
+
+    def check(self, port):
+        """Nothing went wrong on it, and it asked nobody but that port of this machine."""
+        assert self.errors == [], self.errors
+        foreign = [url for url in self.requests if not url.startswith(f"http://127.0.0.1:{port}/")]
+        assert foreign == [], foreign
+
+    def close(self):
+        self.play(["context"], ["close"])
