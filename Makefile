@@ -8,6 +8,7 @@
 #   make soak     kills and faults, the full counts
 #   make tidy     layers, clang-tidy, cppcheck    make format     (format-check only looks)
 #   make fuzz [SECONDS=60] [FUZZ=NAME]            make deps       install what is missing
+#   make bench [WHAT="noop exec …"] [ROUNDS=5] [SYSTEMS="ttg rq …"]   side by side (docs/performance.md)
 #
 # A new file in src/*/, tests/*/ needs no edit here.
 
@@ -53,6 +54,7 @@ UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*_test.c))
 REPLAY := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/*_fuzz.c))
 TOOLS := $(patsubst %.c,$(B)/%,$(wildcard tests/tools/*.c)) \
          $(patsubst %.c,$(B)/%.so,$(wildcard tests/shim/*.c))
+SMOKE := $(addprefix $(B)/bench/,redis_bare pingpong spawn nap hang syncs.so)
 INTEGRATION := $(wildcard tests/integration/*_test.py)
 FORMATTED = $(shell find src include tests sim bench examples -name '*.[ch]' 2>/dev/null)
 
@@ -141,6 +143,11 @@ $(B)/tests/fuzz/%_libfuzzer: $(B)/tests/fuzz/%_fuzz.o $(B)/all.a
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
+$(B)/bench/%.so: bench/%.c
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE -shared -fPIC -O2 -fvisibility=hidden $(WARN) -o $@ $< -ldl
+
 $(B)/bench/%: $(B)/bench/%.o $(B)/all.a
 	$(SAY) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -154,7 +161,7 @@ unit: $(UNIT)
 check: deps
 	$(Q)$(MAKE) PROFILE=$(if $(filter command%,$(origin PROFILE)),$(PROFILE),asan) \
 	    WERROR=$(or $(WERROR),$(CI)) check-run
-check-run: all $(UNIT) $(REPLAY) $(B)/sim-node $(TOOLS)
+check-run: all $(UNIT) $(REPLAY) $(B)/sim-node $(TOOLS) $(SMOKE)
 	$(Q)TTG=$(CURDIR)/$(B)/ttg tools/run-tests $(UNIT) $(REPLAY) $(B)/sim-node $(INTEGRATION)
 
 # The full counts of the tests that break things; SEED=N chooses other moments.
@@ -186,6 +193,17 @@ demo: deps
 deps:
 	@tools/deps build check
 	@tools/playwright
+
+# ---- side by side with other systems
+
+BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(filter-out bench/syncs.c,$(wildcard bench/*.c))) \
+           $(B)/bench/syncs.so
+.PHONY: bench bench-programs
+bench:
+	@tools/deps build check bench
+	$(Q)$(MAKE) PROFILE=release all bench-programs
+	bench/run.py $(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SYSTEMS),--systems "$(SYSTEMS)")
+bench-programs: $(BENCHES)
 
 # ---- simulation of a node
 

@@ -5,10 +5,10 @@
  *               [--user U --password P]
  *
  * Publishes N tasks with confirms; K processes take them (basic.consume), publish a result each,
- * wait for its confirm, then acknowledge the task; one process consumes the results. With --window
- * 1 each confirm is waited for before the next message; with W as many are under way. Nothing is
- * checked or recovered, each message is made beforehand. Prints chunks a second from the first task
- * to the last result. The messages are those of ttg, durable and persistent. */
+ * wait for its confirm, then acknowledge the task; one process consumes the results and adds them
+ * up. With --window 1 each confirm is waited for before the next message; with W as many are under
+ * way. Nothing is recovered. Prints {"seconds":, "count":, "total":} from the first task to the
+ * last result; the queues stay. The messages are those of ttg, durable and persistent. */
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
 #include <signal.h>
@@ -25,12 +25,12 @@ static unsigned long chunks = 20000, window = 1;
 static unsigned processes = 3;
 static int quorum;
 
-static const char task[] = "{\"chunk_id\":\"00042\",\"start_param\":42,\"end_param\":42,"
+static const char task[] = "{\"chunk_id\":\"%05lu\",\"start_param\":%lu,\"end_param\":%lu,"
                            "\"total_in_chunk\":1,\"created_at\":\"2026-02-09T10:00:00Z\"}";
 static const char result[] =
-    "{\"chunk_id\":\"00042\",\"start_param\":42,\"end_param\":42,\"worker_id\":\"worker-0\","
+    "{\"chunk_id\":\"%05lu\",\"start_param\":%lu,\"end_param\":%lu,\"worker_id\":\"worker-0\","
     "\"attempt\":1,\"status\":\"complete\",\"params_processed\":1,\"duration_seconds\":0.000001,"
-    "\"completed_at\":\"2026-02-09T10:00:12Z\",\"result_summary\":{\"sum\":42,\"count\":1}}";
+    "\"completed_at\":\"2026-02-09T10:00:12Z\",\"result_summary\":{\"sum\":%lu,\"count\":1}}";
 
 static void die(const char *what)
 {
@@ -80,47 +80,63 @@ static void declare(amqp_connection_state_t c, const char *name)
 
 static void publish(amqp_connection_state_t c, const char *queue, const char *body)
 {
+    amqp_bytes_t bytes = {strlen(body), (void *)(uintptr_t)body};
     amqp_basic_properties_t p = {._flags =
                                      AMQP_BASIC_CONTENT_TYPE_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG,
                                  .content_type = amqp_cstring_bytes("application/json"),
                                  .delivery_mode = 2};
-    if (amqp_basic_publish(c, 1, amqp_empty_bytes, amqp_cstring_bytes(queue), 1, 0, &p,
-                           amqp_cstring_bytes(body)))
+    if (amqp_basic_publish(c, 1, amqp_empty_bytes, amqp_cstring_bytes(queue), 1, 0, &p, bytes))
         die("cannot publish");
 }
 
-/* One frame; counts confirms and whole messages. Body frames end a message here: they are small. */
-static void take_frame(amqp_connection_state_t c, unsigned long *confirmed, unsigned long *messages,
-                       uint64_t *tag)
+/* What came in over a connection so far. */
+struct seen {
+    unsigned long confirmed, messages;
+    unsigned long number, sum; /* of the last message: its chunk, its "sum" */
+    uint64_t tag;
+};
+
+static unsigned long number_after(amqp_bytes_t body, const char *name)
+{
+    const char *at = memmem(body.bytes, body.len, name, strlen(name));
+    return at ? strtoul(at + strlen(name), NULL, 10) : 0;
+}
+
+/* One frame. Body frames end a message here: they are small. */
+static void take_frame(amqp_connection_state_t c, struct seen *s)
 {
     amqp_frame_t f;
     amqp_maybe_release_buffers(c);
     if (amqp_simple_wait_frame(c, &f))
         die("the connection is gone");
-    if (f.frame_type == AMQP_FRAME_BODY)
-        ++*messages;
+    if (f.frame_type == AMQP_FRAME_BODY) {
+        s->messages++;
+        s->number = number_after(f.payload.body_fragment, "\"chunk_id\":\"");
+        s->sum = number_after(f.payload.body_fragment, "\"sum\":");
+    }
     if (f.frame_type != AMQP_FRAME_METHOD)
         return;
     if (f.payload.method.id == AMQP_BASIC_DELIVER_METHOD)
-        *tag = ((amqp_basic_deliver_t *)f.payload.method.decoded)->delivery_tag;
+        s->tag = ((amqp_basic_deliver_t *)f.payload.method.decoded)->delivery_tag;
     if (f.payload.method.id == AMQP_BASIC_ACK_METHOD) {
         amqp_basic_ack_t *a = f.payload.method.decoded;
-        *confirmed = a->multiple ? a->delivery_tag : *confirmed + 1;
+        s->confirmed = a->multiple ? a->delivery_tag : s->confirmed + 1;
     }
 }
 
 static void feed(void)
 {
     amqp_connection_state_t c = open_connection();
-    unsigned long confirmed = 0, messages = 0;
-    uint64_t tag;
+    struct seen s = {0};
+    char body[512];
     for (unsigned long i = 0; i < chunks; i++) {
-        publish(c, "bare.tasks", task);
-        while (i + 1 - confirmed >= window)
-            take_frame(c, &confirmed, &messages, &tag);
+        snprintf(body, sizeof body, task, i, i, i);
+        publish(c, "bare.tasks", body);
+        while (i + 1 - s.confirmed >= window)
+            take_frame(c, &s);
     }
-    while (confirmed < chunks)
-        take_frame(c, &confirmed, &messages, &tag);
+    while (s.confirmed < chunks)
+        take_frame(c, &s);
     exit(0);
 }
 
@@ -137,33 +153,49 @@ static void consume(amqp_connection_state_t c, const char *queue, unsigned long 
 static void work(void)
 {
     amqp_connection_state_t c = open_connection();
-    unsigned long confirmed = 0, messages = 0, published = 0, acked = 0;
-    uint64_t tag = 0;
+    struct seen s = {0};
+    unsigned long published = 0, acked = 0;
+    char body[512];
     consume(c, "bare.tasks", window);
     for (;;) {
-        take_frame(c, &confirmed, &messages, &tag);
-        for (; published < messages; published++)
-            publish(c, "bare.results", result);
-        if (confirmed > acked) {
-            acked = confirmed;
+        take_frame(c, &s);
+        if (published < s.messages) {
+            published = s.messages;
+            snprintf(body, sizeof body, result, s.number, s.number, s.number, s.number);
+            publish(c, "bare.results", body);
+        }
+        if (s.confirmed > acked) {
+            acked = s.confirmed;
             amqp_basic_ack(c, 1, acked, 1);
         }
     }
 }
 
-static void collect(void)
+/* The sum of all results. */
+static unsigned long collect(void)
 {
     amqp_connection_state_t c = open_connection();
-    unsigned long confirmed = 0, messages = 0, acked = 0;
-    uint64_t tag = 0;
+    struct seen s = {0};
+    unsigned long acked = 0, counted = 0, total = 0;
+    unsigned char *seen = calloc(chunks, 1);
+    if (!seen)
+        die("out of memory");
     consume(c, "bare.results", 0);
-    while (messages < chunks) {
-        take_frame(c, &confirmed, &messages, &tag);
-        if (messages >= acked + 1000 || messages == chunks) {
-            acked = messages;
-            amqp_basic_ack(c, 1, tag, 1);
+    while (s.messages < chunks) {
+        take_frame(c, &s);
+        if (s.messages > counted) {
+            if (s.number >= chunks || seen[s.number]++)
+                die("a result that nobody asked for, or twice");
+            counted = s.messages;
+            total += s.sum;
+        }
+        if (s.messages >= acked + 1000 || (s.messages == chunks && acked < chunks)) {
+            acked = s.messages;
+            amqp_basic_ack(c, 1, s.tag, 1);
         }
     }
+    free(seen);
+    return total;
 }
 
 int main(int argc, char **argv)
@@ -209,15 +241,13 @@ int main(int argc, char **argv)
         }
         count++;
     }
-    collect();
+    unsigned long total = collect();
     double seconds = now_s() - begun;
     for (unsigned i = 0; i < count; i++) {
         kill(pids[i], 9);
         waitpid(pids[i], NULL, 0);
     }
-    printf("%.0f chunks/s\n", (double)chunks / seconds);
-    amqp_queue_delete(c, 1, amqp_cstring_bytes("bare.tasks"), 0, 0);
-    amqp_queue_delete(c, 1, amqp_cstring_bytes("bare.results"), 0, 0);
+    printf("{\"seconds\": %.6f, \"count\": %lu, \"total\": %lu}\n", seconds, chunks, total);
     amqp_connection_close(c, AMQP_REPLY_SUCCESS);
     amqp_destroy_connection(c);
     return 0;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* redis_bare - what plain streams on a Redis can do at best, to compare `ttg run` with.
  *
- *     redis_bare --port P [--chunks N] [--processes K]
+ *     redis_bare --port P [--chunks N] [--processes K] [--payload BYTES]
  *
  * Adds N tasks; K processes read 64 at a time (XREADGROUP), add 64 results and acknowledge them,
- * all three in one write; one process reads the results back. Nothing is checked, nothing is
- * recovered, each result is made beforehand. Prints chunks a second, with and without the adding
- * of the tasks. The messages are those of ttg. */
+ * all three in one write; one process reads the results back and adds them up. Nothing is
+ * recovered. The messages are those of ttg; a payload goes with each result. Prints
+ * {"seconds":, "count":, "total":, "rest_seconds":}, from the first task to the last result, and
+ * without the adding of the tasks. */
+#include "base/mem.h"
 #include "wire/resp_client.h"
 
 #include <arpa/inet.h>
@@ -18,6 +20,8 @@
 #include <unistd.h>
 
 enum { ADDS = 1000 };
+
+static struct str payload; /* of each result */
 
 static double now_s(void)
 {
@@ -59,14 +63,16 @@ static void peer_close(struct peer *p)
     buf_done(&p->out);
 }
 
-static void words(struct peer *p, size_t count, const char *const *w)
+/* A command of these words and, with `more`, others that follow. */
+static void words(struct peer *p, size_t more, size_t count, const char *const *w)
 {
-    resp_command(&p->out, count);
+    resp_command(&p->out, count + more);
     for (size_t i = 0; i < count; i++)
         resp_word(&p->out, str_of(w[i]));
 }
-#define WORDS(p, ...)                                                                              \
-    words(p, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),                               \
+#define WORDS(p, ...) WORDS_MORE(p, 0, __VA_ARGS__)
+#define WORDS_MORE(p, more, ...)                                                                   \
+    words(p, more, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),                         \
           (const char *const[]){__VA_ARGS__})
 
 static void peer_flush(struct peer *p)
@@ -152,10 +158,11 @@ static size_t answer_tasks(struct peer *p, struct str tasks, const char *name, s
         snprintf(a, sizeof a, "%.*s", STR_ARG(chunk));
         snprintf(b, sizeof b, "%.*s", STR_ARG(param));
         snprintf(sum, sizeof sum, "{\"sum\":%s,\"count\":1}", b);
-        WORDS(p, "XADD", "bare:results", "*", "chunk_id", a, "start_param", b, "end_param", b,
-              "worker_id", name, "attempt", "1", "status", "complete", "params_processed", "1",
-              "duration_seconds", "0.000000", "completed_at", "2026-02-09T10:00:12Z",
-              "result_summary", sum);
+        WORDS_MORE(p, 1, "XADD", "bare:results", "*", "chunk_id", a, "start_param", b, "end_param",
+                   b, "worker_id", name, "attempt", "1", "status", "complete", "params_processed",
+                   "1", "duration_seconds", "0.000000", "completed_at", "2026-02-09T10:00:12Z",
+                   "result_summary", sum, "output");
+        resp_word(&p->out, payload);
         resp_word(ids, id);
     }
     if (n == 0)
@@ -190,13 +197,41 @@ static void work(unsigned port, unsigned number)
     peer_close(&p);
 }
 
-static void read_back(unsigned port, unsigned long chunks)
+/* One result: marks its chunk in `seen`, adds up. */
+static void count_result(struct resp_cursor *c, unsigned char *seen, unsigned long chunks,
+                         unsigned long *count, unsigned long *total)
+{
+    size_t fields;
+    struct str name, value;
+    unsigned long chunk = chunks;
+    resp_next_array(c, &fields);
+    for (; fields >= 2; fields -= 2) {
+        resp_next_str(c, &name);
+        resp_next_str(c, &value);
+        if (str_eq(name, STR("chunk_id")))
+            chunk = strtoul(value.ptr, NULL, 10);
+        else if (str_eq(name, STR("result_summary")))
+            *total += strtoul(value.ptr + 7, NULL, 10);
+    }
+    if (chunk >= chunks || seen[chunk]++)
+        die("a result that nobody asked for, or twice");
+    ++*count;
+}
+
+/* The results as they come; their sum. */
+static unsigned long read_back(unsigned port, unsigned long chunks)
 {
     struct peer p;
     char from[64] = "-";
+    const char *most = payload.len > 10000 ? "40" : "4000";
+    unsigned long count = 0, total = 0;
+    unsigned char *seen = mem_array(chunks, 1);
+    if (!seen)
+        die("out of memory");
+    memset(seen, 0, chunks);
     peer_open(&p, port);
-    for (unsigned long seen = 0; seen < chunks;) {
-        WORDS(&p, "XRANGE", "bare:results", from, "+", "COUNT", "4000");
+    while (count < chunks) {
+        WORDS(&p, "XRANGE", "bare:results", from, "+", "COUNT", most);
         peer_flush(&p);
         struct resp_cursor c = resp_cursor_of(reply(&p));
         size_t n, two;
@@ -205,15 +240,16 @@ static void read_back(unsigned port, unsigned long chunks)
         for (size_t i = 0; i < n; i++) {
             resp_next_array(&c, &two);
             resp_next_str(&c, &id);
-            resp_skip(&c);
+            count_result(&c, seen, chunks, &count, &total);
         }
         if (n > 0)
             snprintf(from, sizeof from, "(%.*s", STR_ARG(id));
         else
             usleep(2000);
-        seen += n;
     }
     peer_close(&p);
+    mem_free(seen);
+    return total;
 }
 
 int main(int argc, char **argv)
@@ -227,9 +263,16 @@ int main(int argc, char **argv)
             chunks = strtoul(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--processes") == 0)
             processes = (unsigned)atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--payload") == 0)
+            payload.len = strtoul(argv[i + 1], NULL, 10);
         else
-            die("usage: redis_bare --port P [--chunks N] [--processes K]");
+            die("usage: redis_bare --port P [--chunks N] [--processes K] [--payload BYTES]");
     }
+    char *text = mem_array(payload.len + 1, 1);
+    if (!text)
+        die("out of memory");
+    memset(text, 'x', payload.len);
+    payload.ptr = text;
     struct peer p;
     peer_open(&p, port);
     WORDS(&p, "DEL", "bare:tasks", "bare:results");
@@ -245,7 +288,7 @@ int main(int argc, char **argv)
             work(port, i);
             _exit(0);
         }
-    read_back(port, chunks);
+    unsigned long total = read_back(port, chunks);
     double end = now_s();
     while (wait(NULL) > 0)
         ;
@@ -253,7 +296,8 @@ int main(int argc, char **argv)
     peer_flush(&p);
     reply(&p);
     peer_close(&p);
-    printf("%.0f chunks/s, %.0f with adding the tasks\n", (double)chunks / (end - added),
-           (double)chunks / (end - start));
+    printf("{\"seconds\": %.6f, \"count\": %lu, \"total\": %lu, \"rest_seconds\": %.6f}\n",
+           end - start, chunks, total, end - added);
+    mem_free(text);
     return 0;
 }

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""render - from bench/results/*.json to the tables of docs/performance.md and docs/plots/*.svg.
+
+A table stands between `<!-- bench:NAME -->` and `<!-- /bench -->`; what is there is replaced. The
+same figures always give the same text, so that a test can see whether somebody edited it by hand."""
+import os
+import re
+import sys
+
+import results
+import svg
+from peers.base import ROOT
+
+PAGE, PLOTS = "docs/performance.md", "docs/plots"
+CLASSES = {"fsync": "synced before it is answered", "everysec": "synced about once a second",
+           "none": "not synced"}
+
+
+def ours(entry):
+    return entry["system"].startswith("ttg")
+
+
+def count(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(head, rows):
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
+                      *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def name_of(entry):
+    return f"**{entry['title']}**" if ours(entry) else entry["title"]
+
+
+def measured(entries):
+    return [e for e in entries if e.get("rounds")]
+
+
+def missing(entries):
+    """Rows of what could not be measured; an empty list when all could."""
+    return sorted({f"{e['title']}: not measured, {e['unavailable']}."
+                   for e in entries if "unavailable" in e})
+
+
+def notes(entries):
+    """Below a table: versions, machine, day, state of the tree."""
+    seen = measured(entries)
+    if not seen:
+        return "No figures yet."
+    contexts = [e["context"] for e in seen]
+    versions = sorted({part.strip() for e in seen for part in e["version"].split(",") if part})
+    places = sorted({f"{c['machine']}, Linux {c['kernel']}, {c['filesystem']}" for c in contexts})
+    days = sorted({c["when"][:10] for c in contexts})
+    commits = sorted({c["commit"] for c in contexts})
+    rounds = sorted({len(e["rounds"]) for e in seen})
+    text = (f"{'; '.join(places)}; {' to '.join(days[:1] + days[1:][-1:])}; commit "
+            f"{', '.join(commits)}; {' to '.join(map(str, rounds[:1] + rounds[1:][-1:]))} rounds. "
+            f"{'; '.join(versions)}.")
+    return "\n".join([text, *missing(entries)])
+
+
+def rate_rows(entries):
+    """(entry, rates of its rounds in order, tasks), fastest first."""
+    found = []
+    for entry in measured(entries):
+        tasks = entry["parameters"]["tasks"]
+        found.append((entry, sorted(tasks / s for s in results.values(entry, "seconds")), tasks))
+    return sorted(found, key=lambda f: -middle(f[1]))
+
+
+def middle(values):
+    half = len(values) // 2
+    ordered = sorted(values)
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def per_task(entry, name, tasks, scale=1.0):
+    value = results.median(entry, name)
+    return "" if value is None else count(value / tasks * scale)
+
+
+def rates(work, title, entries, with_syncs):
+    parts, plots = [], {}
+    for durability, meaning in CLASSES.items():
+        rows = rate_rows([e for e in entries if e["class"] == durability])
+        if not rows:
+            continue
+        head = ["", "settings", "tasks/s", "least … greatest", "tasks", "CPU µs a task"]
+        body = [[name_of(e), e["settings"], f"{count(middle(r))}",
+                 f"{count(r[0])} … {count(r[-1])}", f"{n:,}", per_task(e, "cpu_s", n, 1e6)]
+                + ([per_task(e, "syncs", n, 1000)] if with_syncs else []) for e, r, n in rows]
+        plot = f"{work}-{durability}.svg"
+        plots[plot] = svg.bars(f"{title}, {meaning}", "tasks a second",
+                               [(e["title"], middle(r), r[0], r[-1], ours(e)) for e, r, _ in rows])
+        parts += [f"**{meaning[0].upper() + meaning[1:]}** (class `{durability}`)",
+                  f"![{title}, {meaning}](plots/{plot})",
+                  table(head + (["syncs a 1000 tasks"] if with_syncs else []), body)]
+    return "\n\n".join([*parts, notes(entries)]), plots
+
+
+def noop(entries):
+    return rates("noop", "No-op tasks", entries, True)
+
+
+def exec_(entries):
+    return rates("exec", "A command for each task", entries, False)
+
+
+def straggler(entries):
+    rows = sorted(measured(entries), key=lambda e: results.median(e, "over_ideal"))
+    body = [[name_of(e), e["class"], e["settings"], f"{results.median(e, 'over_ideal'):.2f}",
+             f"{min(results.values(e, 'over_ideal')):.2f} … "
+             f"{max(results.values(e, 'over_ideal')):.2f}",
+             f"{results.median(e, 'seconds'):.2f} s"] for e in rows]
+    bars = [(e["title"], results.median(e, "over_ideal"), min(results.values(e, "over_ideal")),
+             max(results.values(e, "over_ideal")), ours(e)) for e in rows]
+    plots = {"straggler.svg": svg.bars("One of 8 workers is 10 times slower: time over what is "
+                                       "possible", "times", bars)} if bars else {}
+    head = ["", "class", "settings", "over ideal", "least … greatest", "finish"]
+    return "\n\n".join((["![straggler](plots/straggler.svg)", table(head, body)] if body else [])
+                       + [notes(entries)]), plots
+
+
+def seconds_text(value):
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def reclaim(entries):
+    def middle_ms(entry):
+        values = results.values(entry, "ms")
+        return middle(values) if values else float("inf")
+    seen = sorted(measured(entries), key=middle_ms)
+    body, bars = [], []
+    for e in seen:
+        ms = results.values(e, "ms")
+        lost = len(e["rounds"]) - len(ms)
+        fault = "" if e["parameters"]["fault"] == "kill" else ", SIGSTOP"
+        load = e["parameters"]["load"]
+        fault += f", beside {load} busy processes" if load else ""
+        body.append([name_of(e) + fault, e["settings"], str(len(e["rounds"])),
+                     *([seconds_text(middle(ms) / 1e3), seconds_text(percentile(ms, .99) / 1e3)]
+                       if ms else ["not within 25 s", ""]),
+                     f"{lost} not within 25 s" if lost and ms else ""])
+        if ms:
+            bars.append((e["title"] + fault, middle(ms), min(ms), max(ms), ours(e)))
+    plots = {"reclaim.svg": svg.bars("From the kill of a worker to the start of its task elsewhere",
+                                     "ms", bars)} if bars else {}
+    head = ["", "settings", "kills", "p50", "p99", ""]
+    return "\n\n".join((["![reclaim](plots/reclaim.svg)", table(head, body)] if body else [])
+                       + [notes(entries)]), plots
+
+
+def cold(entries):
+    rows = sorted(measured(entries), key=lambda e: results.median(e, "seconds"))
+    body = [[name_of(e), e["class"], e["settings"], seconds_text(results.median(e, "seconds")),
+             f"{seconds_text(min(results.values(e, 'seconds')))} … "
+             f"{seconds_text(max(results.values(e, 'seconds')))}"] for e in rows]
+    bars = [(e["title"], results.median(e, "seconds"), min(results.values(e, "seconds")),
+             max(results.values(e, "seconds")), ours(e)) for e in rows]
+    plots = {"cold.svg": svg.bars("From nothing to the result of one task", "seconds", bars)} \
+        if bars else {}
+    head = ["", "class", "settings", "median", "least … greatest"]
+    return "\n\n".join((["![cold start](plots/cold.svg)", table(head, body)] if body else [])
+                       + [notes(entries)]), plots
+
+
+def start(entries):
+    rows = measured(entries)
+    body = [[name_of(e), *(f"{v * 1e3:.2f} ms" for v in (
+        results.median(e, "seconds"), percentile(results.values(e, "seconds"), .99)))]
+            for e in rows]
+    return table(["", "p50", "p99"], body) + "\n\n" + notes(entries), {}
+
+
+SECTIONS = {"noop": noop, "exec": exec_, "straggler": straggler, "reclaim": reclaim, "cold": cold,
+            "start": start}
+
+
+def render(directory, page):
+    """(text of the page with its tables, {plot: text})"""
+    plots = {}
+    for work, section in SECTIONS.items():
+        entries = results.load(results.path_of(directory, work), work)["entries"]
+        text, more = section(entries)
+        plots.update(more)
+        page, found = re.subn(rf"(<!-- bench:{work} -->\n).*?(<!-- /bench -->)",
+                              lambda m, t=text: f"{m[1]}\n{t}\n\n{m[2]}", page, flags=re.S)
+        if found != 1:
+            raise ValueError(f"{PAGE} has {found} places for {work}, not one")
+    return page, plots
+
+
+def main(options):
+    path, plots_dir = os.path.join(ROOT, PAGE), os.path.join(ROOT, PLOTS)
+    with open(path, encoding="utf-8") as file:
+        before = file.read()
+    page, plots = render(options.results, before)
+    files = {path: page, **{os.path.join(plots_dir, n): t for n, t in plots.items()}}
+    changed = []
+    for name, text in files.items():
+        old = ""
+        if os.path.exists(name):
+            with open(name, encoding="utf-8") as file:
+                old = file.read()
+        if old != text:
+            changed.append(os.path.relpath(name, ROOT))
+            if not options.check:
+                os.makedirs(os.path.dirname(name), exist_ok=True)
+                with open(name, "w", encoding="utf-8") as file:
+                    file.write(text)
+    for name in changed:
+        print(("differs from the results: " if options.check else "wrote ") + name, file=sys.stderr)
+    return 1 if changed and options.check else 0

@@ -1,0 +1,105 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures ttg beside what people use today: the same work, the same machine, in turn.
+
+    make bench                              every work, all systems: an hour
+    make bench WHAT="noop exec" ROUNDS=5    some works
+    bench/run.py noop --systems ttg,rq --classes fsync --rounds 3 --keep
+    bench/run.py list                       works and systems
+    bench/run.py render [--check]           tables and plots of docs/performance.md again
+
+The figures go to bench/results/WORK.json, from there into docs/performance.md and docs/plots.
+--keep adds rounds to figures that are there; without it they are replaced. --scale 0.01 makes
+everything smaller, to try things out (with --results DIR, so that it stays out of the tree).
+A system that is not installed says so in its row: `tools/deps bench` installs them."""
+import argparse
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from peers.base import ROOT  # noqa: E402 pylint: disable=wrong-import-position
+import meter  # noqa: E402 pylint: disable=wrong-import-position
+import render  # noqa: E402 pylint: disable=wrong-import-position
+import results  # noqa: E402 pylint: disable=wrong-import-position
+import work_cold  # noqa: E402 pylint: disable=wrong-import-position
+import work_rate  # noqa: E402 pylint: disable=wrong-import-position
+import work_reclaim  # noqa: E402 pylint: disable=wrong-import-position
+from peers import ALL  # noqa: E402 pylint: disable=wrong-import-position
+from peers.place import Place  # noqa: E402 pylint: disable=wrong-import-position
+
+WORKS = {**work_rate.WORKS, **work_reclaim.WORKS, **work_cold.WORKS}
+
+
+class Options(argparse.Namespace):
+    def wants(self, name):
+        return not self.systems or name in self.systems
+
+    def wants_class(self, durability):
+        return not self.classes or durability in self.classes
+
+    def scaled(self, count):
+        return max(10, round(count * self.scale))
+
+
+def words(text):
+    return [word for word in text.replace(",", " ").split() if word]
+
+
+def read_options():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", metavar="WHAT")
+    parser.add_argument("--systems", type=words, default=[], help="only these, by name")
+    parser.add_argument("--classes", type=words, default=[], help="fsync, everysec, none")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kills", type=int, default=20, help="of reclaim, a system")
+    parser.add_argument("--faults", type=words, default=["kill"], help="of reclaim: kill, stop")
+    parser.add_argument("--load", type=int, default=0, help="of reclaim: busy processes beside")
+    parser.add_argument("--command", type=words, default=["/bin/echo"],
+                        help="of exec: gets the number of its task, has to print it")
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--results", metavar="DIR")
+    parser.add_argument("--check", action="store_true", help="of render: only look")
+    return parser.parse_args(namespace=Options())
+
+
+def measure(options, names):
+    meter.adopt_orphans()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
+    place = Place()
+    place.command = options.command
+    try:
+        for name in names:
+            entries = WORKS[name](place, options)
+            results.merge(results.path_of(options.results, name), name, entries, options.keep)
+    finally:
+        place.close()
+    return not place.failed
+
+
+def main():
+    options = read_options()
+    names = options.what or list(WORKS)
+    if names == ["list"]:
+        print("works:  ", *WORKS)
+        for system in ALL.values():
+            print(f"{system.name:18} {system.title}: {', '.join(system.kinds)}; "
+                  f"{', '.join(system.classes)}")
+        return 0
+    if names == ["render"]:
+        return render.main(options)
+    unknown = [n for n in names if n not in WORKS] + [n for n in options.systems if n not in ALL]
+    if unknown:
+        sys.exit(f"there is no {' '.join(unknown)}; see bench/run.py list")
+    os.chdir(ROOT)
+    complete = measure(options, names)
+    if not options.results:
+        render.main(options)
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
