@@ -231,11 +231,16 @@ enum ledger_verdict ledger_commit(struct ledger *l, struct str name, uint64_t in
 enum ledger_verdict ledger_commit_foreign(struct ledger *l, struct str name,
                                           struct ledger_result *r, uint64_t now_ms);
 
-/* What was counted elsewhere: on a broker without a ledger a chunk carries its attempts along.
- * An attempt failed: the chunk, if it is open, has had at least `attempt` of them; `final`: it is a
- * dead letter. False: nothing new (told before, or the chunk is closed). */
+/* What was counted elsewhere: on a broker without a ledger a chunk carries its attempts along. */
+enum ledger_note {
+    LEDGER_NOTE_FAILED,
+    LEDGER_NOTE_LOST,  /* with its worker: charged, but it is no failure of the work */
+    LEDGER_NOTE_FINAL, /* the last one: the chunk is a dead letter */
+};
+/* An attempt ended without a result: the chunk, if it is open, has had at least `attempt` of them.
+ * False: nothing new (told before, or the chunk is closed). */
 bool ledger_note_failure(struct ledger *l, struct str worker, uint64_t chunk, uint32_t attempt,
-                         bool final, struct str reason, uint64_t now_ms);
+                         enum ledger_note what, struct str reason, uint64_t now_ms);
 /* The commit that follows is of this attempt, of a chunk that came from a lost worker or not. */
 void ledger_note_attempt(struct ledger *l, uint64_t chunk, uint32_t attempt, bool reclaimed,
                          uint64_t now_ms);

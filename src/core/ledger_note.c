@@ -25,20 +25,21 @@ static void raise_attempts(struct ledger *l, struct ledger_chunk *c, uint32_t at
 }
 
 bool ledger_note_failure(struct ledger *l, struct str worker, uint64_t chunk, uint32_t attempt,
-                         bool final, struct str reason, uint64_t now_ms)
+                         enum ledger_note what, struct str reason, uint64_t now_ms)
 {
+    bool final = what == LEDGER_NOTE_FINAL, failed = what != LEDGER_NOTE_LOST;
     struct ledger_chunk *c = open_chunk(l, chunk, now_ms);
     struct ledger_worker *w = NULL;
     if (!c || (attempt <= c->attempts && !final))
         return false;
     if (worker.len > 0 && worker.len <= LEDGER_NAME_BYTES_MAX &&
         ledger_join_foreign(l, worker, now_ms, &w) == 0)
-        w->failed++;
+        w->failed += failed;
     struct ledger_name *name = w ? w->name : NULL;
     bool told = attempt <= c->attempts;
     raise_attempts(l, c, attempt);
     if (!told) {
-        l->failures++;
+        l->failures += failed;
         ledger_reason_add(c, name, reason, now_ms);
     }
     if (!final) {

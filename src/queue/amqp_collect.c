@@ -103,8 +103,10 @@ static void take_failure(struct amqp_engine *e, const struct message_result *m, 
             collector_room(c->notices, c->notice_count, &c->notice_cap, sizeof *c->notices);
         c->notices[c->notice_count++] = (struct notice){chunk, tag, e->gen};
     }
-    ledger_note_failure(c->ledger, m->worker_id, chunk, (uint32_t)m->attempt, final || dropped,
-                        reason, now_ms);
+    enum ledger_note what = final || dropped                 ? LEDGER_NOTE_FINAL
+                            : str_eq(m->status, STR("lost")) ? LEDGER_NOTE_LOST
+                                                             : LEDGER_NOTE_FAILED;
+    ledger_note_failure(c->ledger, m->worker_id, chunk, (uint32_t)m->attempt, what, reason, now_ms);
     if (dropped)
         ledger_drop(c->ledger, chunk, now_ms);
     if (final) { /* its letter was there before */

@@ -26,7 +26,7 @@ static int asked_on(struct amqp_link *l, const struct amqp_call *c, amqp_channel
 {
     struct err err = {0}, again = {0};
     amqp_rpc_reply_t r = amqp_get_rpc_reply(l->conn);
-    int rc = link_explain(r, &err);
+    int rc = link_answer(l, r, &err);
     if (rc && r.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&
         r.reply.id == AMQP_CHANNEL_CLOSE_METHOD && rc != TTG_ECLOSED) {
         amqp_channel_close_ok_t ok = {0};
@@ -203,7 +203,7 @@ static void get(struct amqp_link *l, const struct amqp_call *c)
 static int on_main(struct amqp_link *l, const struct amqp_call *c, bool last)
 {
     struct err err = {0};
-    int rc = link_explain(amqp_get_rpc_reply(l->conn), &err);
+    int rc = link_answer(l, amqp_get_rpc_reply(l->conn), &err);
     if (rc)
         link_cut(l, &err);
     else if (last && c->id)
@@ -260,7 +260,14 @@ static void cancel(struct amqp_link *l, const struct amqp_call *c)
 {
     char tag[32];
     amqp_basic_cancel(l->conn, CH_MAIN, consumer_tag(c->tag, tag));
-    on_main(l, c, true);
+    if (on_main(l, c, false))
+        return;
+    /* What was delivered before the broker heard of it lies in librabbitmq: first that. */
+    do
+        amqp_link_read(l);
+    while (l->conn && amqp_frames_enqueued(l->conn));
+    if (l->conn && c->id)
+        link_tell(l, AMQP_DONE, c->id, 0, NULL);
 }
 
 /* --- publishing --- */

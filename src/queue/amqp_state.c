@@ -357,8 +357,8 @@ struct letter {
 static void on_attempt(void *ctx, const struct amqp_attempt *a)
 {
     struct letter *l = ctx;
-    ledger_note_failure(l->c->ledger, a->worker, l->chunk, (uint32_t)a->attempt, false, a->reason,
-                        a->at_ms);
+    ledger_note_failure(l->c->ledger, a->worker, l->chunk, (uint32_t)a->attempt, LEDGER_NOTE_FAILED,
+                        a->reason, a->at_ms);
 }
 
 static void read_letter(struct amqp_engine *e, const struct amqp_event *event)
@@ -373,7 +373,7 @@ static void read_letter(struct amqp_engine *e, const struct amqp_event *event)
         message_chunk_number(task.chunk_id, &chunk) == 0 && chunk < c->chunks) {
         struct letter l = {c, chunk};
         amqp_history_each(event->extra, on_attempt, &l);
-        ledger_note_failure(c->ledger, STR(""), chunk, (uint32_t)event->attempt, true,
+        ledger_note_failure(c->ledger, STR(""), chunk, (uint32_t)event->attempt, LEDGER_NOTE_FINAL,
                             event->reason, amqp_wall_ms());
         c->letters =
             collector_room(c->letters, c->letter_count, &c->letter_cap, sizeof *c->letters);

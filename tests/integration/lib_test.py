@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The library in programs of others: the examples from what `make install` puts down, and
-tests/lib/probe.c, which calls everything, on a real node and a real redis-server."""
+tests/lib/probe.c, which calls everything, on a real node, redis-server and RabbitMQ broker."""
+import functools
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import signal
 from harness import (ROOT, TTG, free_port, main, run, skip, spawn, temp_dir, test, wait_until,
                      write_file)
 from noderig import Node
+from rabbitrig import Rabbit
 from redisrig import Redis
 
 BUILD = os.path.dirname(os.path.realpath(TTG))
@@ -71,17 +73,19 @@ def squares(first, last):
     return sum(i * i for i in range(first, last + 1))
 
 
-def on_both(function):
-    """The same test on a node and on Redis."""
-    def on_node():
-        function(Probe(), node_url())
+@functools.lru_cache(None)
+def rabbit():
+    """One for all tests: it takes seconds to start."""
+    return Rabbit()
 
-    def on_redis():
-        function(Probe(), redis_url())
-    on_node.__name__ = function.__name__ + "_on_a_node"
-    on_redis.__name__ = function.__name__ + "_on_redis"
-    test(on_node)
-    test(on_redis)
+
+def on_each(function):
+    """The same test on a node, on Redis and on RabbitMQ."""
+    for name, url in (("a_node", node_url), ("redis", redis_url), ("rabbitmq", lambda: rabbit().url)):
+        def on_one(url=url):
+            function(Probe(), url())
+        on_one.__name__ = f"{function.__name__}_on_{name}"
+        test(on_one)
     return function
 
 
@@ -128,7 +132,7 @@ def examples_are_short():
 
 # ---- everything else, called by the probe
 
-@on_both
+@on_each
 def a_killed_worker_loses_nothing(probe, url):
     running = os.path.join(temp_dir(), "running")
     probe("submit", url, "kill", "1000", "10")
@@ -146,7 +150,7 @@ def a_killed_worker_loses_nothing(probe, url):
     assert "attempt 2" in again, again  # the killed attempt was charged
 
 
-@on_both
+@on_each
 def failures_are_told_and_counted(probe, url):
     probe("submit", url, "moody", "100", "10")
     out = probe("worker", url, "moody", "w", "moody", "", "2", out=r"^done$")
@@ -154,14 +158,18 @@ def failures_are_told_and_counted(probe, url):
     assert "state 2 chunks 10 completed 9 dead 1 params 90 failures 3" in probe("status", url, "moody")
     assert probe("dead", url, "moody") == "chunk 7 attempts 1 worker w reason seven is bad\ndone\n"
     assert "TTG_ENOENT" in probe("control", url, "moody", "redrive", "5", code=1)
-    assert "TTG_EDONE" in probe("submit", url, "moody", "100", "10", code=1)
+    if not url.startswith("amqp:"):  # there a job ends when its results are collected
+        assert "TTG_EDONE" in probe("submit", url, "moody", "100", "10", code=1)
     probe("control", url, "moody", "redrive", "7")
     assert probe("dead", url, "moody") == "done\n"
     probe("worker", url, "moody", "w", "square", out=r"^committed 1 ")
-    assert f"completed 10 dead 0 params 100 failures 3 sum {squares(0, 99)}" in probe("status", url, "moody")
+    # On RabbitMQ the failures of a chunk that was redriven are not known any more.
+    failures = 2 if url.startswith("amqp:") else 3
+    assert (f"completed 10 dead 0 params 100 failures {failures} sum {squares(0, 99)}" in
+            probe("status", url, "moody"))
 
 
-@on_both
+@on_each
 def lines_go_in_and_bytes_come_out(probe, url):
     path = write_file(os.path.join(temp_dir(), "names"), "".join(f"name {i}\n" for i in range(25)))
     probe("lines", url, "upper", path, "10")
@@ -178,7 +186,7 @@ def lines_go_in_and_bytes_come_out(probe, url):
     assert [got[i] for i in range(3)] == expected, got
 
 
-@on_both
+@on_each
 def reading_goes_on_behind_any_cursor(probe, url):
     probe("submit", url, "cursor", "300", "1")
     assert "TTG_EAGAIN" in probe("results", url, "cursor", "0", "5")
@@ -192,11 +200,12 @@ def reading_goes_on_behind_any_cursor(probe, url):
         assert part[:-1] == whole[at + 1:at + 8][:len(part) - 1], at
     assert probe("results", url, "cursor", whole[-2].split()[0], "10").startswith("TTG_EDONE")
     beyond = str(int(whole[-2].split()[0]) + 1)
-    assert "TTG_ERANGE" in probe("results", url, "cursor", beyond, "10")
+    past_the_end = "TTG_EAGAIN" if url.startswith("amqp:") else "TTG_ERANGE"
+    assert past_the_end in probe("results", url, "cursor", beyond, "10")
     assert "done" in probe("results", url, "cursor", "0", "300", "0", "forget")
 
 
-@on_both
+@on_each
 def a_stopped_worker_gives_back_what_it_has(probe, url):
     running = os.path.join(temp_dir(), "running")
     probe("submit", url, "stop", "1000", "10")
@@ -209,7 +218,7 @@ def a_stopped_worker_gives_back_what_it_has(probe, url):
     assert f"completed {committed} dead 0" in probe("status", url, "stop")
     probe("worker", url, "stop", "w2", "square", out=rf"^committed {100 - committed} ")
     lines = probe("results", url, "stop", "0", "1000").splitlines()[:-1]
-    assert len(lines) == 100 and all("attempt 1 " in line for line in lines)
+    assert len(lines) == 100 and all("attempt 1 " in line for line in lines), lines
     # A second signal does not wait for the chunk.
     os.unlink(running)
     probe("submit", url, "stop2", "1000", "10")
@@ -220,7 +229,7 @@ def a_stopped_worker_gives_back_what_it_has(probe, url):
     assert worker.wait() == 1 and "TTG_ECANCELED" in worker.out(), worker.out()
 
 
-@on_both
+@on_each
 def jobs_are_paused_canceled_and_forgotten(probe, url):
     assert "TTG_ENOENT" in probe("status", url, "ctl", code=1)
     probe("submit", url, "ctl", "100", "10")

@@ -279,10 +279,12 @@ static void attempts_may_be_counted_elsewhere(void **state)
     struct ledger_status s;
     struct ledger_result r = {.chunk = 3, .kind = LEDGER_SUM, .value = STR("1")};
     (void)state;
-    assert_true(ledger_note_failure(l, STR("a"), 2, 1, false, STR("first"), 1));
-    assert_false(ledger_note_failure(l, STR("a"), 2, 1, false, STR("first"), 1)); /* told before */
-    assert_true(ledger_note_failure(l, STR("b"), 2, 3, true, STR("third"), 2));
-    assert_false(ledger_note_failure(l, STR("b"), 2, 3, true, STR("third"), 2));
+    assert_true(ledger_note_failure(l, STR("a"), 2, 1, LEDGER_NOTE_FAILED, STR("first"), 1));
+    assert_false(ledger_note_failure(l, STR("a"), 2, 1, LEDGER_NOTE_FAILED, STR("first"),
+                                     1)); /* told before */
+    assert_true(ledger_note_failure(l, STR(""), 3, 1, LEDGER_NOTE_LOST, STR("died"), 1));
+    assert_true(ledger_note_failure(l, STR("b"), 2, 3, LEDGER_NOTE_FINAL, STR("third"), 2));
+    assert_false(ledger_note_failure(l, STR("b"), 2, 3, LEDGER_NOTE_FINAL, STR("third"), 2));
     ledger_chunk_info(l, 2, &info);
     assert_int_equal(info.place, LEDGER_AT_DEAD);
     assert_int_equal(info.attempts, 3);
@@ -290,8 +292,9 @@ static void attempts_may_be_counted_elsewhere(void **state)
     ledger_note_attempt(l, 3, 4, true, 3);
     assert_int_equal(ledger_commit_foreign(l, STR("c"), &r, 3), LEDGER_ACCEPTED);
     assert_int_equal(r.attempt, 4);
-    assert_false(ledger_note_failure(l, STR("a"), 3, 9, true, STR("late"), 4)); /* it is done */
-    assert_false(ledger_note_failure(l, STR("a"), 99, 1, true, STR("none"), 4));
+    assert_false(
+        ledger_note_failure(l, STR("a"), 3, 9, LEDGER_NOTE_FINAL, STR("late"), 4)); /* it is done */
+    assert_false(ledger_note_failure(l, STR("a"), 99, 1, LEDGER_NOTE_FINAL, STR("none"), 4));
     ledger_status(l, &s);
     assert_int_equal(s.attempts, 7);
     assert_int_equal(s.reclaimed, 1);
