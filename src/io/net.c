@@ -146,6 +146,11 @@ static void tcp_tune(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
 }
 
+void net_set_patience(int fd, unsigned ms)
+{
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
 int net_connect(const struct net_addr *a, int *ret_fd, struct err *err)
 {
     char text[NET_TEXT_BYTES];

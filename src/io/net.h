@@ -36,6 +36,11 @@ void net_addr_text(const struct net_addr *a, char text[NET_TEXT_BYTES]);
  * stands or has failed (SO_ERROR tells). TTG_EUNREACH, TTG_EIO. */
 int net_connect(const struct net_addr *a, int *ret_fd, struct err *err);
 
+/* How long a TCP peer may leave what we sent without an acknowledgement before the connection
+ * counts as broken; 0: as the system has it. A busy peer acknowledges, one that was cut off or lost
+ * its power does not; one that takes no more bytes (its window is closed) counts as silent, too. */
+void net_set_patience(int fd, unsigned ms);
+
 /* ---- listening ---- */
 struct listener {
     struct loop *loop;

@@ -2,6 +2,7 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "io/net.h"
 #include "queue/amqp_link_state.h"
 #include "queue/queue.h"
 
@@ -9,7 +10,15 @@
 #include <string.h>
 #include <sys/time.h>
 
-enum { FRAME_BYTES = 131072, CONNECT_S = 3, ANSWER_S = 10 };
+enum {
+    FRAME_BYTES = 131072,
+    CONNECT_S = 3,
+    ANSWER_S = 10,
+    ANSWER_SHORT_S = 2, /* of a cluster: a node that waits for one that was cut off is left */
+    SLOW_MAX = 4,       /* such timeouts; then the cluster is slow altogether */
+    SLOW_S = 60,        /* so long they are remembered */
+    PATIENCE_MS = 2500,
+};
 
 /* --- events --- */
 
@@ -114,6 +123,15 @@ int link_explain(amqp_rpc_reply_t r, struct err *err)
     return err_set(err, code_of(code, words), "the broker says: %d %.*s", code, STR_ARG(words));
 }
 
+int link_answer(struct amqp_link *l, amqp_rpc_reply_t r, struct err *err)
+{
+    if (r.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && r.library_error == AMQP_STATUS_TIMEOUT) {
+        l->slow_count++;
+        l->slow_at_s = link_now_s();
+    }
+    return link_explain(r, err);
+}
+
 /* --- the connection --- */
 
 static void disconnect(struct amqp_link *l)
@@ -142,6 +160,11 @@ void link_cut_status(struct amqp_link *l, int status)
     struct err err;
     err_set(&err, TTG_ECLOSED, "%s", amqp_error_string2(status));
     link_cut(l, &err);
+}
+
+void link_be_patient(struct amqp_link *l, bool yes)
+{
+    net_set_patience(amqp_get_sockfd(l->conn), yes ? 0 : PATIENCE_MS);
 }
 
 static int open_socket(struct amqp_link *l, const char *host, int port, struct err *err)
@@ -230,6 +253,10 @@ void amqp_link_connect(struct amqp_link *l, const struct amqp_call *call)
     struct timeval answer = {.tv_sec = ANSWER_S}, greeting = {.tv_sec = CONNECT_S};
     struct err err = {0};
     disconnect(l);
+    if (link_now_s() > l->slow_at_s + SLOW_S)
+        l->slow_count = 0;
+    if (u->host_count > 1 && l->slow_count < SLOW_MAX)
+        answer.tv_sec = ANSWER_SHORT_S;
     l->gen = call->gen;
     l->conn = amqp_new_connection();
     l->confirm_base = 1;
@@ -240,8 +267,10 @@ void amqp_link_connect(struct amqp_link *l, const struct amqp_call *call)
     amqp_set_handshake_timeout(l->conn, &greeting);
     amqp_set_rpc_timeout(l->conn, &answer);
     int rc = open_socket(l, u->hosts[i].name, u->hosts[i].port, &err);
-    if (!rc)
+    if (!rc) {
+        link_be_patient(l, false);
         rc = login(l, &err);
+    }
     if (rc) {
         link_cut(l, &err);
         return;

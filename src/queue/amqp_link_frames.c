@@ -53,6 +53,7 @@ static void watch_confirms(struct amqp_link *l)
 static void unblocked(struct amqp_link *l)
 {
     l->blocked = false;
+    link_be_patient(l, false);
     for (size_t i = 0; i < l->confirm_count; i++)
         l->confirms[i].at_s = link_now_s();
     link_tell(l, AMQP_UNBLOCKED, 0, 0, NULL);
@@ -115,6 +116,7 @@ static void on_method(struct amqp_link *l, const amqp_method_t *m)
         char text[200];
         snprintf(text, sizeof text, "%.*s", (int)b->reason.len, (const char *)b->reason.bytes);
         l->blocked = true;
+        link_be_patient(l, true);
         link_tell(l, AMQP_BLOCKED, 0, 0, text);
         break;
     }

@@ -36,8 +36,9 @@ struct amqp_link {
     amqp_connection_state_t conn; /* NULL: none */
     uint64_t gen, version;        /* version: of the broker */
     struct list events;
-    bool blocked, replies;         /* replies: answers to questions are listened to */
-    struct amqp_confirm *confirms; /* by publishing number, from confirm_base on */
+    bool blocked, replies;          /* replies: answers to questions are listened to */
+    uint64_t slow_count, slow_at_s; /* answers that did not come in time; the last of them */
+    struct amqp_confirm *confirms;  /* by publishing number, from confirm_base on */
     size_t confirm_count, confirm_cap;
     uint64_t confirm_base;
     struct {
@@ -62,6 +63,11 @@ void link_tell(struct amqp_link *l, enum amqp_event_kind kind, uint64_t id, int 
 int link_explain(amqp_rpc_reply_t r, struct err *err);
 void link_cut(struct amqp_link *l, const struct err *why);
 void link_cut_status(struct amqp_link *l, int status);
+/* The same of an answer to a question; how long the next ones are waited for depends on it. */
+int link_answer(struct amqp_link *l, amqp_rpc_reply_t r, struct err *err);
+/* With a broker that takes nothing for now. One that is out of reach is given up sooner than the
+ * heartbeats do it, as nothing that we send is acknowledged. */
+void link_be_patient(struct amqp_link *l, bool yes);
 /* Fills a text of an event. */
 void link_fill(struct str to, struct str from);
 static inline amqp_bytes_t link_bytes(struct str s)
