@@ -56,12 +56,12 @@ def plain_clients_work_beside_ours():
 def a_long_chunk_of_ours_stays_ours():
     server = Redis()
     job = Job(server)
-    job.create(1, STALE=1200)
-    worker = server.worker(0, "--simulate-ms", 4000)
+    job.create(1, STALE=2000)
+    worker = server.worker(0, "--simulate-ms", 5000)
     wait_until(lambda: job.r.hlen(job.key("held")) == 1)
     seen = []
     while worker.code() is None and job.state() < 2:
-        seen += job.r.xautoclaim(job.key("tasks"), "ttg-workers", "thief", 1200)[1]
+        seen += job.r.xautoclaim(job.key("tasks"), "ttg-workers", "thief", 2000)[1]
         time.sleep(0.1)
     assert seen == [] and worker.wait() == 0
     assert job.check()["attempts"] == 1
