@@ -3,7 +3,9 @@
 """Networks that cut, freeze and delay, workers that stop, disks that are full, a second collector.
 
 See chaos_test.py, which kills; SOAK, SEED, FAULTS and CHUNKS mean the same here."""
-from chaosrig import NETWORK, SEED, Embedded, NodeQueue, RedisQueue, Rig, SmallDisk, storm
+from chaosqueues import Embedded, NodeQueue, RedisQueue
+from chaosrig import NETWORK, SEED, Rig, storm
+from faultrig import SmallDisk
 from harness import main, run, test, wait_until
 from noderig import Error
 

@@ -7,8 +7,9 @@ import os
 import random
 import time
 
-from chaosrig import (CHUNK_MS, CHUNKS, FAULTS, FIRST, JOB, PLUGIN, SEED, Marked, NodeQueue,
-                      RedisQueue, comment, expected, projection, undisturbed_digest)
+from chaosqueues import JOB, NodeQueue, RedisQueue
+from chaosrig import (CHUNK_MS, CHUNKS, FAULTS, FIRST, PLUGIN, SEED, Marked, comment, expected,
+                      projection, undisturbed_digest)
 from harness import TTG, main, run, skip, spawn, temp_dir, test
 
 WORKERS, PER_CHUNK = 3, 3

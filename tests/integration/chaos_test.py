@@ -8,7 +8,8 @@ import json
 import os
 import signal
 
-from chaosrig import KINDS, NETWORK, SEED, SOAK, Embedded, NodeQueue, RedisQueue, Rig, storm
+from chaosqueues import Embedded, NodeQueue, RedisQueue
+from chaosrig import KINDS, NETWORK, SEED, SOAK, Rig, storm
 from harness import TTG, main, run, skip, temp_dir, test, wait_until, write_file
 
 

@@ -1,29 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """chaosrig - a job under fire: what is killed, stopped, cut and filled up, and what must hold then.
 
-A `Rig` runs one job of `ttg run` on one kind of queue (`Embedded`, `NodeQueue`, `RedisQueue`).
-Faults are chosen by a seed; the moment at which one hits a process is up to the machine. `check`
-compares all that is left with a run that nobody disturbed."""
-import errno
+A `Rig` runs one job of `ttg run` on one kind of queue (chaosqueues). Faults are chosen by a seed; the
+moment at which one hits a process is up to the machine. `check` compares all that is left with a run
+that nobody disturbed."""
 import json
 import os
 import random
-import re
-import selectors
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
 import uuid
 
-from harness import DEADLINE_S, TTG, alive, free_port, run, skip, spawn, temp_dir, wait_until
-from noderig import Closed, Node, Raw
-from rabbitrig import Cluster, Rabbit
-from redisrig import Job, Redis
+from chaosqueues import JOB, node_status, send
+from harness import DEADLINE_S, TTG, alive, run, skip, spawn, temp_dir, wait_until
+from noderig import Node
 
-JOB = "chaos"
 PLUGIN = os.path.join(os.path.dirname(os.path.realpath(TTG)), "tests/unit/plugins/chaos.so")
 FIRST = -500  # of the parameters
 MARK = "CHAOS_MARK"
@@ -58,359 +51,33 @@ class Marked:
         return sorted(pid for pid in found if alive(pid))
 
 
-def send(pid, number):
-    """A signal to one of our own processes; whether it was still there."""
-    try:
-        os.kill(pid, number)
-        return True
-    except ProcessLookupError:
-        return False
+class Growth(threading.Thread):
+    """Notes when a file has grown, to tell afterwards how long it did not."""
 
-
-# ---- a network that misbehaves
-
-class Proxy:
-    """Forwards TCP connections to a port of 127.0.0.1, and can cut, freeze and delay them.
-
-    One thread with a selector. `links` are pairs of sockets; what was read from one waits, with
-    the time at which it is due, until it is written to the other."""
-
-    class Side:
-        def __init__(self, sock):
-            self.sock, self.peer, self.pending, self.ended = sock, None, [], False
-            self.frozen_until = 0.0
-
-    def __init__(self, target_port):
-        self.target = target_port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.setblocking(False)
-        self.port = self.listener.getsockname()[1]
-        self.lock = threading.Lock()
-        self.links, self.delay_until, self.delay_s, self.refuse_until = [], 0.0, 0.0, 0.0
-        self.stopped = False
-        self.thread = threading.Thread(target=self._loop, daemon=True)
-        self.thread.start()
-
-    def close(self):
-        self.stopped = True
-        self.thread.join()
-
-    def cut(self, rng, refuse_s=0.0):
-        """Ends some connections, each by FIN or by RST; refuses new ones for a while."""
-        with self.lock:
-            chosen = [link for link in self.links if rng.random() < 0.7] or list(self.links)
-            self.refuse_until = time.monotonic() + refuse_s
-            for link in chosen:
-                self._drop(link, reset=rng.random() < 0.5)
-        return len(chosen)
-
-    def freeze(self, rng, seconds):
-        """Some connections transport nothing for a while, in one direction or both."""
-        with self.lock:
-            until = time.monotonic() + seconds
-            way = rng.choice(("to", "from", "both"))
-            for near, far in self.links:
-                if rng.random() < 0.7:
-                    if way != "from":
-                        near.frozen_until = until
-                    if way != "to":
-                        far.frozen_until = until
-        return way
-
-    def freeze_first(self, seconds):
-        """Of the first connection the answers: with it `ttg run` asks for the job's status."""
-        with self.lock:
-            self.links[0][1].frozen_until = time.monotonic() + seconds
-
-    def delay(self, by_s, seconds):
-        with self.lock:
-            self.delay_s, self.delay_until = by_s, time.monotonic() + seconds
-
-    def _drop(self, link, reset=False):
-        if link in self.links:
-            self.links.remove(link)
-        for side in link:
-            try:
-                if reset:
-                    side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                side.sock.close()
-            except OSError:
-                pass
-
-    def _accept(self):
-        try:
-            near = self.listener.accept()[0]
-        except OSError:
-            return
-        if time.monotonic() < self.refuse_until:
-            near.close()
-            return
-        far = socket.socket()
-        try:
-            far.connect(("127.0.0.1", self.target))
-        except OSError:
-            near.close()
-            far.close()
-            return
-        link = (self.Side(near), self.Side(far))
-        for side, peer in (link, link[::-1]):
-            side.peer = peer
-            side.sock.setblocking(False)
-            side.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.links.append(link)
-
-    def _pump(self, side, readable, now):
-        """False when the connection is over."""
-        if readable and not side.ended and len(side.pending) < 64:
-            try:
-                data = side.sock.recv(1 << 16)
-            except BlockingIOError:
-                data = None
-            if data == b"":
-                side.ended = True
-            elif data:
-                late = self.delay_s if now < self.delay_until else 0.0
-                side.pending.append((now + late, data))
-        while side.pending and side.pending[0][0] <= now and side.frozen_until <= now:
-            due, data = side.pending[0]
-            try:
-                sent = side.peer.sock.send(data)
-            except BlockingIOError:
-                break
-            side.pending[0] = (due, data[sent:])
-            if sent == len(data):
-                side.pending.pop(0)
-        return not (side.ended and not side.pending)
-
-    def _loop(self):
-        while not self.stopped:
-            selector = selectors.DefaultSelector()
-            now = time.monotonic()
-            with self.lock:
-                selector.register(self.listener, selectors.EVENT_READ, None)
-                waiting = False
-                for link in self.links:
-                    for side in link:
-                        waiting = waiting or bool(side.pending)
-                        if not side.ended and len(side.pending) < 64 and side.frozen_until <= now:
-                            selector.register(side.sock, selectors.EVENT_READ, side)
-            ready = {key.data for key, _ in selector.select(0.001 if waiting else 0.02)}
-            selector.close()
-            now = time.monotonic()
-            with self.lock:
-                if None in ready:
-                    self._accept()
-                for link in list(self.links):
-                    try:
-                        if not all([self._pump(side, side in ready, now) for side in link]):
-                            self._drop(link)
-                    except OSError:
-                        self._drop(link)
-        with self.lock:
-            for link in list(self.links):
-                self._drop(link)
-            self.listener.close()
-
-
-class SmallDisk:
-    """A file system of its own that a test may fill up. Use with `with`."""
-
-    def __init__(self, mib):
-        self.dir, self.mib = temp_dir(), mib
-        self.ballast = self.dir + "/ballast"
-
-    def __enter__(self):
-        words = ["mount", "-t", "tmpfs", "-o", f"size={self.mib}m", "ttg-test", self.dir]
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            skip(f"no tmpfs may be mounted here: {done.stdout.decode().strip()}")
-        return self
-
-    def __exit__(self, *_):
-        subprocess.run(["umount", "-l", self.dir], check=True)
-
-    def fill(self):
-        """Takes all the room that is left, also while somebody else takes some."""
-        size, step = 0, 1 << 26
-        with open(self.ballast, "wb") as file:
-            while step >= 1 << 12:
-                try:
-                    os.posix_fallocate(file.fileno(), size, step)
-                    size += step
-                except OSError as error:
-                    assert error.errno == errno.ENOSPC, error
-                    step //= 2
-
-    def free(self):
-        os.unlink(self.ballast)
-
-
-# ---- the kinds of queue
-
-class Embedded:
-    """The node is a child of `ttg run`, which starts it again."""
-    server_role = "node"
-    proxy = None
-
-    def __init__(self, marked, through_proxy=False, data=None):
-        assert not through_proxy
-        self.marked = marked
-        self.dir = os.path.join(data or temp_dir(), "j")
-        self.url = f"embedded:{self.dir}"
-
-    def up(self):
-        try:
-            return self.connect()("PING")
-        except (OSError, Closed):
-            return False
-
-    def kill_server(self):
-        pids = self.marked.find("node")
-        return bool(pids) and send(pids[0], signal.SIGKILL)
-
-    def connect(self):
-        return Raw(self.dir + "/node.sock")
-
-    def status(self):
-        return node_status(self.connect())
-
-    def after(self):
-        """The node has gone with the run; look at what it left."""
-        node = Node(data=self.dir + "/node", listen=None)
-        status = node_status(node.raw())
-        node.stop()
-        return status
-
-    def close(self):
-        pass
-
-
-def node_status(connection):
-    words = connection("TTG.JOB", "STATUS", JOB)
-    return {words[i].decode(): words[i + 1].decode() if isinstance(words[i + 1], bytes)
-            else words[i + 1] for i in range(0, len(words), 2)}
-
-
-class NodeQueue:
-    """A separate `ttg node` over TCP; who killed it starts it again."""
-    server_role = "server"
-
-    def __init__(self, marked, through_proxy=False, data=None):
-        self.data = (data or temp_dir()) + "/data"
-        self.port = free_port()
-        self.node = None
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.times, self.over = path, [time.monotonic()], threading.Event()
         self.start()
-        self.proxy = Proxy(self.port) if through_proxy else None
-        self.url = f"ttg://127.0.0.1:{self.proxy.port if self.proxy else self.port}"
 
-    def start(self):
-        self.node = Node(data=self.data, listen=f"127.0.0.1:{self.port}")
+    def run(self):
+        size = 0
+        while not self.over.wait(0.01):
+            before = size
+            try:
+                size = os.stat(self.path).st_size
+            except FileNotFoundError:
+                size = 0
+            if size > before:
+                self.times.append(time.monotonic())
 
-    def kill_server(self):
-        self.node.kill()
-        self.start()
-        return True
+    def stop(self):
+        self.over.set()
+        self.join()
 
-    def connect(self):
-        return self.node.raw()
-
-    def status(self):
-        return node_status(self.connect())
-
-    def after(self):
-        return self.status()
-
-    def close(self):
-        if self.proxy:
-            self.proxy.close()
-
-
-class RedisQueue:
-    """A redis-server that writes and syncs each command before it answers."""
-    server_role = "server"
-
-    def __init__(self, marked, through_proxy=False):
-        self.server = Redis(sync="always")
-        self.proxy = Proxy(self.server.port) if through_proxy else None
-        self.url = f"redis://127.0.0.1:{self.proxy.port}" if self.proxy else self.server.url
-
-    def kill_server(self):
-        self.server.kill()
-        self.server.start()
-        return True
-
-    def status(self):
-        return Job(self.server, JOB).status()
-
-    def after(self):
-        tasks = Job(self.server, JOB).key("tasks")
-        pending = self.server.client.xpending(tasks, "ttg-workers")["pending"]
-        assert pending == 0, f"{pending} tasks are still pending"
-        return self.status()
-
-    def close(self):
-        if self.proxy:
-            self.proxy.close()
-
-
-class RabbitQueue:
-    """A broker with classic queues, on its own disk; one for the whole program."""
-    server_role = "server"
-    queue_type = "classic"
-    brokers = {}
-
-    def __init__(self, marked, through_proxy=False):
-        self.broker = self.brokers.get(self.queue_type) or self.open()
-        self.brokers[self.queue_type] = self.broker
-        for name in self.some_node().queues():
-            self.some_node().api("DELETE", f"queues/%2F/{name}")
-        self.proxy = None
-        self.url = self.broker.url
-        self.prefix = getattr(self.broker, "prefix", [])
-        self.options = ["--queue-type", self.queue_type]
-
-    def open(self):
-        return Rabbit()
-
-    def some_node(self):
-        return self.broker
-
-    def kill_server(self):
-        self.broker.kill()
-        self.broker.start()
-        return True
-
-    def status(self):
-        said = run([*self.prefix, TTG, "status", JOB, "--queue", self.url, "--json"])
-        return json.loads(said.out)
-
-    def after(self):
-        return self.status()
-
-    def close(self):
-        pass
-
-
-class RabbitClusterQueue(RabbitQueue):
-    """Three nodes with quorum queues; the server that dies is one of them, the leader as often as
-    not."""
-    queue_type = "quorum"
-    kills = 0
-
-    def open(self):
-        return Cluster()
-
-    def some_node(self):
-        return self.broker.nodes[0]
-
-    def kill_server(self):
-        RabbitClusterQueue.kills += 1
-        node = self.broker.leader(f"ttg.{JOB}.tasks") if self.kills % 2 else None
-        node = node or self.broker.nodes[self.kills % 3]
-        node.kill()
-        node.start(wait=False)
-        self.broker.wait_whole()
-        return True
+    def longest_stop(self, begin, end):
+        """Seconds of the longest time without growth that touches that span."""
+        gaps = [b - a for a, b in zip(self.times, self.times[1:]) if b > begin and a < end]
+        return max(gaps, default=0.0)
 
 
 # ---- the job
@@ -483,6 +150,7 @@ class Rig:
         self.faults = []  # (when, kind, pid)
         self.stopped = {}  # pid: when it goes on
         self.process = None
+        self.growth = Growth(self.output)
         self.start()
 
     def command(self):
@@ -547,6 +215,15 @@ class Rig:
 
     def _server(self):
         return self.queue.kill_server()
+
+    def _partition(self):
+        """A node of the cluster is cut off from all, until work goes on without it."""
+        mend = self.queue.cut_off()
+        before = self.lines()
+        wait_until(lambda: self.lines() > before or self.process.code() is not None, 60,
+                   "work goes on without the node")
+        mend()
+        return True
 
     def _everything(self):
         """Run, workers and an embedded node at once, as by a power button that spares the disk."""
@@ -622,6 +299,7 @@ class Rig:
         self.check()
 
     def check(self):
+        self.growth.stop()
         seed = f"seed {self.seed}: "
         got, want = projection(self.output), expected(self.chunks, self.per_chunk)
         if got != want:
@@ -679,6 +357,13 @@ class Rig:
         return found
 
 
+    def stops(self, kind):
+        """Seconds for which no result came, for each fault of that kind."""
+        whens = [when for when, _, _ in self.faults] + [time.monotonic()]
+        return [self.growth.longest_stop(when, whens[i + 1])
+                for i, (when, its_kind, _) in enumerate(self.faults) if its_kind == kind]
+
+
 def percentile(values, share):
     values = sorted(values)
     return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
@@ -700,16 +385,21 @@ KINDS = ("worker", "submitter", "collector", "server", "everything")
 NETWORK = ("cut", "freeze", "delay", "pause", "hang", "worker")
 
 
-def storm(queue, kinds, **options):
-    """Jobs, one after the other, until each kind of fault has come often enough."""
+def storm(queue, kinds, few=None, **options):
+    """Jobs, one after the other, until each kind of fault has come often enough; `few`: how often
+    that is where nobody has said and it is no soak."""
+    faults = FAULTS if few is None or SOAK or os.environ.get("FAULTS") else few
     total, found, jobs = dict.fromkeys(kinds, 0), {"worker": [], "hang": []}, 0
-    while any(n < FAULTS for n in total.values()):
+    stops = {kind: [] for kind in ("server", "partition") if kind in kinds}
+    while any(n < faults for n in total.values()):
         rig = Rig(queue, SEED + jobs, chunks=CHUNKS, ms=CHUNK_MS, **options)
         jobs += 1
-        counts = rig.storm({k: FAULTS - n for k, n in total.items() if n < FAULTS})
+        counts = rig.storm({k: faults - n for k, n in total.items() if n < faults})
         rig.finish()
         for kind, values in found.items():
             values += rig.recoveries(kind)
+        for kind, values in stops.items():
+            values += rig.stops(kind)
         for kind, n in counts.items():
             total[kind] += n
     comment(f"{queue.__name__}, seed {SEED}: {jobs} jobs of {CHUNKS} chunks; " +
@@ -719,3 +409,7 @@ def storm(queue, kinds, **options):
             comment(f"from {kind} to its chunks' start elsewhere: "
                     f"p50 {percentile(values, .5) * 1e3:.0f} ms, "
                     f"p99 {percentile(values, .99) * 1e3:.0f} ms ({len(values)} chunks)")
+    for kind, values in stops.items():
+        if values:
+            comment(f"{kind}: no result for p50 {percentile(values, .5):.2f} s, "
+                    f"p99 {percentile(values, .99):.2f} s, at most {max(values):.2f} s")

@@ -5,7 +5,7 @@ import json
 import os
 import resource
 
-from chaosrig import SmallDisk
+from faultrig import SmallDisk
 from harness import TTG, Process, main, run, spawn, temp_dir, test, wait_until
 from noderig import Node
 from rabbitrig import Rabbit

@@ -212,12 +212,12 @@ class Node(Broker):
     def api(self, method, path, body=None):
         return inside(self.cluster.switch.pid, lambda: self.request(method, path, body))
 
-    def is_member(self):
-        """It answers, and sees three running nodes."""
+    def members(self):
+        """How many running nodes it sees; 0 while it does not answer."""
         try:
-            return sum(bool(n.get("running")) for n in self.api("GET", "nodes")) == 3
+            return sum(bool(n.get("running")) for n in self.api("GET", "nodes"))
         except OSError:
-            return False
+            return 0
 
     def cut(self, yes=True):
         """Pulls its cable, or puts it back."""
@@ -267,7 +267,16 @@ class Cluster:
         run(["nsenter", f"--net=/proc/{pid}/ns/net", "ip", *words])
 
     def wait_whole(self):
-        wait_until(lambda: all(n.is_member() for n in self.nodes), 120, "three nodes are one")
+        """Three nodes are one, and so are the parts of each queue."""
+        wait_until(lambda: all(n.members() == 3 for n in self.nodes), 120, "three nodes are one")
+        wait_until(self.in_sync, 60, "the queues' replicas are back")
+
+    def in_sync(self):
+        try:
+            return all(len(q["online"]) == len(q["members"]) and q.get("leader")
+                       for q in self.nodes[0].queues().values() if q.get("type") == "quorum")
+        except (OSError, KeyError):
+            return False
 
     def leader(self, queue):
         """The node that leads a quorum queue."""

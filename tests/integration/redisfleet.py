@@ -98,7 +98,12 @@ class Server:
 
 class Fleet:
     """What both kinds share: where the job is, what becomes of it, and a report."""
-    servers, log = (), ()
+    servers, sentinels, log = (), (), ()
+
+    def close(self):
+        """The servers of a fleet that a test has done with."""
+        for process in [s.process for s in self.servers] + [p for p, _, _ in self.sentinels]:
+            process.close()
 
     def job(self, name="j"):
         return Job(self.master(name), name)
@@ -200,6 +205,15 @@ class Sentinels(Fleet):
             return False
         return all(s["num-other-sentinels"] == 2 and s["num-slaves"] == len(self.servers) - 1
                    for s in states)
+
+    def settled(self):
+        """Whether all Sentinels see the same master, up, and are busy with nothing."""
+        try:
+            states = [self._state(client) for _, client, _ in self.sentinels]
+            port = self.master().port
+        except (redis.exceptions.RedisError, StopIteration):
+            return False
+        return all(s["port"] == port and set(s["flags"].split(",")) == {"master"} for s in states)
 
     def master(self, _=None):
         return next(s for s in self.servers if s.role() == "master")
