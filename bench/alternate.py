@@ -37,6 +37,7 @@ class Job:
         self.system, self.durability, self.kind = system, durability, kind
         self.workers, self.count, self.rounds, self.why = workers, count, [], None
         self.parameters, self.settings = parameters, system.classes[durability]
+        self.payload = 0
         try:
             self.version = system.version()
         except Unavailable as reason:
@@ -44,6 +45,7 @@ class Job:
 
     def open(self, place):
         instance = self.system(place, self.durability, self.workers, self.kind)
+        instance.payload = self.payload
         self.settings = instance.settings()
         return instance
 
@@ -63,7 +65,7 @@ def one_round(place, job, memory=False):
     instance = job.open(place)
     try:
         instance.start()
-        with Meter(instance.dir, place.syncs if place.counting else None, memory) as meter:
+        with Meter(instance.data_dir(), place.syncs if place.counting else None, memory) as meter:
             outcome = instance.work(job.count)
         check_sum(outcome, job.count)
         instance.check_durability()

@@ -7,6 +7,7 @@ Everything is counted for the tree of processes below this one, in the same way 
 - processor time: user + system of every process of the tree, also of those that have ended;
 - memory: the greatest sum of their PSS (shared pages divided among those who share them), looked
   at ten times a second;
+- disk: by how much what it keeps has grown;
 - written: bytes that they caused to be written to the disk (/proc/PID/io);
 - syncs: calls of fsync and fdatasync, counted by bench/syncs.c in each process."""
 import ctypes
@@ -119,7 +120,8 @@ class Meter:
                 return
 
     def __enter__(self):
-        self.before = (cpu_seconds(), written_bytes(), self.syncs.count() if self.syncs else 0)
+        self.before = (cpu_seconds(), written_bytes(), disk_bytes(self.directory),
+                       self.syncs.count() if self.syncs else 0)
         if self.memory:
             self.thread = threading.Thread(target=self.watch, daemon=True)
             self.thread.start()
@@ -131,9 +133,9 @@ class Meter:
             self.thread.join()
             self.used["memory_bytes"] = self.peak
         if kind is None:
-            cpu, written, syncs = self.before
+            cpu, written, disk, syncs = self.before
             self.used["cpu_s"] = round(cpu_seconds() - cpu, 3)
             self.used["written_bytes"] = written_bytes() - written
-            self.used["disk_bytes"] = disk_bytes(self.directory)
+            self.used["disk_bytes"] = max(disk_bytes(self.directory) - disk, 0)
             if self.syncs:
                 self.used["syncs"] = self.syncs.count() - syncs

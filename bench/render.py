@@ -177,8 +177,87 @@ def start(entries):
     return table(["", "p50", "p99"], body) + "\n\n" + notes(entries), {}
 
 
-SECTIONS = {"noop": noop, "exec": exec_, "straggler": straggler, "reclaim": reclaim, "cold": cold,
-            "start": start}
+AXES = {"tasks": ("tasks", "More tasks"), "workers": ("workers", "More workers"),
+        "payload": ("bytes of a result", "Larger results")}
+
+
+def series(entries, axis, value):
+    """[(title, [(x, y)])] in the order of the systems as they were measured."""
+    found = {}
+    for entry in sorted(entries, key=lambda e: (not ours(e), e["title"], e["parameters"][axis])):
+        y = value(entry)
+        if y:
+            title = entry["title"] + ("" if entry["class"] == "fsync" else " (in memory)")
+            found.setdefault(title, []).append((entry["parameters"][axis], y))
+    return list(found.items())
+
+
+def rate(entry):
+    return entry["parameters"]["tasks"] / results.median(entry, "seconds")
+
+
+GROWTH_PLOTS = {
+    "tasks": [("growth-time.svg", "Time over tasks", "seconds",
+               lambda e: results.median(e, "seconds")),
+              ("growth-memory.svg", "Memory of all processes over tasks", "MB",
+               lambda e: (results.median(e, "memory_bytes") or 0) / 1e6)],
+    "workers": [("growth-workers.svg", "Tasks a second over workers", "tasks/s", rate)],
+    "payload": [("growth-payload.svg", "Results in MB a second over their size", "MB/s",
+                 lambda e: rate(e) * e["parameters"]["payload"] / 1e6)]}
+
+
+def growth(entries):
+    parts, plots = [], {}
+    head = ["seconds", "tasks/s", "CPU µs a task", "memory MB", "written, bytes a task",
+            "kept on disk, MB", "syncs"]
+    for axis, (unit, title) in AXES.items():
+        rows = [e for e in measured(entries) if e["parameters"]["axis"] == axis]
+        if not rows:
+            continue
+        parts.append(f"**{title}**")
+        for plot, heading, y_name, value in GROWTH_PLOTS[axis]:
+            plots[plot] = svg.lines(heading, unit, y_name, series(rows, axis, value))
+            parts.append(f"![{heading}](plots/{plot})")
+        rows.sort(key=lambda e: (not ours(e), e["title"], e["parameters"][axis]))
+        body = []
+        for e in rows:
+            tasks = e["parameters"]["tasks"]
+            body.append([name_of(e), e["class"], f"{e['parameters'][axis]:,}",
+                         f"{results.median(e, 'seconds'):.3g}", count(rate(e)),
+                         per_task(e, "cpu_s", tasks, 1e6),
+                         f"{results.median(e, 'memory_bytes') / 1e6:.0f}",
+                         per_task(e, "written_bytes", tasks),
+                         f"{results.median(e, 'disk_bytes') / 1e6:.1f}",
+                         f"{results.median(e, 'syncs'):,.0f}"])
+        parts.append(table(["", "class", unit, *head], body))
+    return "\n\n".join([*parts, notes(entries)]), plots
+
+
+def node(entries):
+    found = {}
+    for e in measured(entries):
+        key = (e["parameters"]["what"], e["parameters"]["socket"])
+        found.setdefault(key, {})[e["system"]] = e
+    body = []
+    for (what, socket), pair in found.items():
+        if len(pair) < 2:
+            continue
+        mine, other = pair["ttg-node"], pair["redis"]
+        ours_ops, their_ops = results.median(mine, "ops_per_s"), results.median(other, "ops_per_s")
+        body.append([what, socket, f"{ours_ops:,.0f}/s", f"{their_ops:,.0f}/s",
+                     f"{ours_ops / their_ops:.2f} ×",
+                     *(f"{results.median(e, 'p99_us') / 1000:.1f} ms" for e in (mine, other))])
+    head = ["what", "socket", "node", "Redis", "", "p99 node", "p99 Redis"]
+    return "\n\n".join(([table(head, body)] if body else []) + [notes(entries)]), {}
+
+
+def instructions(entries):
+    body = [[e["title"], f"{results.median(e, 'instructions'):,.0f}"] for e in measured(entries)]
+    return table(["path", "instructions"], body) + "\n\n" + notes(entries), {}
+
+
+SECTIONS = {"noop": noop, "exec": exec_, "straggler": straggler, "reclaim": reclaim, "growth": growth,
+            "node": node, "cold": cold, "start": start, "instructions": instructions}
 
 
 def render(directory, page):

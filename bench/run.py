@@ -23,12 +23,16 @@ import meter  # noqa: E402 pylint: disable=wrong-import-position
 import render  # noqa: E402 pylint: disable=wrong-import-position
 import results  # noqa: E402 pylint: disable=wrong-import-position
 import work_cold  # noqa: E402 pylint: disable=wrong-import-position
+import work_growth  # noqa: E402 pylint: disable=wrong-import-position
+import work_instructions  # noqa: E402 pylint: disable=wrong-import-position
+import work_node  # noqa: E402 pylint: disable=wrong-import-position
 import work_rate  # noqa: E402 pylint: disable=wrong-import-position
 import work_reclaim  # noqa: E402 pylint: disable=wrong-import-position
 from peers import ALL  # noqa: E402 pylint: disable=wrong-import-position
 from peers.place import Place  # noqa: E402 pylint: disable=wrong-import-position
 
-WORKS = {**work_rate.WORKS, **work_reclaim.WORKS, **work_cold.WORKS}
+WORKS = {**work_rate.WORKS, **work_reclaim.WORKS, **work_growth.WORKS, **work_node.WORKS,
+         **work_cold.WORKS, **work_instructions.WORKS}
 
 
 class Options(argparse.Namespace):
@@ -56,12 +60,15 @@ def read_options():
     parser.add_argument("--kills", type=int, default=20, help="of reclaim, a system")
     parser.add_argument("--faults", type=words, default=["kill"], help="of reclaim: kill, stop")
     parser.add_argument("--load", type=int, default=0, help="of reclaim: busy processes beside")
+    parser.add_argument("--axes", type=words, default=[], help="of growth: tasks workers payload")
+    parser.add_argument("--most", type=int, default=10**7, help="of growth: tasks at most")
+    parser.add_argument("--least", type=int, default=0, help="of growth: tasks at least")
     parser.add_argument("--command", type=words, default=["/bin/echo"],
                         help="of exec: gets the number of its task, has to print it")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--results", metavar="DIR")
-    parser.add_argument("--check", action="store_true", help="of render: only look")
+    parser.add_argument("--check", action="store_true", help="of render and instructions: only look")
     return parser.parse_args(namespace=Options())
 
 

@@ -48,27 +48,21 @@ def session(pid):
         return None
 
 
-def signal_all(leader, number):
-    """The worker first, then what it has started. For parallel the leader is the command itself."""
-    pids = [pid for pid, fields in meter.tree().items() if int(fields[3]) == leader.pid]
-    os.kill(leader.pid, number)
-    for pid in pids:
+def hit(instance, runner, number):
+    """Sends the signal to whoever runs the task; the member that is gone, the time just before.
+    The worker first, then what it has started. For parallel it is the command itself."""
+    pid, parent, _ = runner
+    victim, pids = None, [pid]
+    if instance.killed == "the worker":
+        victim = next(m for m in instance.members if m.pid in (session(pid), session(parent)))
+        pids = [victim.pid] + [p for p, fields in meter.tree().items()
+                               if int(fields[3]) == victim.pid and p != victim.pid]
+    at = time.monotonic_ns()
+    for one in pids:
         try:
-            os.kill(pid, number)
+            os.kill(one, number)
         except ProcessLookupError:
             pass
-
-
-def hit(instance, runner, number):
-    """Sends the signal to whoever runs the task; the member that is gone, the time just before."""
-    pid, parent, _ = runner
-    if instance.killed != "the worker":
-        at = time.monotonic_ns()
-        os.kill(pid, number)
-        return None, at
-    victim = next(m for m in instance.members if m.pid in (session(pid), session(parent)))
-    at = time.monotonic_ns()
-    signal_all(victim, number)
     return victim, at
 
 

@@ -79,6 +79,8 @@ class System:
         harness.keep(self.dir)
         self.processes, self.members = [], []  # all of them; those that are workers
         self.launched = 0
+        self.payload = 0  # bytes that go with each result (work growth)
+        self.broker = None
 
     @classmethod
     def version(cls):
@@ -116,6 +118,10 @@ class System:
     def work(self, count):
         """Outcome of so many tasks of this kind."""
         raise NotImplementedError
+
+    def data_dir(self):
+        """Where what it keeps lies."""
+        return self.broker.dir if self.broker else self.dir
 
     def check_durability(self):
         """Raises AssertionError where the system itself says other than its class."""

@@ -50,7 +50,7 @@ class GearmanFast(Gearman):
     name = "gearman-fast"
     title = "gearmand, 64 at once"
     kinds = ("noop",)
-    sizes = {"noop": 30000}
+    sizes = {"noop": 300000}
     batch = 64
 
 

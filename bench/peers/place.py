@@ -61,6 +61,7 @@ class Redis:
         self.port = harness.free_port()
         self.process = harness.spawn(
             ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--dir", self.dir,
+             "--unixsocket", f"{self.dir}/s",
              "--save", "", "--appendonly", "no" if durability == "none" else "yes",
              "--appendfsync", APPENDFSYNC[durability]], env=place.env())
         harness.keep(self.process)

@@ -32,7 +32,8 @@ class RawRedis(System):
 
     def work(self, count):
         return self.drive(f"{BIN}/redis_bare", "--port", str(self.broker.port), "--chunks",
-                          str(count), "--processes", str(self.workers))
+                          str(count), "--processes", str(self.workers), "--payload",
+                          str(self.payload))
 
     def check_durability(self):
         self.broker.check_durability()

@@ -45,6 +45,8 @@ class Ttg(System):
             return ["--", f"{BIN}/nap", "{start}"]
         if self.kind == "hang":
             return ["--", self.place.hang, "{start}", self.place.starts]
+        if self.payload:
+            return ["--coproc", "--", f"{BIN}/coproc_echo", self.payload]
         return ["--simulate-ms", "0"]
 
     def where(self):
