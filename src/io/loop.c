@@ -20,6 +20,7 @@ struct loop {
     bool stopping;
     bool coarse; /* no epoll_pwait2: waits in whole milliseconds */
     bool soon;   /* events are expected soon */
+    bool look;   /* the next wait is none */
     struct loop_spin spin;
     uint64_t now_ns;
     struct heap timers;
@@ -134,6 +135,11 @@ void loop_expect_soon(struct loop *l)
     l->soon = true;
 }
 
+void loop_look_again(struct loop *l)
+{
+    l->look = true;
+}
+
 /* The number of events, or 0: they do not come that soon. */
 static int spin_events(struct loop *l, uint64_t wait_ns)
 {
@@ -169,8 +175,10 @@ static int wait_events(struct loop *l, uint64_t wait_ns)
 static uint64_t wait_limit(struct loop *l, uint64_t wait_ms)
 {
     uint64_t wait_ns = LOOP_FOREVER;
-    if (wait_ms == 0 || l->stopping)
+    if (wait_ms == 0 || l->stopping || l->look) {
+        l->look = false;
         return 0;
+    }
     if (wait_ms < LOOP_FOREVER / 1000000)
         wait_ns = wait_ms * 1000000;
     struct heap_node *first = heap_min(&l->timers);

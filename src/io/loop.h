@@ -57,6 +57,10 @@ struct loop_spin {
 bool loop_spin_try(struct loop_spin *s);
 void loop_spin_ended(struct loop_spin *s, bool paid);
 
+/* The next wait takes what is there and does not sleep: for a hook that puts off its work while
+ * more of it comes in. */
+void loop_look_again(struct loop *l);
+
 /* Ends the present wait, or the next one. From any thread, and from a signal handler. */
 void loop_wake(struct loop *l);
 

@@ -139,7 +139,9 @@ struct node {
     struct loop_timer park_timer; /* first time-out of a parked client */
     struct loop_signal sigterm, sigint, sighup;
     uint64_t lap_ns;
-    uint64_t released; /* the position up to which answers have left */
+    uint64_t gathered;  /* the newest record at the end of the last turn that put off its batch */
+    uint64_t gather_ns; /* since when it has been put off */
+    uint64_t released;  /* the position up to which answers have left */
 
     struct list clients, held, again, dead;
     size_t client_count, clients_max, clients_limit, blocked_count, watch_count;

@@ -290,6 +290,11 @@ struct store_batch *store_batch_take(struct store *s, uint64_t now_ms)
     return take(s, now_ms, false);
 }
 
+uint64_t store_filling_bytes(const struct store *s)
+{
+    return buf_len(&s->batches[s->filling].records);
+}
+
 bool store_batch_is_light(const struct store *s, const struct store_batch *b)
 {
     bool catches_up = b->sync && s->o.sync != STORE_SYNC_ALWAYS;

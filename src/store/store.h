@@ -120,6 +120,9 @@ int store_append(struct store *s, uint32_t group, uint32_t type, struct str byte
  * may be empty: a sync is due. */
 struct store_batch *store_batch_take(struct store *s, uint64_t now_ms);
 
+/* Bytes of records appended since the last batch was taken. */
+uint64_t store_filling_bytes(const struct store *s);
+
 /* Whether writing it is one short sync: little to write, no file to make, finish or catch up with.
  */
 bool store_batch_is_light(const struct store *s, const struct store_batch *b);

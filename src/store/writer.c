@@ -3,6 +3,7 @@
 
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "store/state.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -28,6 +29,8 @@ struct store_writer {
 };
 
 enum { WRITER_FULL_WAIT_MS = 100, WRITER_QUICK_NS = 1000000, WRITER_QUICK_ROW = 16 };
+/* Where a batch has become large enough: its records still fit into one that is light. */
+enum { WRITER_ENOUGH_BYTES = STORE_LIGHT_BATCH_BYTES / 4 * 3 };
 
 static void signal_event(int event)
 {
@@ -119,6 +122,13 @@ int store_writer_fd(const struct store_writer *w)
 bool store_writer_busy(const struct store_writer *w)
 {
     return w->under_way != NULL;
+}
+
+bool store_writer_has_room(const struct store_writer *w)
+{
+    uint64_t bytes = store_filling_bytes(w->store);
+    return !w->under_way && w->quick_row >= WRITER_QUICK_ROW && bytes > 0 &&
+           bytes < WRITER_ENOUGH_BYTES;
 }
 
 void store_writer_yield(struct store_writer *w)

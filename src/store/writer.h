@@ -26,6 +26,10 @@ int store_writer_fd(const struct store_writer *w);
  * and when the descriptor is readable. TTG_ENOSPC: as store_batch_done; call again in 100 ms. */
 int store_writer_poll(struct store_writer *w, uint64_t now_ms, struct err *e);
 
+/* Whether the next poll would keep the owner for the time of a sync, and more records would make it
+ * no longer: then it is worth appending those first that are about to come. */
+bool store_writer_has_room(const struct store_writer *w);
+
 /* The owner serves somebody who need not wait for the disk: for the next 16 batches the thread
  * writes. */
 void store_writer_yield(struct store_writer *w);

@@ -101,6 +101,38 @@ def announced_lengths_cost_nothing():
 
 
 @test
+def huge_counts_cost_nothing():
+    node = Node()
+    c = node.raw()
+    for i in range(3):
+        c("XADD", "s", f"1-{i + 1}", "f", "v")
+    c("XGROUP", "CREATE", "s", "g", 0)
+    c("RPUSH", "l", "a", "b")
+    c("TTG.JOB", "CREATE", "j", "FIRST", 0, "LAST", 9, "CHUNK", 1)
+    c("TTG.JOIN", "j", "w", 1, "SLOTS", 1)
+    before = node.rss_kb()
+    huge = (1 << 63) - 1
+    for words, items in ((("XRANGE", "s", "-", "+", "COUNT", huge), 3),
+                         (("XREVRANGE", "s", "+", "-", "COUNT", huge), 3),
+                         (("XREAD", "COUNT", huge, "STREAMS", "s", 0), 1),
+                         (("XREADGROUP", "GROUP", "g", "c", "COUNT", huge, "STREAMS", "s", ">"), 1),
+                         (("XPENDING", "s", "g", "-", "+", huge), 3),
+                         (("XINFO", "STREAM", "s", "FULL", "COUNT", huge), 18),
+                         (("SCAN", 0, "COUNT", huge), 2),
+                         (("LRANGE", "l", 0, huge), 2)):
+        assert len(c(*words)) == items, words
+    assert c("XTRIM", "s", "MAXLEN", "~", huge, "LIMIT", huge) == 0
+    for words in (("XAUTOCLAIM", "s", "g", "c", 0, 0, "COUNT", huge),
+                  ("XACKDEL", "s", "g", "IDS", huge, "1-1"),
+                  ("XREAD", "BLOCK", huge, "STREAMS", "none", "$"),
+                  ("TTG.TAKE", "j", "w", 1, "COUNT", huge),
+                  ("XRANGE", "s", "-", "+", "COUNT", huge + 1)):
+        assert error_of(c, *words), words
+    assert node.rss_kb() - before < 8192
+    alive(node)
+
+
+@test
 def a_client_that_does_not_read_is_limited():
     node = Node()
     c = node.raw()

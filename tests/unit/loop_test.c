@@ -190,6 +190,27 @@ static void on_turn_count(struct loop_hook *h)
     loop_hook_stop(h);
 }
 
+static void on_turn_look_again(struct loop_hook *h)
+{
+    fired[1]++;
+    if (fired[1] == 1)
+        loop_look_again(loop);
+    else
+        loop_stop(loop);
+    (void)h;
+}
+
+/* Nothing else would end the first wait. */
+static void who_looks_again_does_not_wait(void **state)
+{
+    (void)state;
+    struct loop_hook h;
+    loop_hook_start(&h, loop, on_turn_look_again);
+    assert_int_equal(loop_run(loop), 0);
+    assert_int_equal(fired[1], 2);
+    loop_hook_stop(&h);
+}
+
 static void hooks_run_before_the_wait(void **state)
 {
     (void)state;
@@ -262,10 +283,12 @@ int main(void)
         WITH_LOOP(wake_ups_of_other_threads_arrive),
         WITH_LOOP(signals_become_events),
         WITH_LOOP(hooks_run_before_the_wait),
+        WITH_LOOP(who_looks_again_does_not_wait),
         WITH_SOON_LOOP(timers_fire_in_order),
         WITH_SOON_LOOP(stopped_timers_stay_silent),
         WITH_SOON_LOOP(wake_ups_of_other_threads_arrive),
         WITH_SOON_LOOP(hooks_run_before_the_wait),
+        WITH_SOON_LOOP(who_looks_again_does_not_wait),
         cmocka_unit_test(spinning_backs_off),
         cmocka_unit_test(survives_failed_allocations),
     };

@@ -126,6 +126,35 @@ static void the_thread_writes_much_at_once(void **state)
     end(&f);
 }
 
+/* More is worth waiting for only while the owner would write it himself, in one light batch. */
+static void the_owner_has_room_for_more(void **state)
+{
+    struct fixture f;
+    (void)state;
+    begin(&f, STORE_SYNC_ALWAYS);
+    static const char zeros[1000];
+    assert_int_equal(store_reserve(f.rig.store, 1, 4, 0), 0);
+    assert_int_equal(store_append(f.rig.store, 0, 1, STR("slow"), NULL), 0);
+    assert_false(store_writer_has_room(f.w)); /* the thread would write it */
+    f.time.step_ns = SLOW_NS;
+    assert_int_equal(poll_once(&f), 0);
+    wait_for_thread(&f);
+    quick_row(&f);
+    assert_false(store_writer_has_room(f.w)); /* nothing to write */
+    int records = 0;
+    do {
+        assert_int_equal(store_reserve(f.rig.store, 1, sizeof zeros, 0), 0);
+        assert_int_equal(store_append(f.rig.store, 0, 1, str_make(zeros, sizeof zeros), &f.last),
+                         0);
+        records++;
+    } while (store_writer_has_room(f.w));
+    assert_in_range(records, 2, 16);
+    assert_int_equal(poll_once(&f), 0);
+    assert_false(store_writer_busy(f.w)); /* light even so */
+    assert_true(store_ack_position(f.rig.store) == f.last);
+    end(&f);
+}
+
 static void the_thread_catches_up_with_an_interval(void **state)
 {
     struct fixture f;
@@ -184,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_owner_writes_while_the_disk_is_quick),
         cmocka_unit_test(the_thread_writes_much_at_once),
+        cmocka_unit_test(the_owner_has_room_for_more),
         cmocka_unit_test(the_thread_catches_up_with_an_interval),
         cmocka_unit_test(the_owner_meets_a_failing_disk),
         cmocka_unit_test(the_owner_meets_a_full_disk),
