@@ -145,7 +145,7 @@ def reclaim(entries):
         body.append([name_of(e) + fault, e["settings"], str(len(e["rounds"])),
                      *([seconds_text(middle(ms) / 1e3), seconds_text(percentile(ms, .99) / 1e3)]
                        if ms else ["not within 25 s", ""]),
-                     f"{lost} not within 25 s" if lost and ms else ""])
+                     "the last one not within 25 s" if lost and ms else ""])
         if ms:
             bars.append((e["title"] + fault, middle(ms), min(ms), max(ms), ours(e)))
     plots = {"reclaim.svg": svg.bars("From the kill of a worker to the start of its task elsewhere",

@@ -44,6 +44,11 @@ class Place:
             self.brokers["rabbit"] = Rabbit(self)
         return self.brokers["rabbit"]
 
+    def cluster(self):
+        if "cluster" not in self.brokers:
+            self.brokers["cluster"] = RabbitCluster(self)
+        return self.brokers["cluster"]
+
     def close(self):
         for broker in self.brokers.values():
             broker.close()
@@ -97,30 +102,38 @@ class Redis:
 
 class Rabbit:
     """The broker of the tests' rig; durable or not is a matter of queues and messages."""
+    make = rabbitrig.Rabbit
 
     def __init__(self, place):
         self.version()
         before = {name: os.environ.get(name) for name in place.env()}
         os.environ.update(place.env())
         try:
-            self.broker = rabbitrig.Rabbit()
+            self.rig = self.make()
         finally:
             for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
-        self.dir, self.port, self.url = self.broker.dir, self.broker.port, self.broker.url
+                if value is None:
+                    os.environ.pop(name)
+                else:
+                    os.environ[name] = value
+        self.dir, self.url, self.prefix = self.rig.dir, self.rig.url, self.rig.prefix
+        self.place_it()
+
+    def place_it(self):
+        self.node, self.where = self.rig, ["--port", str(self.rig.port)]
 
     def clear(self):
-        for name in self.broker.queues():
+        for name in self.node.queues():
             try:
-                self.broker.api("DELETE", f"queues/%2F/{urllib.parse.quote(name, safe='')}")
+                self.node.api("DELETE", f"queues/%2F/{urllib.parse.quote(name, safe='')}")
             except urllib.error.HTTPError:
                 pass  # went by itself
 
     def durable_queues(self):
-        return [q for q in self.broker.queues().values() if q["durable"]]
+        return [q for q in self.node.queues().values() if q["durable"]]
 
     def close(self):
-        self.broker.kill()
+        self.node.kill()
 
     @staticmethod
     def version():
@@ -130,3 +143,21 @@ class Rabbit:
             raise Unavailable(str(reason)) from None
         return "rabbitmq-server " + first_line(
             "dpkg-query", "-W", "-f", "${Version}", "rabbitmq-server").split("-")[0]
+
+
+class RabbitCluster(Rabbit):
+    """Three nodes, each in a network namespace; clients are in a fourth one."""
+
+    def make(self):
+        try:
+            return rabbitrig.Cluster()
+        except harness.Skip as reason:
+            raise Unavailable(str(reason)) from None
+
+    def place_it(self):
+        self.node = self.rig.nodes[0]
+        self.where = ["--host", self.node.address, "--user", "ttg", "--password", "ttg"]
+
+    def close(self):
+        for node in self.rig.nodes:
+            node.kill()

@@ -41,7 +41,7 @@ class RawRedis(System):
 
 class RawRabbit(System):
     name = "raw-rabbit"
-    title = "RabbitMQ, bare C client, window of 1000"
+    title = "RabbitMQ, bare C client, window 1000"
     classes = {"fsync": "classic durable queues, persistent messages, confirms"}
     sizes = {"noop": 20000}
     options = ("--window", "1000")
@@ -50,12 +50,15 @@ class RawRabbit(System):
     def version(cls):
         return Rabbit.version()
 
+    def find_broker(self):
+        return self.place.rabbit()
+
     def start(self):
-        self.broker = self.place.rabbit()
+        self.broker = self.find_broker()
         self.broker.clear()
 
     def work(self, count):
-        outcome = self.drive(f"{BIN}/amqp_bare", "--port", str(self.broker.port), "--chunks",
+        outcome = self.drive(*self.broker.prefix, f"{BIN}/amqp_bare", *self.broker.where, "--chunks",
                              str(count), "--processes", str(self.workers), *self.options)
         queues = {q["name"] for q in self.broker.durable_queues()}
         assert {"bare.tasks", "bare.results"} <= queues, f"not durable: {queues}"
@@ -64,16 +67,25 @@ class RawRabbit(System):
 
 class RawRabbitOne(RawRabbit):
     name = "raw-rabbit-1"
-    title = "RabbitMQ, bare C client, waits for each confirm"
+    title = "RabbitMQ, bare C client, awaits each confirm"
     sizes = {"noop": 4000}
     options = ("--window", "1")
 
 
 class RawQuorum(RawRabbit):
     name = "raw-quorum"
-    title = "RabbitMQ quorum queues, bare C client, window of 1000"
+    title = "RabbitMQ quorum, bare C client, window 1000"
     classes = {"fsync": "quorum queues (one node), confirms"}
     options = ("--window", "1000", "--quorum")
 
 
-SYSTEMS = [Pingpong, RawRedis, RawRabbit, RawRabbitOne, RawQuorum]
+class RawCluster(RawQuorum):
+    name = "raw-cluster"
+    title = "RabbitMQ quorum, 3 nodes, bare C, window 1000"
+    classes = {"fsync": "quorum queues, three nodes on this machine, confirms"}
+
+    def find_broker(self):
+        return self.place.cluster()
+
+
+SYSTEMS = [Pingpong, RawRedis, RawRabbit, RawRabbitOne, RawQuorum, RawCluster]

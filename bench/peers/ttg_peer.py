@@ -33,6 +33,7 @@ class Ttg(System):
     sizes = {"noop": 300000, "exec": 2000}
     more = ()   # options
     queue = None
+    prefix = ()  # where the broker has a network of its own
 
     @classmethod
     def version(cls):
@@ -90,7 +91,7 @@ class Ttg(System):
             os.unlink(out)
         workers = 0 if self.members else self.workers
         took, process = self.timed(
-            [harness.TTG, "run", *self.where(), "--job", "bench", "--params", count, "--chunk", 1,
+            [*self.prefix, harness.TTG, "run", *self.where(), "--job", "bench", "--params", count, "--chunk", 1,
              "--workers", workers, "--output", out, "--json", *self.more, *self.kernel()],
             {"TTG_STATE_DIR": f"{self.dir}/state", "XDG_STATE_HOME": f"{self.dir}/state"})
         said = json.loads(process.out())
@@ -163,8 +164,12 @@ class TtgRabbit(Ttg):
     def version(cls):
         return Rabbit.version()
 
+    def find_broker(self):
+        return self.place.rabbit()
+
     def start(self):
-        self.broker = self.place.rabbit()
+        self.broker = self.find_broker()
+        self.prefix = self.broker.prefix
         self.broker.clear()
         self.queue = self.broker.url
         super().start()
@@ -178,10 +183,20 @@ class TtgRabbit(Ttg):
 
 class TtgQuorum(TtgRabbit):
     name = "ttg-quorum"
-    title = "ttg run on RabbitMQ, quorum queues"
+    title = "ttg run on RabbitMQ, quorum"
     classes = {"fsync": "quorum queues (one node), confirms"}
     kinds = ("noop",)
     more = ("--queue-type", "quorum")
 
 
-SYSTEMS = [Ttg, TtgRoundTrip, TtgPython, TtgTcp, TtgRedis, TtgRabbit, TtgQuorum]
+class TtgCluster(TtgQuorum):
+    name = "ttg-cluster"
+    title = "ttg run on RabbitMQ, quorum, 3 nodes"
+    classes = {"fsync": "quorum queues, three nodes on this machine, confirms"}
+
+    def find_broker(self):
+        return self.place.cluster()
+
+
+SYSTEMS = [Ttg, TtgRoundTrip, TtgPython, TtgTcp, TtgRedis, TtgRabbit, TtgQuorum,
+           TtgCluster]
