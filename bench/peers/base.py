@@ -6,7 +6,8 @@ of them. Task number n has the result n, whatever the system, so that the sum pr
 
     noop    nothing but that number
     exec    an external command that prints it
-    nap     10 ms of sleep, ten times as long in the worker that was started as the slow one
+    nap     10 ms of sleep inside the worker, ten times as long in the one that was started as the
+            slow one (a command that sleeps where there are only commands: xargs, parallel)
     hang    notes its start in a file and never ends (for the kills)
 
 `classes` says which durability a system can be measured in, and by which settings:

@@ -9,7 +9,7 @@ class Gearman(PythonSystem):
     title = "gearmand, one job a round trip"
     classes = {"none": "foreground jobs, in memory"}
     kinds = ("noop", "exec", "nap", "hang", "cold")
-    sizes = {"noop": 10000, "exec": 600}
+    sizes = {"noop": 10000, "exec": 2000}
     batch = 1
 
     @classmethod

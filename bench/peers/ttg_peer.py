@@ -39,11 +39,11 @@ class Ttg(System):
     def version(cls):
         return first_line(harness.TTG, "version")
 
-    def kernel(self):
+    def kernel(self, slow=False):
         if self.kind == "exec":
             return ["--", *self.place.command, "{start}"]
         if self.kind == "nap":
-            return ["--", f"{BIN}/nap", "{start}"]
+            return ["--simulate-ms", str(NAP_MS * (SLOW if slow else 1))]
         if self.kind == "hang":
             return ["--", self.place.hang, "{start}", self.place.starts]
         if self.payload:
@@ -71,10 +71,8 @@ class Ttg(System):
         return node
 
     def add_worker(self, slow=False):
-        nap_ms = NAP_MS * (SLOW if slow else 1)
         worker = self.spawn([harness.TTG, "worker", "--queue", self.queue, "--job", "bench",
-                             "--name", f"w{self.started()}", *self.kernel()],
-                            {"BENCH_NAP_MS": nap_ms})
+                             "--name", f"w{self.started()}", *self.kernel(slow)])
         self.members.append(worker)
         return worker
 
@@ -114,7 +112,7 @@ class TtgPython(Ttg):
     kinds = ("noop",)
     sizes = {"noop": 50000}
 
-    def kernel(self):
+    def kernel(self, slow=False):
         return ["--coproc", "--", PYTHON, "-S", os.path.join(BENCH, "peers", "coproc_noop.py")]
 
 
