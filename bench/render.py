@@ -139,13 +139,14 @@ def reclaim(entries):
     for e in seen:
         ms = results.values(e, "ms")
         lost = len(e["rounds"]) - len(ms)
+        never = f"not within {max(results.values(e, 'patience_s') or [25]):.0f} s"
         fault = "" if e["parameters"]["fault"] == "kill" else ", SIGSTOP"
         load = e["parameters"]["load"]
         fault += f", beside {load} busy processes" if load else ""
         body.append([name_of(e) + fault, e["settings"], str(len(e["rounds"])),
                      *([seconds_text(middle(ms) / 1e3), seconds_text(percentile(ms, .99) / 1e3)]
-                       if ms else ["not within 25 s", ""]),
-                     "the last one not within 25 s" if lost and ms else ""])
+                       if ms else [never, ""]),
+                     f"the last one {never}" if lost and ms else ""])
         if ms:
             bars.append((e["title"] + fault, middle(ms), min(ms), max(ms), ours(e)))
     plots = {"reclaim.svg": svg.bars("From the kill of a worker to the start of its task elsewhere",

@@ -59,6 +59,8 @@ def read_options():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=20, help="of reclaim, a system")
     parser.add_argument("--faults", type=words, default=["kill"], help="of reclaim: kill, stop")
+    parser.add_argument("--patience", type=float, default=25,
+                        help="of reclaim: seconds to wait for a task that may never come back")
     parser.add_argument("--load", type=int, default=0, help="of reclaim: busy processes beside")
     parser.add_argument("--axes", type=words, default=[], help="of growth: tasks workers payload")
     parser.add_argument("--most", type=int, default=10**7, help="of growth: tasks at most")

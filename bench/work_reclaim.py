@@ -14,8 +14,6 @@ from alternate import Job, in_turn, say
 from peers import ALL
 from peers.base import BIN, PYTHON, harness
 
-PATIENCE_S = 25  # longer is "not seen": no reclaim within this time
-
 
 class Starts:
     def __init__(self, path):
@@ -41,22 +39,23 @@ class Starts:
         return None
 
 
-def session(pid):
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return None
+def family(tree, pid):
+    """pid and what it has started."""
+    found = [pid]
+    for one in found:
+        found += [p for p, fields in tree.items() if int(fields[1]) == one]
+    return found
 
 
 def hit(instance, runner, number):
     """Sends the signal to whoever runs the task; the member that is gone, the time just before.
     The worker first, then what it has started. For parallel it is the command itself."""
-    pid, parent, _ = runner
+    pid = runner[0]
     victim, pids = None, [pid]
     if instance.killed == "the worker":
-        victim = next(m for m in instance.members if m.pid in (session(pid), session(parent)))
-        pids = [victim.pid] + [p for p, fields in meter.tree().items()
-                               if int(fields[3]) == victim.pid and p != victim.pid]
+        tree = meter.tree()
+        victim = next(m for m in instance.members if pid in family(tree, m.pid))
+        pids = family(tree, victim.pid)
     at = time.monotonic_ns()
     for one in pids:
         try:
@@ -66,11 +65,11 @@ def hit(instance, runner, number):
     return victim, at
 
 
-def one_kill(instance, starts, number):
-    """Milliseconds, or None: not seen."""
+def one_kill(instance, starts, number, patience_s):
+    """Milliseconds, or None: not within that time."""
     before = len(starts.lines())
     victim, at = hit(instance, starts.lines()[-1], number)
-    again = starts.wait(before + 1, PATIENCE_S)
+    again = starts.wait(before + 1, patience_s)
     if victim:
         victim.close()
         instance.members.remove(victim)
@@ -90,9 +89,10 @@ def kills(place, job):
         assert starts.wait(1, 30), f"{job.system.name}: the task did not start"
         time.sleep(0.3)  # all is quiet: the other worker waits for work
         for left in range(job.kills, 0, -1):
-            took = one_kill(instance, starts, number)
+            took = one_kill(instance, starts, number, job.patience_s)
             say(f"reclaim {job.system.name} {job.durability}: {took} ms")
-            job.rounds.append({"ms": round(took, 3) if took else None})
+            job.rounds.append({"ms": round(took, 3) if took else None,
+                               "patience_s": job.patience_s})
             if not took:
                 break
             if left > 1 and instance.members and instance.killed == "the worker":
@@ -117,6 +117,7 @@ def reclaim(place, options):
             job = Job(system, durability, "hang", 2, 1,
                       {"fault": fault, "workers": 2, "load": options.load})
             job.kills, job.stop = options.kills, fault == "stop"
+            job.patience_s = options.patience
             jobs.append(job)
     load = [harness.spawn([PYTHON, "-c", "while True: pass"]) for _ in range(options.load)]
     try:
