@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ttg status: all jobs of a queue, or one of them with its workers. */
 #include "cmd/ask.h"
+#include "cmd/rabbit_jobs.h"
 #include "cmd/summary.h"
 
 #include "base/clock.h"
+
+#include <stdio.h>
 
 typedef unsigned long long number; /* for printf */
 
@@ -11,6 +14,7 @@ struct view {
     struct ask ask;
     struct buf out;
     bool json;
+    size_t listed;
     struct queue_list list;
     struct queue_status status;
     struct queue_workers workers;
@@ -18,36 +22,94 @@ struct view {
 
 /* --- the list --- */
 
+static void list_begin(struct view *v)
+{
+    if (v->json)
+        buf_add_str(&v->out, STR("{\"jobs\":["));
+}
+
+static void list_job(struct view *v, const struct queue_job_info *j)
+{
+    char created[CLOCK_TEXT_BYTES];
+    clock_text(created, j->created_ms);
+    bool first = v->listed++ == 0;
+    if (v->json) {
+        buf_add_str(&v->out, first ? STR("{\"job\":") : STR(",{\"job\":"));
+        buf_add_json(&v->out, j->job);
+        buf_printf(&v->out,
+                   ",\"state\":\"%s\",\"chunks\":%llu,\"completed\":%llu,\"dead_letters\":%llu,"
+                   "\"workers\":%llu,\"created_at\":\"%s\"}",
+                   summary_state(j->state), (number)j->chunks, (number)j->completed,
+                   (number)j->dead, (number)j->workers, created);
+        return;
+    }
+    if (first)
+        buf_printf(&v->out, "%-24s %-9s %12s %12s %6s %7s  %s\n", "JOB", "STATE", "CHUNKS", "DONE",
+                   "DEAD", "WORKERS", "CREATED");
+    buf_printf(&v->out, "%-24.*s %-9s %12llu %12llu %6llu %7llu  %s\n", STR_ARG(j->job),
+               summary_state(j->state), (number)j->chunks, (number)j->completed, (number)j->dead,
+               (number)j->workers, created);
+}
+
+static void list_end(struct view *v)
+{
+    if (v->json)
+        buf_add_str(&v->out, STR("]}\n"));
+    else if (v->listed == 0)
+        buf_add_str(&v->out, STR("no jobs\n"));
+}
+
 static void on_list(void *ctx)
 {
     struct view *v = ctx;
-    char created[CLOCK_TEXT_BYTES];
-    if (v->json)
-        buf_add_str(&v->out, STR("{\"jobs\":["));
-    else if (v->list.count > 0)
-        buf_printf(&v->out, "%-24s %-9s %12s %12s %6s %7s  %s\n", "JOB", "STATE", "CHUNKS", "DONE",
-                   "DEAD", "WORKERS", "CREATED");
-    for (size_t i = 0; i < v->list.count; i++) {
-        const struct queue_job_info *j = &v->list.jobs[i];
-        clock_text(created, j->created_ms);
-        if (v->json) {
-            buf_add_str(&v->out, i ? STR(",{\"job\":") : STR("{\"job\":"));
-            buf_add_json(&v->out, j->job);
-            buf_printf(&v->out,
-                       ",\"state\":\"%s\",\"chunks\":%llu,\"completed\":%llu,\"dead_letters\":%llu,"
-                       "\"workers\":%llu,\"created_at\":\"%s\"}",
-                       summary_state(j->state), (number)j->chunks, (number)j->completed,
-                       (number)j->dead, (number)j->workers, created);
-        } else {
-            buf_printf(&v->out, "%-24.*s %-9s %12llu %12llu %6llu %7llu  %s\n", STR_ARG(j->job),
-                       summary_state(j->state), (number)j->chunks, (number)j->completed,
-                       (number)j->dead, (number)j->workers, created);
-        }
-    }
-    if (v->json)
-        buf_add_str(&v->out, STR("]}\n"));
-    else if (v->list.count == 0)
-        buf_add_str(&v->out, STR("no jobs\n"));
+    list_begin(v);
+    for (size_t i = 0; i < v->list.count; i++)
+        list_job(v, &v->list.jobs[i]);
+    list_end(v);
+}
+
+/* --- the list of a broker, which knows queues but no jobs --- */
+
+static void on_listed_status(void *ctx)
+{
+    struct view *v = ctx;
+    const struct ledger_status *s = &v->status.status;
+    const struct queue_job_info j = {.job = str_of(v->ask.job),
+                                     .state = s->state,
+                                     .chunks = s->chunks,
+                                     .completed = s->completed,
+                                     .dead = s->dead,
+                                     .workers = s->workers,
+                                     .created_ms = s->created_ms};
+    list_job(v, &j);
+}
+
+/* A connection belongs to one job. One that is just being made or removed is left out. */
+static int on_rabbit_job(void *ctx, const char *job, struct err *err)
+{
+    struct view *v = ctx;
+    queue_close(v->ask.queue);
+    v->ask.queue = NULL;
+    snprintf(v->ask.job_room, sizeof v->ask.job_room, "%s", job);
+    v->ask.job = v->ask.job_room;
+    int rc = ask_open_queue(&v->ask, &v->ask.queue, err);
+    if (rc)
+        return rc;
+    ask_init(&v->ask, &v->status.call, QUEUE_STATUS);
+    rc = ask_once(&v->ask, &v->status.call, on_listed_status, v, err);
+    return rc == TTG_EINVAL ? 0 : rc;
+}
+
+static int list_rabbit(struct view *v, struct err *err)
+{
+    struct command_run *r = v->ask.command;
+    list_begin(v);
+    int rc = rabbit_jobs(v->ask.loop, &v->ask.choice.config,
+                         option_text(r->options, OPT_MANAGEMENT), on_rabbit_job, v, err);
+    list_end(v);
+    return rc == TTG_EUNREACH || rc == TTG_EAUTH || rc == TTG_EPROTO
+               ? err_set(err, rc, "%s, or name one job", err->text)
+               : rc;
 }
 
 /* --- one job --- */
@@ -140,6 +202,8 @@ static void on_workers(void *ctx)
 
 static int look(struct view *v, struct err *err)
 {
+    if (!v->ask.job_given && v->ask.choice.url.scheme == URL_AMQP)
+        return list_rabbit(v, err);
     if (!v->ask.job_given) {
         ask_init(&v->ask, &v->list.call, QUEUE_LIST);
         return ask_once(&v->ask, &v->list.call, on_list, v, err);

@@ -48,9 +48,9 @@ static int name_of(struct json object, char *out, size_t room)
 
 static int note_nodes(struct look *x, struct doctor_facts *broker, struct err *err)
 {
-    static const char *const names[] = {"running",   "mem_alarm",       "disk_free_alarm",
-                                        "disk_free", "disk_free_limit", "partitions",
-                                        "fd_total",  "fd_used",         NULL};
+    static const char *const names[] = {
+        "running",    "mem_alarm", "disk_free_alarm", "disk_free",    "disk_free_limit",
+        "partitions", "fd_total",  "fd_used",         "net_ticktime", NULL};
     struct json nodes, node;
     char name[200];
     int64_t count = 0;
@@ -58,13 +58,14 @@ static int note_nodes(struct look *x, struct doctor_facts *broker, struct err *e
     if (rc)
         return rc;
     struct str at = nodes.type == JSON_ARRAY ? json_inside(nodes) : STR("");
+    for (struct str all = at; json_item(&all, &node);)
+        count++;
     while (json_item(&at, &node)) {
         struct doctor_facts *f;
         if (name_of(node, name, sizeof name) ||
             !(f = doctor_place(x->ask->doctor, DOCTOR_RABBIT_NODE, "RabbitMQ node %s", name)) ||
-            note_members(f, node, names))
+            note_members(f, node, names) || doctor_note_i64(f, "ttg.nodes", count))
             return err_set(err, TTG_ENOMEM, "out of memory");
-        count++;
     }
     return doctor_note_i64(broker, "ttg.nodes", count) ? err_set(err, TTG_ENOMEM, "out of memory")
                                                        : 0;

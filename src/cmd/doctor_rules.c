@@ -376,6 +376,12 @@ static bool rabbit_files(const struct doctor_facts *f, struct buf *found)
     return below(f, found, "fd_total", 1024);
 }
 
+static bool rabbit_ticks(const struct doctor_facts *f, struct buf *found)
+{
+    return number(f, "ttg.nodes", 1) > 1 && number(f, "net_ticktime", 0) > 20 &&
+           shows(f, found, "net_ticktime");
+}
+
 static bool queue_classic(const struct doctor_facts *f, struct buf *found)
 {
     return number(f, "ttg.nodes", 1) > 1 && has(f, found, "type", "classic");
@@ -542,6 +548,10 @@ static const struct rule rules[] = {
     {"rabbit-partition", DOCTOR_RABBIT_NODE, DOCTOR_UNSAFE, rabbit_parted,
      "Parts of the cluster do not see each other: classic queues diverge, and one side is dropped.",
      "mend the network; cluster_partition_handling = pause_minority"},
+    {"rabbit-ticks", DOCTOR_RABBIT_NODE, DOCTOR_WARNING, rabbit_ticks,
+     "For so many seconds the others wait for a node that is cut off or loses its power, and jobs with "
+     "them.",
+     "{kernel, [{net_ticktime, 10}]} in advanced.config, on all nodes"},
     {"rabbit-files", DOCTOR_RABBIT_NODE, DOCTOR_WARNING, rabbit_files,
      "The broker refuses connections when it is out of descriptors.", "LimitNOFILE=65536"},
     {"rabbit-classic", DOCTOR_RABBIT_QUEUE, DOCTOR_UNSAFE, queue_classic,
@@ -586,7 +596,7 @@ const char *doctor_covers(enum doctor_kind kind)
         [DOCTOR_SENTINEL] = "reachable, number, quorum, the same master",
         [DOCTOR_CLUSTER] = "state, masters",
         [DOCTOR_RABBIT] = "version, consumer timeout, number of nodes",
-        [DOCTOR_RABBIT_NODE] = "running, alarms, disk, partitions, open files",
+        [DOCTOR_RABBIT_NODE] = "running, alarms, disk, partitions, ticks, open files",
         [DOCTOR_RABBIT_QUEUE] = "kind, durable, policies",
     };
     return words[kind];

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """`ttg cleanup --rabbitmq` removes the queues of jobs, and no others; `ttg monitor` on a broker."""
+import json
 import os
 import re
 
@@ -28,6 +29,11 @@ def foreign_queues_stay():
     run([TTG, "submit", "sweep", "--queue", broker.url, "--params", "100", "--chunk", "10"])
     run([TTG, "run", "--queue", broker.url, "--params", "100", "--chunk", "10", "--simulate-ms", "0",
          "--workers", "1"])
+    listed = run([TTG, "status", "--queue", broker.url, "--management", management, "--json"])
+    jobs = {j["job"]: (j["state"], j["chunks"], j["completed"]) for j in json.loads(listed.out)["jobs"]}
+    assert jobs == {"default": ("finished", 10, 10), "sweep": ("running", 10, 0)}, jobs
+    run([TTG, "status", "--queue", broker.url, "--management", management],
+        out=r"^default +finished +10 +10 ")
     ours = set(broker.queues()) - set(foreign)
     assert "ttg.job" in ours and "ttg.sweep.job" in ours, ours
     words = [TTG, "cleanup", "--rabbitmq", "--queue", broker.url, "--management", management]
@@ -49,6 +55,8 @@ def without_the_management_api_it_says_so():
     broker, demo = rabbit(), Demo()
     run([TTG, "cleanup", "--rabbitmq", "--queue", broker.url, "--management", "http://127.0.0.1:1",
          "--force"], env=demo.env, code=3, err="rabbitmq-plugins enable rabbitmq_management")
+    run([TTG, "status", "--queue", broker.url, "--management", "http://127.0.0.1:1"], code=3,
+        err="rabbitmq-plugins enable rabbitmq_management.*or name one job")
 
 
 @test

@@ -1,87 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The jobs of a RabbitMQ broker, which only its management API can list: each has a queue
- * ttg[.NAME].job, its marker. Other queues are not looked at, whatever their names. */
 #include "cmd/cleanup/cleanup.h"
-#include "cmd/management.h"
+#include "cmd/rabbit_jobs.h"
 
-#include <stdio.h>
+struct place {
+    struct cleanup *cleanup;
+    size_t source;
+};
 
-enum { PATH_BYTES = 1024, NAME_BYTES = 300 };
-
-/* /api/queues/VHOST with all but letters and digits escaped. */
-static void path_of(const struct url *url, char out[PATH_BYTES])
+static int on_job(void *ctx, const char *job, struct err *err)
 {
-    size_t len = (size_t)snprintf(out, PATH_BYTES, "/api/queues/");
-    for (const char *s = url->path && *url->path ? url->path : "/"; *s && len < PATH_BYTES - 32;
-         s++) {
-        bool plain =
-            (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9');
-        len += (size_t)snprintf(out + len, PATH_BYTES - len, plain ? "%c" : "%%%02X",
-                                (unsigned)(unsigned char)*s);
-    }
-    snprintf(out + len, PATH_BYTES - len, "?columns=name");
-}
-
-/* --- what it says --- */
-
-/* The job of a marker; false for other queues. */
-static bool job_of(struct str queue, char out[NAME_BYTES])
-{
-    struct str prefix = STR("ttg."), suffix = STR(".job");
-    if (str_eq(queue, STR("ttg.job"))) {
-        snprintf(out, NAME_BYTES, "default");
-        return true;
-    }
-    if (!str_starts(queue, prefix) || queue.len <= prefix.len + suffix.len ||
-        !str_eq(str_make(queue.ptr + queue.len - suffix.len, suffix.len), suffix))
-        return false;
-    size_t len = queue.len - prefix.len - suffix.len;
-    snprintf(out, NAME_BYTES, "%.*s", (int)(len < NAME_BYTES ? len : NAME_BYTES - 1),
-             queue.ptr + prefix.len);
-    return len <= 64 && strspn(out, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                    "0123456789_-") == len;
-}
-
-static int add_jobs(struct cleanup *c, size_t source, struct json queues, struct err *err)
-{
-    struct str at = queues.type == JSON_ARRAY ? json_inside(queues) : STR("");
-    struct json queue;
-    struct buf name;
-    char job[NAME_BYTES];
-    int rc = 0;
-    buf_init(&name, NAME_BYTES);
-    while (!rc && json_item(&at, &queue)) {
-        buf_clear(&name);
-        if (json_add_text(management_member(queue, STR("name")), &name) ||
-            !job_of(buf_str(&name), job))
-            continue;
-        struct cleanup_item item = {.kind = CLEANUP_JOB,
-                                    .source = source,
-                                    .name = job,
-                                    .note = (char *)(uintptr_t) "with its queues"};
-        rc = cleanup_add(c, &item, err);
-    }
-    buf_done(&name);
-    return rc;
+    struct place *p = ctx;
+    struct cleanup_item item = {.kind = CLEANUP_JOB,
+                                .source = p->source,
+                                .name = (char *)(uintptr_t)job,
+                                .note = (char *)(uintptr_t) "with its queues"};
+    return cleanup_add(p->cleanup, &item, err);
 }
 
 int cleanup_rabbit_find(struct cleanup *c, size_t source, const struct queue_config *config,
                         struct err *err)
 {
-    struct management m;
-    struct json queues = {0};
-    char path[PATH_BYTES];
-    const char *given = option_text(c->command->options, OPT_MANAGEMENT);
-    path_of(&c->queues[source].url, path);
-    int rc = management_open(&m, c->loop, config, given, err);
-    if (!rc)
-        rc = management_get(&m, path, &queues, err);
-    if (!rc)
-        rc = add_jobs(c, source, queues, err);
-    management_close(&m);
-    return rc ? err_set(err, rc,
-                        "%s; the jobs of a broker are listed by its management API "
-                        "(rabbitmq-plugins enable rabbitmq_management; --management URL)",
-                        err->text)
-              : 0;
+    struct place p = {c, source};
+    return rabbit_jobs(c->loop, config, option_text(c->command->options, OPT_MANAGEMENT), on_job,
+                       &p, err);
 }
