@@ -10,7 +10,7 @@ from harness import main, skip, test
 
 @test
 def kills_on_rabbitmq():
-    storm(RabbitQueue, KINDS)
+    storm(RabbitQueue, KINDS, few=1)
 
 
 @test

@@ -5,6 +5,7 @@ that survive workers and collectors; TLS; the library."""
 import functools
 import json
 import os
+import re
 
 from harness import TTG, keep, main, run, spawn, temp_dir, test, wait_until, write_file
 from rabbitrig import Rabbit, open_to_all
@@ -210,7 +211,7 @@ def attempts_survive_the_collector():
     out, starts = os.path.join(where, "out"), os.path.join(where, "starts")
     command = ["--", "/bin/sh", "-c",
                f"[ {{chunk}} != 5 ] || {{ echo {{attempt}} >>{starts}; exit 3; }}"]
-    options = ["--workers", 1, "--max-attempts", 4, "--retry-delay", 0.6]
+    options = ["--workers", 1, "--max-attempts", 4, "--retry-delay", 0.4]
     p = start("counted", out, *options, *command, params=100, chunk=10)
     wait_until(lambda: count_lines(starts) == 2)
     p.kill()
@@ -226,14 +227,22 @@ def attempts_survive_the_collector():
 @test
 def a_chunk_longer_than_the_consumer_time_out_is_finished():
     out = os.path.join(temp_dir(), "out")
-    broker().ctl("eval", "application:set_env(rabbit, consumer_timeout, 2000).")
-    broker().ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
+    broker().ctl("eval", "application:set_env(rabbit, consumer_timeout, 1000).")
+    broker().ctl("eval", "application:set_env(rabbit, channel_tick_interval, 500).")
     try:
-        p = start("long", out, "--workers", 1, "--simulate-ms", 400, params=20, chunk=10)
+        p = start("long", out, "--workers", 1, "--simulate-ms", 250, params=20, chunk=10)
         assert p.wait(40) == 0, p.err()
         assert summary(p)["verified"] and count_lines(out) == 2, summary(p)
     finally:
         broker().ctl("eval", "application:set_env(rabbit, consumer_timeout, 1800000).")
+
+
+@test
+def a_chunk_longer_than_the_heartbeats_keeps_its_connection():
+    out = os.path.join(temp_dir(), "out")
+    p = start("heart", out, "--workers", 1, "--simulate-ms", 6000, params=1, chunk=1)
+    assert p.wait(40) == 0, p.err()
+    assert summary(p)["attempts"] == 1 and "queue.cut" not in p.err(), p.err()
 
 
 @test
@@ -276,6 +285,15 @@ def the_playbooks_commands_give_its_answers():
     wait_until(lambda: "ttg.results\t100\n" in run(
         ["rabbitmqadmin", "-H", "127.0.0.1", "-P", broker().http, "-f", "tsv", "list", "queues",
          "name", "messages"]).out)
+    result, _ = broker().get("ttg.results", 1)[0]
+    assert result["result_summary"].keys() == {"sum", "count"}, result
+    assert {"chunk_id", "worker_id", "status", "params_processed", "duration_seconds",
+            "completed_at"} <= result.keys() and result["status"] == "complete", result
+    ask("submit", "fields", "--params", 200, "--chunk", 100, "--simulate-ms", 0)
+    (task, _), _ = broker().get("ttg.fields.tasks")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", task.pop("created_at")), task
+    assert task == {"chunk_id": "00000", "start_param": 0, "end_param": 99,
+                    "total_in_chunk": 100}, task
     # A consumer of another make rejects: five seconds later the task is there again.
     broker().publish("ttg.tasks", {"chunk_id": "00000", "start_param": 0, "end_param": 99,
                                    "total_in_chunk": 100, "created_at": "2026-02-09T10:00:00Z"})

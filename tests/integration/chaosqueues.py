@@ -250,8 +250,4 @@ class RabbitClusterQueue(RabbitQueue):
         others = [n for n in self.broker.nodes if n is not node]
         node.cut()
         wait_until(lambda: all(n.members() == 2 for n in others), 60, "the others to miss a node")
-
-        def mend():
-            node.cut(False)
-            self.broker.wait_whole()
-        return mend
+        return node.mend

@@ -202,7 +202,8 @@ class Node(Broker):
             "RABBITMQ_MNESIA_BASE": os.path.join(self.dir, "data"),
             "RABBITMQ_LOG_BASE": os.path.join(self.dir, "log"),
             "RABBITMQ_CONFIG_FILE": conf, "RABBITMQ_ENABLED_PLUGINS_FILE": plugins,
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 -kernel net_ticktime 4",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 -kernel net_ticktime 4 "
+                                                   "-kernel prevent_overlapping_partitions false",
             "HOME": self.cluster.dir,
         }
         for path in (self.dir, conf, plugins):
@@ -219,10 +220,27 @@ class Node(Broker):
         except OSError:
             return 0
 
-    def cut(self, yes=True):
-        """Pulls its cable, or puts it back."""
-        self.cluster.ip(self.cluster.switch.pid, "link", "set", f"p{self.number}",
-                        "down" if yes else "up")
+    def log(self):
+        """The lines of its log."""
+        name = self.env["RABBITMQ_NODENAME"] + ".log"
+        with open(os.path.join(self.dir, "log", name), encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+
+    def cut(self):
+        """Pulls its cable."""
+        self.cluster.ip(self.cluster.switch.pid, "link", "set", f"p{self.number}", "down")
+
+    def mend(self):
+        """Puts its cable back, until all is well. Now and then this RabbitMQ (3.10 on Erlang 25) gets
+        stuck when it comes back; then it is restarted, as one would do by hand."""
+        self.cluster.ip(self.cluster.switch.pid, "link", "set", f"p{self.number}", "up")
+        try:
+            wait_until(self.cluster.is_whole, 45, "the node is back")
+        except AssertionError:
+            print(f"# r{self.number} did not come back by itself: restarted", flush=True)
+            self.kill()
+            self.start(wait=False)
+        self.cluster.wait_whole()
 
 
 class Cluster:
@@ -268,8 +286,18 @@ class Cluster:
 
     def wait_whole(self):
         """Three nodes are one, and so are the parts of each queue."""
-        wait_until(lambda: all(n.members() == 3 for n in self.nodes), 120, "three nodes are one")
-        wait_until(self.in_sync, 60, "the queues' replicas are back")
+        try:
+            wait_until(self.is_whole, 120, "three nodes are one")
+            wait_until(self.in_sync, 60, "the queues' replicas are back")
+        except AssertionError:
+            for node in self.nodes:
+                print(f"# r{node.number} sees {node.members()} nodes; the end of its log:")
+                for line in node.log()[-20:]:
+                    print("#  ", line[:300])
+            raise
+
+    def is_whole(self):
+        return all(n.members() == 3 for n in self.nodes)
 
     def in_sync(self):
         try:
