@@ -46,9 +46,9 @@ struct amqp_call collector_task(struct amqp_engine *e, uint64_t chunk, bool afre
     char id[MESSAGE_CHUNK_ID_BYTES], created[CLOCK_TEXT_BYTES];
     struct ledger_chunk_info info;
     struct message_task t = {.chunk_id = str_make(id, message_chunk_id(id, chunk)),
-                             .total_in_chunk = ledger_range_count(c->ledger, chunk),
-                             .created_at = str_of(created)};
+                             .total_in_chunk = ledger_range_count(c->ledger, chunk)};
     clock_text(created, e->marker.created_ms);
+    t.created_at = str_of(created);
     ledger_range(c->ledger, chunk, &t.start_param, &t.end_param);
     ledger_chunk_info(c->ledger, chunk, &info);
     buf_clear(&e->text);
