@@ -6,6 +6,8 @@ import json
 import os
 import time
 
+from chaosqueues import RabbitQueue
+from chaosrig import storm
 from harness import TTG, main, run, spawn, temp_dir, test, wait_until
 from rabbitrig import Rabbit
 
@@ -239,6 +241,13 @@ def the_next_host_of_a_list_is_tried():
     p = start("list", out, "--workers", 1, "--simulate-ms", 0, params=100, chunk=10, url=url)
     assert p.wait() == 0, p.err()
     check(out, 100, 10)
+
+
+@test
+def whatever_dies_the_answer_is_the_same():
+    """As in chaos_test; the broker was killed above. In a soak amqp_chaos_test does all of it."""
+    RabbitQueue.brokers[RabbitQueue.queue_type] = broker()
+    storm(RabbitQueue, ("worker", "submitter", "collector", "everything"), few=2)
 
 
 if __name__ == "__main__":
