@@ -64,7 +64,7 @@ struct ttg_state_input {
     const void *body; /* for `extract`; the library does not look at it */
 };
 
-/* Where `extract` and `merge` put values, one for each column behind the id. */
+/* Where `extract` and `merge` put values, one for each column behind the id, row by row. */
 typedef struct ttg_values ttg_values;
 TTG_API int ttg_value_add(ttg_values *values, const void *bytes, size_t len);
 
@@ -81,8 +81,9 @@ struct ttg_state_options {
     int (*rebuild)(void *user, struct ttg_bytes client, void *state, const struct ttg_row *row);
     /* Adds the values of a message. Default: they stand in it. */
     int (*extract)(void *user, const struct ttg_state_input *message, ttg_values *values);
-    /* Adds the values of one row that does to a new state what all rows so far did (`rows` will be
-     * their number). Default: files are not compacted. */
+    /* Adds the values of one or more rows that, one after the other, do to a new state what all
+     * rows so far did: the first one's `rows` will be their number, the others' 0. Default: files
+     * are not compacted. */
     int (*merge)(void *user, struct ttg_bytes client, const void *state, ttg_values *values);
     /* Not 0: all is there, the result can go out. Rows that come later do not count. Default:
      * never; the program looks at ttg_state_get. */
@@ -94,6 +95,11 @@ struct ttg_state_options {
     uint64_t tombstones_max; /* the oldest are forgotten; default 1,000,000 */
     uint64_t log_bytes;      /* of the log before the files are synced; default 64 MiB */
     uint64_t compact_rows;   /* a file of so many rows becomes a summary; default 10,000 */
+    uint64_t ids_max; /* a summary keeps the newest so many message ids; of at least a quarter as
+                         many messages a copy is known. Default: all */
+    /* What the state points to takes so many bytes (they count for memory_bytes). Called for each
+     * row. Default: nothing. */
+    size_t (*memory)(void *user, const void *state);
 };
 
 /* Takes the directory, creating it, for this process alone; brings its files up to what was

@@ -68,6 +68,12 @@ static void on_drop(void *user, void *state)
     s->o.drop(s->o.user, state);
 }
 
+static size_t on_memory(void *user, const void *state)
+{
+    const ttg_state *s = user;
+    return s->o.memory(s->o.user, state);
+}
+
 static int on_client(void *ctx, struct str client, const void *state, uint64_t rows,
                      uint64_t duplicates)
 {
@@ -129,6 +135,8 @@ int ttg_state_open(ttg_state **ret_state, const char *dir, const struct ttg_stat
         .tombs_max = s->o.tombstones_max,
         .log_bytes = s->o.log_bytes,
         .compact_rows = s->o.compact_rows,
+        .ids_max = s->o.ids_max,
+        .memory = s->o.memory ? on_memory : NULL,
     };
     rc = state_open(dir, &o, &s->state, &s->err);
     s->o.columns = NULL; /* the program's, and only until here */

@@ -70,7 +70,8 @@ void state_client_free(struct state *s, struct client *c)
 void state_client_weigh(struct state *s, struct client *c)
 {
     uint64_t now = STATE_CLIENT_COST + state_at(state_client_id(c)) + s->o.state_bytes +
-                   c->tail.cap + ids_memory(&c->ids);
+                   c->tail.cap + ids_memory(&c->ids) +
+                   (s->o.memory ? s->o.memory(s->o.user, c->state) : 0);
     s->memory += now - c->memory;
     c->memory = now;
 }

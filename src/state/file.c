@@ -52,7 +52,8 @@ static int take_row(struct state *s, struct client *c, struct str id, const stru
     return rc;
 }
 
-/* "~ROWS ID ID[1-9] ...": the values stand for so many rows, of these ids. */
+/* "~ROWS ID ID[1-9] ...": the values stand for so many rows, of these ids. Behind it some with 0
+ * rows: more ids, more values, or both. */
 static int take_summary(struct state *s, struct client *c, struct str text,
                         const struct csv_row *row)
 {
@@ -61,7 +62,10 @@ static int take_summary(struct state *s, struct client *c, struct str text,
     if (str_to_u64(count, &told.rows) || told.rows > IDS_COUNT_MAX)
         return TTG_ECORRUPT;
     int rc = ids_read(&c->ids, list);
-    if (!rc && told.rows > 0)
+    bool applies = told.rows > 0;
+    for (size_t i = 1; i < row->count; i++)
+        applies |= row->fields[i].len > 0;
+    if (!rc && applies)
         rc = state_client_apply(s, c, &told);
     c->plain_rows = 0;
     return rc;
@@ -270,26 +274,83 @@ int file_remove(struct state *s, struct str client, struct err *e)
 
 /* ---- compaction ---- */
 
+/* A summary is some rows: ids go into the first ones, values too, whichever are more. */
 struct summary {
     struct state *s;
     struct buf *out;
-    uint64_t rows; /* of the piece: all in the first, 0 in those behind */
+    uint64_t rows;     /* of the row: all in the first, 0 in those behind */
+    struct str values; /* still to be written: s->values.rows */
 };
+
+/* What `merge` has put together is a row; its text waits for ids to stand in front of it. */
+static int on_merged_row(struct state_values *v)
+{
+    uint32_t len = 0;
+    size_t at = buf_len(&v->rows);
+    int rc = buf_add(&v->rows, &len, sizeof len);
+    state_values_view(v);
+    for (size_t i = 0; i < v->count && !rc; i++)
+        rc = csv_add(&v->rows, v->views[i], i + 1 < v->count ? ',' : '\n');
+    len = (uint32_t)(buf_len(&v->rows) - at - sizeof len);
+    if (!rc)
+        memcpy(buf_ptr(&v->rows) + at, &len, sizeof len);
+    buf_clear(&v->bytes);
+    v->count = 0;
+    return rc;
+}
+
+static int merge_values(struct state *s, const struct client *c)
+{
+    struct state_values *v = &s->values;
+    state_values_clear(v);
+    buf_clear(&v->rows);
+    v->on_row = on_merged_row;
+    v->row_values = s->o.column_count - 1;
+    int rc = s->o.merge(s->o.user, state_client_id(c), c->state, v);
+    v->on_row = NULL;
+    bool whole = v->count == 0 && (buf_len(&v->rows) > 0 || v->row_values == 0);
+    return rc ? rc : whole ? 0 : TTG_EINVAL;
+}
+
+static int add_values(struct summary *w)
+{
+    uint32_t len;
+    if (w->values.len == 0) {
+        int rc = 0;
+        for (size_t i = 2; i < w->s->o.column_count && !rc; i++)
+            rc = buf_add_char(w->out, ',');
+        return rc || w->s->o.column_count == 1 ? rc : buf_add_char(w->out, '\n');
+    }
+    memcpy(&len, w->values.ptr, sizeof len);
+    int rc = buf_add_str(w->out, str_make(w->values.ptr + sizeof len, len));
+    w->values = str_make(w->values.ptr + sizeof len + len, w->values.len - sizeof len - len);
+    return rc;
+}
 
 static int add_summary(void *ctx, struct str ids)
 {
     struct summary *w = ctx;
     struct state *s = w->s;
-    size_t behind = s->o.column_count - 1;
     buf_clear(&s->row);
     int rc = buf_printf(&s->row, "%c%llu ", STATE_SUMMARY_MARK, (unsigned long long)w->rows);
     if (!rc)
         rc = buf_add_str(&s->row, ids);
     if (!rc)
-        rc = csv_add(w->out, buf_str(&s->row), behind ? ',' : '\n');
-    for (size_t i = 0; i < behind && !rc; i++)
-        rc = csv_add(w->out, w->rows ? s->values.views[i] : STR(""), i + 1 < behind ? ',' : '\n');
+        rc = csv_add(w->out, buf_str(&s->row), s->o.column_count > 1 ? ',' : '\n');
+    if (!rc)
+        rc = add_values(w);
     w->rows = 0;
+    return rc;
+}
+
+static int make_summary(struct state *s, struct client *c, struct buf *out)
+{
+    struct summary w = {s, out, c->rows, buf_str(&s->values.rows)};
+    int rc = buf_add_str(out, buf_str(&s->header));
+    if (!rc)
+        rc = ids_text(&c->ids, STATE_SUMMARY_IDS_BYTES, add_summary, &w);
+    while (!rc && w.values.len > 0)
+        rc = add_summary(&w, STR(""));
     return rc;
 }
 
@@ -324,12 +385,8 @@ static int replace(struct state *s, struct client *c, const struct buf *content)
 int file_compact(struct state *s, struct client *c, struct err *e)
 {
     struct buf out;
-    struct summary w = {s, &out, c->rows};
     buf_init(&out, COMPACT_BYTES_MAX);
-    state_values_clear(&s->values);
-    int rc = s->o.merge(s->o.user, state_client_id(c), c->state, &s->values);
-    if (!rc)
-        rc = state_values_end(s, &s->values);
+    int rc = merge_values(s, c);
     if (rc) { /* the file does without */
         log_warn("state.merge_failed", kv_s("client", state_client_id(c)),
                  kv_str("why", err_text(rc)));
@@ -337,9 +394,9 @@ int file_compact(struct state *s, struct client *c, struct err *e)
         list_remove(&c->bulky);
         return 0;
     }
-    rc = buf_add_str(&out, buf_str(&s->header));
-    if (!rc)
-        rc = ids_text(&c->ids, STATE_SUMMARY_IDS_BYTES, add_summary, &w);
+    if (s->o.ids_max)
+        ids_trim(&c->ids, (size_t)s->o.ids_max);
+    rc = make_summary(s, c, &out);
     bool smaller = !rc && buf_len(&out) < c->file_bytes;
     if (smaller)
         rc = replace(s, c, &out);

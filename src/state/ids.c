@@ -59,6 +59,15 @@ static void put(struct ids *s, uint64_t hash, size_t place)
     s->slots[i] = (hash >> 32 << 32) | (uint32_t)(place + 1);
 }
 
+static void put_all(struct ids *s)
+{
+    for (size_t at = 0; at < s->used;) {
+        struct str id = id_at(s, at);
+        put(s, hash_xxh3(id.ptr, id.len, s->seed), at);
+        at += HEAD_BYTES + id.len;
+    }
+}
+
 static int more_slots(struct ids *s)
 {
     size_t count = s->slot_count ? s->slot_count * 2 : SLOTS_MIN;
@@ -68,11 +77,7 @@ static int more_slots(struct ids *s)
     mem_free(s->slots);
     s->slots = slots;
     s->slot_count = count;
-    for (size_t at = 0; at < s->used;) {
-        struct str id = id_at(s, at);
-        put(s, hash_xxh3(id.ptr, id.len, s->seed), at);
-        at += HEAD_BYTES + id.len;
-    }
+    put_all(s);
     return 0;
 }
 
@@ -103,6 +108,19 @@ void ids_add(struct ids *s, struct str id)
     s->used += HEAD_BYTES + id.len;
     s->count++;
     put(s, hash_xxh3(id.ptr, id.len, s->seed), place);
+}
+
+void ids_trim(struct ids *s, size_t keep)
+{
+    size_t from = 0;
+    if (s->count <= keep)
+        return;
+    for (; s->count > keep; s->count--)
+        from += HEAD_BYTES + id_at(s, from).len;
+    s->used -= from;
+    memmove(s->bytes, s->bytes + from, s->used);
+    memset(s->slots, 0, s->slot_count * sizeof *s->slots);
+    put_all(s);
 }
 
 /* ---- as text ---- */

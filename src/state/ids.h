@@ -34,6 +34,9 @@ int ids_reserve(struct ids *s, size_t len);
 /* The id is not in yet. */
 void ids_add(struct ids *s, struct str id);
 
+/* Forgets the oldest ids but so many. */
+void ids_trim(struct ids *s, size_t keep);
+
 /* Hands over the text of the whole set in pieces of at most `bytes_max` (>= 4 times IDS_BYTES_MAX).
  * A result other than 0 ends it. */
 int ids_text(const struct ids *s, size_t bytes_max, int (*on_piece)(void *ctx, struct str text),

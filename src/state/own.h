@@ -19,7 +19,8 @@ enum {
     STATE_LOG_FACTOR = 4,            /* a log so many times too long (a full disk) takes no more */
     STATE_READ_BYTES = 64 << 10,     /* of a file at a time */
     STATE_SUMMARY_IDS_BYTES = 64000, /* of ids in one row: python's csv takes 128 KiB a field */
-    STATE_CLIENT_COST = 200,         /* of memory: allocations' own, table */
+    STATE_SUMMARY_BYTES_MAX = 1 << 30, /* of all its rows */
+    STATE_CLIENT_COST = 200,           /* of memory: allocations' own, table */
 };
 
 /* A row whose first field begins with it is a summary; an id that does has it twice. */
@@ -64,11 +65,17 @@ struct state_values {
     size_t count;
     size_t ends[STATE_COLUMNS_MAX];
     struct str views[STATE_COLUMNS_MAX];
+    /* Of a merge: takes each row as soon as it is whole. NULL: there is one. */
+    int (*on_row)(struct state_values *v);
+    size_t row_values;
+    struct buf rows; /* as text behind the id, a length in front of each */
 };
 
 void state_values_clear(struct state_values *v);
 /* Fills the views; there must be as many as columns behind the id. TTG_EINVAL. */
 int state_values_end(const struct state *s, struct state_values *v);
+/* The views of those there are. */
+void state_values_view(struct state_values *v);
 
 struct state {
     struct state_options o;

@@ -42,6 +42,7 @@ void state_values_clear(struct state_values *v)
 {
     buf_clear(&v->bytes);
     v->count = 0;
+    v->on_row = NULL;
 }
 
 int state_value_add(struct state_values *v, struct str value)
@@ -53,15 +54,22 @@ int state_value_add(struct state_values *v, struct str value)
         rc = buf_add_char(&v->bytes, '\0');
     if (!rc)
         v->ends[v->count++] = buf_len(&v->bytes);
+    if (!rc && v->on_row && v->count == v->row_values)
+        rc = v->on_row(v);
     return rc == TTG_EFULL ? TTG_ERANGE : rc;
+}
+
+void state_values_view(struct state_values *v)
+{
+    for (size_t i = 0, from = 0; i < v->count; from = v->ends[i++])
+        v->views[i] = str_make(buf_str(&v->bytes).ptr + from, v->ends[i] - from - 1);
 }
 
 int state_values_end(const struct state *s, struct state_values *v)
 {
     if (v->count != s->o.column_count - 1)
         return TTG_EINVAL;
-    for (size_t i = 0, from = 0; i < v->count; from = v->ends[i++])
-        v->views[i] = str_make(buf_str(&v->bytes).ptr + from, v->ends[i] - from - 1);
+    state_values_view(v);
     return 0;
 }
 
@@ -112,6 +120,7 @@ static void init(struct state *s, const struct state_options *o)
     buf_init(&s->told, SCRATCH_BYTES_MAX);
     buf_init(&s->scratch, SCRATCH_BYTES_MAX);
     buf_init(&s->values.bytes, STATE_ROW_BYTES_MAX);
+    buf_init(&s->values.rows, STATE_SUMMARY_BYTES_MAX);
 }
 
 /* The names of the columns are copied; the header is made of them. */
@@ -177,6 +186,7 @@ static void done(struct state *s)
     buf_done(&s->scratch);
     buf_done(&s->told);
     buf_done(&s->values.bytes);
+    buf_done(&s->values.rows);
     mem_free(s->column_text);
     mem_free(s);
 }

@@ -68,20 +68,25 @@ struct state_options {
     int (*apply)(void *user, struct str client, void *state, const struct state_row *row);
     /* The values of a message. NULL: they stand in it. */
     int (*extract)(void *user, const struct state_message *m, struct state_values *values);
-    /* The values of a row that, applied to a zero state with `rows` as told, gives this state.
-     * NULL: files are not compacted. */
+    /* The values of one or more rows that, applied to a zero state one after the other, give this
+     * state; the first one tells how many `rows` they stand for, the others 0. NULL: files are not
+     * compacted. */
     int (*merge)(void *user, struct str client, const void *state, struct state_values *values);
     /* Whether all is there and the result can go out; no row is taken behind that. NULL: the user
      * knows otherwise. */
     bool (*ready)(void *user, struct str client, const void *state);
     /* Frees what the state points to: it leaves memory. May be NULL. */
     void (*drop)(void *user, void *state);
+    /* The memory it takes beside `state_bytes`; quick, it is called for each row. May be NULL. */
+    size_t (*memory)(void *user, const void *state);
 
     uint64_t memory_bytes;  /* of clients in memory, at most; 0: 256 MiB */
     uint64_t clients_max;   /* in memory; 0: no limit but that */
     uint64_t tombs_max;     /* 0: 1,000,000 */
     uint64_t log_bytes;     /* the files are synced and the log is cut behind so many; 0: 64 MiB */
     uint64_t compact_rows;  /* a file of so many is compacted with the next cut; 0: 10,000 */
+    uint64_t ids_max;       /* a compaction keeps the newest so many ids of a client; at least a
+                               quarter as many messages are known for certain. 0: all */
     struct clock *clock;    /* NULL: the machine's */
     struct disk *disk_rows; /* for tests: instead of the directory and its .ttg; the caller's */
     struct disk *disk_log;

@@ -92,6 +92,7 @@ static void prepare(uint64_t seed)
     r.expected = MESSAGES;
     r.o.log_bytes = WORK_LOG_BYTES;
     r.o.compact_rows = 4;
+    r.pieces = 1 + seed % 3;
     r.o.clients_max = 3;
 }
 

@@ -21,6 +21,7 @@ struct rig {
     struct state_options o;
     struct state *state;
     uint64_t expected; /* messages until a client is ready; 0: never */
+    uint64_t pieces;   /* a merge gives so many rows; 0: one */
     struct err e;
 };
 
@@ -43,12 +44,20 @@ static inline int rig_apply(void *user, struct str client, void *state, const st
 static inline int rig_merge(void *user, struct str client, const void *state,
                             struct state_values *values)
 {
+    const struct rig *r = user;
     const struct rig_sum *s = state;
+    uint64_t left = s->sum;
     char digits[20];
-    (void)user;
+    int rc = 0;
     (void)client;
-    int rc = state_value_add(values, STR(""));
-    return rc ? rc : state_value_add(values, str_make(digits, str_from_u64(digits, s->sum)));
+    for (uint64_t i = r->pieces ? r->pieces : 1; i > 0 && !rc; i--) {
+        uint64_t part = left / i;
+        left -= part;
+        rc = state_value_add(values, STR(""));
+        if (!rc)
+            rc = state_value_add(values, str_make(digits, str_from_u64(digits, part)));
+    }
+    return rc;
 }
 
 static inline bool rig_ready(void *user, struct str client, const void *state)

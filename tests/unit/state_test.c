@@ -145,6 +145,91 @@ static void compacts(void **state)
     rig_done(&r);
 }
 
+/* A summary of several rows, with more ids than one row takes: all of it is taken up again. */
+static void compacts_to_several_rows(void **state)
+{
+    (void)state;
+    char text[200];
+    rig_init(&r, 4);
+    r.o.compact_rows = 50;
+    r.pieces = 3;
+    OK(rig_open(&r));
+    for (uint64_t n = 1; n <= 50; n++)
+        send("CLI1", n);
+    OK(state_checkpoint(r.state, &r.e));
+    assert_string_equal(rig_file(&r, "CLI1.csv"), "msg_id,chunk_number,value\n"
+                                                  "~50 CLI[100000001-100000050],,425\n"
+                                                  "~0 ,,425\n~0 ,,425\n");
+    for (uint64_t n = 0; n < 20000; n++) /* no two follow each other: no ranges */
+        send("CLI2", n * 7);
+    OK(state_checkpoint(r.state, &r.e));
+    snprintf(text, sizeof text, "%.80s", rig_file(&r, "CLI2.csv"));
+    assert_non_null(strstr(text, "~20000 CLI200000000 CLI200000007"));
+    assert_non_null(strstr(rig_file(&r, "CLI2.csv"), ",,466643333\n~0 CLI2"));
+    rig_kill(&r);
+    sim_disk_restart(r.rows);
+    sim_disk_restart(r.log);
+    OK(rig_open(&r));
+    assert_int_equal(rig_sum(&r, "CLI1", NULL).sum, 1275);
+    assert_int_equal(rig_sum(&r, "CLI1", NULL).count, 50);
+    assert_int_equal(rig_sum(&r, "CLI2", NULL).sum, 7ull * 20000 * 19999 / 2);
+    assert_int_equal(rig_sum(&r, "CLI2", NULL).count, 20000);
+    assert_int_equal(send("CLI2", 7 * 19999), STATE_DUPLICATE);
+    assert_int_equal(send("CLI2", 7 * 19999 + 1), STATE_NEW);
+    rig_done(&r);
+}
+
+/* The newest ids stay, so the file does not grow with the number of messages. */
+static void keeps_the_newest_ids(void **state)
+{
+    (void)state;
+    size_t len = 0, most = 0;
+    rig_init(&r, 4);
+    r.o.compact_rows = 50;
+    r.o.ids_max = 200;
+    OK(rig_open(&r));
+    for (uint64_t n = 1; n <= 5000; n++) {
+        send("CLI1", n * 3);
+        if (n > 50)
+            assert_int_equal(send("CLI1", (n - 50) * 3), STATE_DUPLICATE);
+        if (n % 25 == 0) {
+            OK(state_checkpoint(r.state, &r.e));
+            sim_disk_bytes(r.rows, "CLI1.csv", &len);
+            most = len > most ? len : most;
+        }
+    }
+    assert_true(most < 6000);
+    assert_int_equal(rig_sum(&r, "CLI1", NULL).count, 5000);
+    assert_int_equal(rig_sum(&r, "CLI1", NULL).sum, 3ull * 5000 * 5001 / 2);
+    rig_done(&r);
+}
+
+static size_t on_memory(void *user, const void *client)
+{
+    (void)user;
+    (void)client;
+    return 10000;
+}
+
+/* What a state points to counts, too. */
+static void memory_of_states_is_bounded(void **state)
+{
+    (void)state;
+    struct state_stats stats;
+    rig_init(&r, 5);
+    r.o.memory = on_memory;
+    r.o.memory_bytes = 100000;
+    OK(rig_open(&r));
+    for (int c = 0; c < 50; c++) {
+        char client[16];
+        snprintf(client, sizeof client, "c%d", c);
+        assert_int_equal(send(client, 1), STATE_NEW);
+    }
+    state_stats(r.state, &stats);
+    assert_true(stats.clients_in_memory <= 10 && stats.memory_bytes <= 100000);
+    rig_done(&r);
+}
+
 static void clients_leave_memory_and_come_back(void **state)
 {
     (void)state;
@@ -249,6 +334,9 @@ int main(void)
         cmocka_unit_test(comes_back_after_a_power_cut),
         cmocka_unit_test(tells_ready_clients_once_and_only_when_synced),
         cmocka_unit_test(compacts),
+        cmocka_unit_test(compacts_to_several_rows),
+        cmocka_unit_test(keeps_the_newest_ids),
+        cmocka_unit_test(memory_of_states_is_bounded),
         cmocka_unit_test(clients_leave_memory_and_come_back),
         cmocka_unit_test(takes_up_files),
         cmocka_unit_test(refuses_what_it_cannot_take),
