@@ -32,6 +32,7 @@
 #ifndef TTG_STATE_H
 #define TTG_STATE_H
 
+#include <ttg/bytes.h>
 #include <ttg/ttg.h>
 
 #ifdef __cplusplus
@@ -39,12 +40,6 @@ extern "C" {
 #endif
 
 typedef struct ttg_state ttg_state;
-
-/* Any bytes. Those that the library hands out have a NUL behind them. */
-struct ttg_bytes {
-    const char *ptr;
-    size_t len;
-};
 
 /* Values of the columns behind the message's id. A summary (of a file that was compacted) stands
  * for `rows` rows and has an empty id. */

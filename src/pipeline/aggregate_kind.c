@@ -13,92 +13,17 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "pipeline/aggregate.h"
 #include "pipeline/claim.h"
-#include "pipeline/kinds.h"
-#include "pipeline/merge.h"
-#include "state/state.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 enum { FULL_PAUSE_MS = 500 };
 
-enum column { COLUMN_ID, COLUMN_END, COLUMN_KEY, COLUMN_VALUE, COLUMNS };
-static const struct str columns[COLUMNS] = {STR("msg_id"), STR("end"), STR("key"), STR("value")};
-
-/* A client's state in memory; the state manager keeps a pointer to it. */
-struct sums {
-    struct merge merge;
-    uint64_t ends;
-};
-
-/* A client that is not finished. */
-struct live {
-    struct map_node node;
-    struct list link; /* in `going`, when its result is to go out */
-    bool queued;
-    size_t len;
-    char client[];
-};
-
-struct aggregate {
-    struct part *part;
-    struct state *state;
-    int lock;
-    struct map live;
-    struct list going; /* results to be sent, in order */
-    struct list gone;  /* sent with the commit under way */
-    uint64_t expected, expected_all;
-    bool all_ready, ending;
-    bool rows; /* not committed to the disk */
-    bool told_full;
-    struct str sending; /* the client whose result is being sent */
-};
-
 static struct aggregate *aggregate_of(const struct part *p)
 {
     return p->own;
-}
-
-/* --- what the state manager calls --- */
-
-static int on_apply(void *user, struct str client, void *state, const struct state_row *row)
-{
-    struct aggregate *a = user;
-    const struct spec_stage *st = a->part->stage;
-    struct sums **sums = state;
-    (void)client;
-    if (!*sums) {
-        *sums = mem_zalloc(sizeof **sums);
-        if (!*sums)
-            return TTG_ENOMEM;
-        merge_init(&(*sums)->merge);
-    }
-    if (row->values[COLUMN_END - 1].len > 0) {
-        (*sums)->ends++;
-        return 0;
-    }
-    return merge_add(&(*sums)->merge, st->merge, st->top, row->values[COLUMN_KEY - 1],
-                     row->values[COLUMN_VALUE - 1]);
-}
-
-static bool on_ready(void *user, struct str client, const void *state)
-{
-    const struct aggregate *a = user;
-    struct sums *const *sums = state;
-    uint64_t expected = str_eq(client, MESSAGE_ALL) ? a->expected_all : a->expected;
-    return *sums && (*sums)->ends >= expected;
-}
-
-static void on_drop(void *user, void *state)
-{
-    struct sums **sums = state;
-    (void)user;
-    if (!*sums)
-        return;
-    merge_done(&(*sums)->merge);
-    mem_free(*sums);
-    *sums = NULL;
 }
 
 /* --- who is not finished --- */
@@ -127,6 +52,7 @@ static int live_add(struct aggregate *a, struct str client)
     l->len = client.len;
     memcpy(l->client, client.ptr, client.len);
     list_init(&l->link);
+    list_init(&l->ask);
     int rc = map_add(&a->live, &l->node, hash_xxh3(client.ptr, client.len, 0));
     if (rc)
         mem_free(l);
@@ -136,6 +62,7 @@ static int live_add(struct aggregate *a, struct str client)
 static void live_remove(struct aggregate *a, struct live *l)
 {
     list_remove(&l->link);
+    list_remove(&l->ask);
     map_remove(&a->live, &l->node);
     mem_free(l);
 }
@@ -174,6 +101,17 @@ static void queue_ready(struct aggregate *a)
 
 /* --- taking --- */
 
+/* So many rows of a client are a burden; its command can make fewer of them. */
+static void look_at_rows(struct aggregate *a, struct str client)
+{
+    const struct held *h = a->fold.last;
+    if (!a->ask || !a->part->stage->merges || !h || h->merge.count < h->ask_at)
+        return;
+    struct live *l = live_find(a, client);
+    if (l && list_empty(&l->ask))
+        list_push_back(&a->asking, &l->ask);
+}
+
 /* One message into the state. What can never be taken becomes a dead letter. */
 static int take(struct aggregate *a, struct part_message *pm, struct err *err)
 {
@@ -183,22 +121,29 @@ static int take(struct aggregate *a, struct part_message *pm, struct err *err)
     struct str text = str_make(pm->bytes, pm->len);
     if (message_parse(text, false, &m, &p->room, err))
         return part_send_dead(p, text, str_of(err->text), 0);
-    struct str values[COLUMNS - 1] = {STR(""), m.key, m.value};
-    if (m.end) {
-        values[0] = m.path.len > 0 ? m.path : STR("input");
-        values[1] = values[2] = STR("");
-    }
+    struct str values[FOLD_VALUES];
+    int rc = fold_values(&a->fold, &m, &a->room, values);
     struct state_message row = {
-        .client = m.client, .id = m.id, .values = values, .value_count = COLUMNS - 1};
-    int rc = state_process(a->state, &row, &outcome, err);
+        .client = m.client, .id = m.id, .values = values, .value_count = FOLD_VALUES};
+    if (!rc)
+        rc = state_process(a->state, &row, &outcome, err);
     if (rc == TTG_EINVAL)
-        return part_send_dead(p, text, STR("the value is no number, or a text is too long"), 0);
+        return part_send_dead(p, text,
+                              a->fold.library
+                                  ? STR("the library refuses it, or a text is too long")
+                                  : STR("the value is no number, or a text is too long"),
+                              0);
     if (rc)
         return rc;
     p->counts.ends += m.end;
     p->counts.in += !m.end;
     p->counts.duplicates += !m.end && outcome != STATE_NEW;
-    return outcome == STATE_NEW || outcome == STATE_DUPLICATE ? live_add(a, m.client) : 0;
+    if (outcome != STATE_NEW && outcome != STATE_DUPLICATE)
+        return 0;
+    rc = live_add(a, m.client);
+    if (!rc && outcome == STATE_NEW)
+        look_at_rows(a, m.client);
+    return rc;
 }
 
 /* All messages there are become rows on disk. They are acknowledged only then. */
@@ -225,66 +170,11 @@ static int take_batch(struct aggregate *a, struct err *err)
     return rc;
 }
 
-/* --- sending --- */
-
-static int send_one(void *ctx, struct str key, struct str value)
-{
-    struct aggregate *a = ctx;
-    struct part *p = a->part;
-    char id[STATE_RESULT_ID_BYTES];
-    struct buf content;
-    buf_init(&content, 1 << 29);
-    int rc = buf_printf(&content, "%s %zu ", p->name, key.len);
-    if (!rc)
-        rc = buf_add_str(&content, key);
-    if (!rc)
-        rc = buf_add_str(&content, value);
-    if (!rc) {
-        state_result_id(a->sending, buf_str(&content), id);
-        struct message m = {.id = str_of(id), .client = a->sending, .key = key, .value = value};
-        rc = part_send(p, &m);
-    }
-    buf_done(&content);
-    return rc;
-}
-
-static int send_client(struct aggregate *a, struct live *l, struct err *err)
-{
-    struct part *p = a->part;
-    void *state;
-    a->sending = str_make(l->client, l->len);
-    int rc = state_get(a->state, a->sending, &state, NULL, err);
-    if (rc == TTG_ENOENT || rc == TTG_EDONE)
-        return 0;
-    struct sums **sums = state;
-    if (!rc && *sums)
-        rc = merge_each(&(*sums)->merge, p->stage->merge, send_one, a);
-    if (!rc)
-        rc = part_send_end(p, a->sending, STR(""));
-    return rc ? err_set(err, rc, "%s: result of a client: %s", p->name, err_text(rc)) : 0;
-}
-
-static int send_results(struct aggregate *a, struct err *err)
-{
-    struct list *it;
-    int rc = 0;
-    while (!rc && !part_is_enough(a->part) && (it = list_first(&a->going))) {
-        rc = send_client(a, container_of(it, struct live, link), err);
-        list_remove(it);
-        list_push_back(&a->gone, it);
-    }
-    if (!rc && a->all_ready && !a->part->finished && list_empty(&a->going) &&
-        !part_is_enough(a->part)) {
-        rc = part_send_end(a->part, MESSAGE_ALL, STR(""));
-        a->ending = true;
-    }
-    return rc;
-}
+/* --- a turn --- */
 
 static bool aggregate_wants(const struct part *p)
 {
-    const struct aggregate *a = aggregate_of(p);
-    return !list_empty(&a->going) || (a->all_ready && !p->finished);
+    return aggregate_has_to_send(aggregate_of(p));
 }
 
 static void aggregate_work(struct part *p)
@@ -297,17 +187,15 @@ static void aggregate_work(struct part *p)
         log_warn("aggregate.full", kv_str("partition", p->name), kv_str("reason", err.text),
                  kv_str("then", "it takes no more until there is room"));
     a->told_full = full;
-    if (!rc) {
-        queue_ready(a);
-        rc = send_results(a, &err);
-    }
     if (full) {
         part_unsend(p);
         part_pause(p, FULL_PAUSE_MS);
-    } else if (rc)
+    } else if (rc) {
         part_fail(p, err.code ? &err : &(struct err){.code = rc, .text = "out of memory"});
-    else
-        part_commit(p);
+    } else {
+        queue_ready(a);
+        aggregate_send(a);
+    }
 }
 
 static int aggregate_committed(struct part *p, struct err *err)
@@ -337,13 +225,8 @@ static int aggregate_committed(struct part *p, struct err *err)
 static int open_state(struct aggregate *a, struct err *err)
 {
     struct part *p = a->part;
-    struct state_options o = {.columns = columns,
-                              .column_count = COLUMNS,
-                              .state_bytes = sizeof(struct sums *),
-                              .user = a,
-                              .apply = on_apply,
-                              .ready = on_ready,
-                              .drop = on_drop};
+    struct state_options o;
+    fold_options(&a->fold, &o);
     struct buf base, dir;
     buf_init(&base, 4096);
     buf_init(&dir, 4096);
@@ -378,6 +261,9 @@ static int aggregate_ready(struct part *p, struct err *err)
         list_push_back(&a->going, it);
     }
     a->ending = false;
+    a->attempts = a->retry_ms = 0;
+    if (a->ask && !asker_forget(a->ask))
+        return TTG_EAGAIN;
     if (a->state)
         return 0;
     int rc = open_state(a, err);
@@ -398,9 +284,12 @@ static int aggregate_open(struct part *p, struct err *err)
     map_init(&a->live);
     list_init(&a->going);
     list_init(&a->gone);
-    a->expected = route_ends(p->config.spec, p->config.stage, false);
-    a->expected_all = route_ends(p->config.spec, p->config.stage, true);
-    return 0;
+    list_init(&a->asking);
+    buf_init(&a->room, MESSAGE_BYTES_MAX);
+    a->fold.expected = route_ends(p->config.spec, p->config.stage, false);
+    a->fold.expected_all = route_ends(p->config.spec, p->config.stage, true);
+    int rc = fold_open(&a->fold, p->stage, err);
+    return rc ? rc : aggregate_send_open(a, err);
 }
 
 static void aggregate_close(struct part *p)
@@ -408,12 +297,15 @@ static void aggregate_close(struct part *p)
     struct aggregate *a = aggregate_of(p);
     if (!a)
         return;
+    asker_close(a->ask);
     state_close(a->state);
+    fold_close(&a->fold);
     if (a->lock >= 0)
         close(a->lock);
     for (struct map_node *n; (n = map_next(&a->live, NULL));)
         live_remove(a, container_of(n, struct live, node));
     map_done(&a->live);
+    buf_done(&a->room);
     mem_free(a);
     p->own = NULL;
 }

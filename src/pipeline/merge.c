@@ -6,9 +6,10 @@
 #include "base/mem.h"
 #include "wire/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 
-enum { VALUES_BYTES_MAX = 1 << 28 };
+enum { VALUES_BYTES_MAX = 1 << 28, ENTRY_COST = 32 /* of memory: table, allocation */ };
 
 void merge_init(struct merge *m)
 {
@@ -69,7 +70,7 @@ static int add_number(struct buf *out, const struct number *n)
     char text[40];
     if (n->whole)
         return buf_add(out, text, str_from_i128(text, n->i));
-    return buf_printf(out, "%.17g", n->f);
+    return isfinite(n->f) ? buf_printf(out, "%.17g", n->f) : buf_add_str(out, STR("null"));
 }
 
 /* --- adding --- */
@@ -90,7 +91,12 @@ static bool is_key(const struct map_node *n, const void *key)
     return str_eq(key_of(container_of(n, struct merge_entry, node)), *k);
 }
 
-static struct merge_entry *entry_new(struct str key, struct str value)
+static size_t bytes_of(const struct merge_entry *e)
+{
+    return sizeof *e + e->key_len + e->value_len + ENTRY_COST;
+}
+
+static struct merge_entry *entry_new(struct merge *m, struct str key, struct str value)
 {
     struct merge_entry *e = mem_zalloc(sizeof *e + key.len + value.len);
     if (!e)
@@ -101,7 +107,15 @@ static struct merge_entry *entry_new(struct str key, struct str value)
         memcpy(e->bytes, key.ptr, key.len);
     if (value.len > 0)
         memcpy(e->bytes + key.len, value.ptr, value.len);
+    m->bytes += bytes_of(e);
     return e;
+}
+
+static void entry_free(struct merge *m, struct merge_entry *e)
+{
+    if (e)
+        m->bytes -= bytes_of(e);
+    mem_free(e);
 }
 
 static int add_keyed(struct merge *m, enum spec_merge how, struct str key, const struct number *n)
@@ -109,13 +123,13 @@ static int add_keyed(struct merge *m, enum spec_merge how, struct str key, const
     uint64_t hash = hash_xxh3(key.ptr, key.len, 0);
     struct map_node *found = map_find(&m->keys, hash, is_key, &key);
     if (!found) {
-        struct merge_entry *e = entry_new(key, STR(""));
+        struct merge_entry *e = entry_new(m, key, STR(""));
         if (!e)
             return TTG_ENOMEM;
         e->number = *n;
         int rc = map_add(&m->keys, &e->node, hash);
         if (rc)
-            mem_free(e);
+            entry_free(m, e);
         return rc;
     }
     struct merge_entry *e = container_of(found, struct merge_entry, node);
@@ -159,16 +173,16 @@ static int add_top(struct merge *m, uint64_t top, struct str key, const struct n
     }
     if (low >= top)
         return 0;
-    struct merge_entry *e = entry_new(key, STR(""));
+    struct merge_entry *e = entry_new(m, key, STR(""));
     if (!e || room_for_one(m)) {
-        mem_free(e);
+        entry_free(m, e);
         return TTG_ENOMEM;
     }
     e->number = *n;
     memmove(m->list + low + 1, m->list + low, (m->count - low) * sizeof(struct merge_entry *));
     m->list[low] = e;
     if (++m->count > top)
-        mem_free(m->list[--m->count]);
+        entry_free(m, m->list[--m->count]);
     return 0;
 }
 
@@ -176,9 +190,9 @@ int merge_add(struct merge *m, enum spec_merge how, uint64_t top, struct str key
 {
     struct number n = {.whole = true, .i = 1};
     if (how == SPEC_COLLECT) {
-        struct merge_entry *e = entry_new(key, value);
+        struct merge_entry *e = entry_new(m, key, value);
         if (!e || room_for_one(m)) {
-            mem_free(e);
+            entry_free(m, e);
             return TTG_ENOMEM;
         }
         m->list[m->count++] = e;
@@ -257,5 +271,31 @@ int merge_each(struct merge *m, enum spec_merge how,
     if (!rc)
         rc = each(ctx, STR(""), buf_str(&all));
     buf_done(&all);
+    return rc;
+}
+
+static int each_row(const struct merge_entry *e, enum spec_merge how, struct buf *value,
+                    int (*each)(void *ctx, struct str key, struct str value), void *ctx)
+{
+    if (how == SPEC_COLLECT)
+        return each(ctx, key_of(e), value_of(e));
+    if (!e->number.whole && !isfinite(e->number.f))
+        return TTG_ERANGE;
+    buf_clear(value);
+    int rc = add_number(value, &e->number);
+    return rc ? rc : each(ctx, key_of(e), buf_str(value));
+}
+
+int merge_rows(const struct merge *m, enum spec_merge how,
+               int (*each)(void *ctx, struct str key, struct str value), void *ctx)
+{
+    struct buf value;
+    int rc = 0;
+    buf_init(&value, 64);
+    for (struct map_node *n = NULL; !rc && (n = map_next(&m->keys, n));)
+        rc = each_row(container_of(n, struct merge_entry, node), how, &value, each, ctx);
+    for (size_t i = 0; i < m->count && !rc; i++)
+        rc = each_row(m->list[i], how, &value, each, ctx);
+    buf_done(&value);
     return rc;
 }

@@ -29,6 +29,7 @@ struct merge {
     struct map keys;
     struct merge_entry **list; /* top: the largest first; collect: in no order */
     size_t count, cap;
+    size_t bytes; /* of memory, about */
 };
 
 void merge_init(struct merge *m);
@@ -40,6 +41,11 @@ int merge_add(struct merge *m, enum spec_merge how, uint64_t top, struct str key
 /* Hands out what is to be sent: a message for each key in order of the keys, or one with all. A
  * result other than 0 ends it. Nothing for a client without messages. */
 int merge_each(struct merge *m, enum spec_merge how,
+               int (*each)(void *ctx, struct str key, struct str value), void *ctx);
+
+/* Hands out keys and values that, added to an empty one (to a sum where it counts), make the same
+ * as this. TTG_ERANGE: a number is infinite, and JSON has no word for it. */
+int merge_rows(const struct merge *m, enum spec_merge how,
                int (*each)(void *ctx, struct str key, struct str value), void *ctx);
 
 #endif

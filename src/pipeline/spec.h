@@ -25,11 +25,20 @@ enum spec_kind {
     SPEC_EXEC,      /* a command for each batch of messages */
     SPEC_COPROC,    /* a command that stays */
     SPEC_PLUGIN,    /* a shared library */
-    SPEC_AGGREGATE, /* state for each client, built in */
+    SPEC_AGGREGATE, /* state for each client */
     SPEC_SINK,
 };
 
-enum spec_merge { SPEC_SUM, SPEC_COUNT, SPEC_MIN, SPEC_MAX, SPEC_TOP, SPEC_COLLECT };
+enum spec_merge {
+    SPEC_SUM,
+    SPEC_COUNT,
+    SPEC_MIN,
+    SPEC_MAX,
+    SPEC_TOP,
+    SPEC_COLLECT,
+    SPEC_COMMAND, /* gets all of a client's messages */
+    SPEC_LIBRARY, /* include/ttg/aggregate.h */
+};
 
 /* What decides which partition of a stage gets a message. */
 enum spec_by { SPEC_BY_CLIENT, SPEC_BY_KEY, SPEC_BY_ID };
@@ -41,8 +50,10 @@ struct spec_stage {
     enum spec_merge merge;
     enum spec_by by;
     char *const *argv;    /* the command; ends with NULL. Source: NULL when it reads `path` */
-    const char *path;     /* plugin, or file of a source or sink */
-    const char *argument; /* of a plugin; NULL: none */
+    const char *path;     /* library, or file of a source or sink */
+    const char *argument; /* of a library; NULL: none */
+    bool merges;          /* the command of an aggregate makes fewer messages of many */
+    uint64_t compact;     /* of an aggregate: rows of a client, from which on they become fewer */
     bool text;            /* of a source: lines are values, not messages */
     bool input;           /* no upstream stage: others put messages into its inbox */
     uint64_t top;         /* how many, with SPEC_TOP */

@@ -8,61 +8,21 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 
-from harness import TTG, main, skip, spawn, temp_dir, test, wait_until
-from noderig import Node
-from pipelinerig import Pipeline, Redis, check_sales, rabbit, redis, sales
+from harness import main, skip, temp_dir, test, wait_until
+from pipelinerig import Inbox, Instance, Pipeline, Redis, check_sales, rabbit, redis, \
+    run_with_kills, sales
 from statefulrig import shim
 
 SOAK = os.environ.get("SOAK")
 
 
-def node_of(pid):
-    """The node that a supervisor has started for itself, as a list."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            children = file.read().split()
-        for child in children:
-            with open(f"/proc/{child}/cmdline", "rb") as file:
-                if file.read().startswith(b"ttg\0node\0"):
-                    return [int(child)]
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return []
-
-
-def kill_one(p, rng, supervisor):
-    pids = p.pids() + node_of(supervisor)
-    if not pids:
-        return 0
-    try:
-        os.kill(rng.choice(pids), signal.SIGKILL)
-        return 1
-    except ProcessLookupError:
-        return 0
-
-
 def sales_with_kills(queue, count, kills, seed, name="sales", env=None):
-    """Kills instances of all stages and an own node, and each tenth time the supervisor."""
-    p, rng = sales(count, queue, name), random.Random(seed)
+    p = sales(count, queue, name)
     p.env.update(env or {})
-    running, done, end = p.start(), 0, time.monotonic() + 100
-    while running.code() is None:
-        assert time.monotonic() < end, f"not done: {p.status()}"
-        wait_until(lambda pause=time.monotonic() + rng.random() * 0.1: time.monotonic() > pause)
-        if done < kills and rng.random() < 0.1:
-            running.kill()
-            running.wait()
-            running = p.start()
-            done += 1
-        elif done < kills:
-            done += kill_one(p, rng, running.pid)
-    assert running.code() == 0, running.err()[-3000:]
+    print(f"# {run_with_kills(p, kills, seed)} kills")
     check_sales(p, count)
-    print(f"# {done} kills")
-    return p
 
 
 # ---- the show
@@ -103,69 +63,8 @@ def sales_while_redis_is_killed_and_comes_back():
 
 # ---- who lost a partition
 
-class Instance:
-    """`ttg pipeline instance`, told by us instead of a supervisor."""
-
-    def __init__(self, p, stage, **env):
-        self.process = spawn([TTG, "pipeline", "instance", p.file, stage, p.state],
-                             env={**p.env, **env}, stdin=subprocess.PIPE)
-
-    def order(self, text):
-        try:
-            self.process.stdin.write(text.encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
-
-    def reports(self):
-        whole = self.process.out().rpartition("\n")[0]
-        return [json.loads(line) for line in whole.splitlines() if line]
-
-    def part(self):
-        parts = [r["parts"][0] for r in self.reports() if r.get("parts")]
-        return parts[-1] if parts else {"in": 0, "finished": False}
-
-    def stop(self):
-        self.order("stop")
-        assert self.process.wait() == 0
-
-
 SUM = [{"name": "sum", "input": True, "aggregate": "sum"},
        {"name": "out", "from": "sum", "sink": "out.jsonl"}]
-
-
-class Inbox:
-    """The inbox of stage `sum`, and what came to `out`, seen from outside."""
-
-    def __init__(self, kind, name):
-        self.name = name
-        if kind == "rabbitmq":
-            self.rabbit = rabbit()
-            self.url = self.rabbit.url
-        elif kind == "redis":
-            import redis as client
-            self.rabbit, self.url = None, redis()
-            self.client = client.Redis(port=int(self.url.rpartition(":")[2]))
-        else:
-            node = Node()
-            self.rabbit, self.url = None, f"ttg://127.0.0.1:{node.port}"
-            self.client = node.redis()
-
-    def put(self, messages):
-        for m in messages:
-            if self.rabbit:
-                self.rabbit.publish(f"ttg.{self.name}.pipe.sum.0", m)
-        if not self.rabbit:
-            with self.client.pipeline(transaction=False) as pipe:
-                for m in messages:
-                    pipe.xadd(f"ttg:{{{self.name}}}:pipe:sum.0", {"message": json.dumps(m)})
-                pipe.execute()
-
-    def sent(self):
-        if self.rabbit:
-            return [m for m, _ in self.rabbit.get(f"ttg.{self.name}.pipe.out.0")]
-        return [json.loads(next(iter(e[1].values())))
-                for e in self.client.xrange(f"ttg:{{{self.name}}}:pipe:out.0")]
 
 
 def numbers(count, clients=("a", "b")):

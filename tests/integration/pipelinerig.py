@@ -4,12 +4,15 @@ and brokers that the tests of a file share."""
 import functools
 import json
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
-from harness import ROOT, TTG, keep, run, spawn, temp_dir, write_file
-import noderig  # makes the redis module found
+from harness import ROOT, TTG, keep, run, spawn, temp_dir, wait_until, write_file
+import noderig  # makes the redis module found, too
 from rabbitrig import Rabbit
 from redisrig import Redis
 
@@ -105,3 +108,112 @@ def redis_client():
 @functools.lru_cache(None)
 def rabbit():
     return Rabbit()
+
+
+# ---- kills
+
+def node_of(pid):
+    """The node that a supervisor has started for itself, as a list."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+        for child in children:
+            with open(f"/proc/{child}/cmdline", "rb") as file:
+                if file.read().startswith(b"ttg\0node\0"):
+                    return [int(child)]
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return []
+
+
+def kill_one(p, rng, supervisor):
+    pids = p.pids() + node_of(supervisor)
+    if not pids:
+        return 0
+    try:
+        os.kill(rng.choice(pids), signal.SIGKILL)
+        return 1
+    except ProcessLookupError:
+        return 0
+
+
+def run_with_kills(p, kills, seed):
+    """Kills instances of all stages and an own node, and each tenth time the supervisor, until it is
+    done. Returns how many."""
+    rng = random.Random(seed)
+    running, done, end = p.start(), 0, time.monotonic() + 100
+    while running.code() is None:
+        assert time.monotonic() < end, f"not done: {p.status()}"
+        wait_until(lambda pause=time.monotonic() + rng.random() * 0.1: time.monotonic() > pause)
+        if done < kills and rng.random() < 0.1:
+            running.kill()
+            running.wait()
+            running = p.start()
+            done += 1
+        elif done < kills:
+            done += kill_one(p, rng, running.pid)
+    assert running.code() == 0, running.err()[-3000:]
+    return done
+
+
+# ---- a stage without its supervisor
+
+class Instance:
+    """`ttg pipeline instance`, told by us instead of a supervisor."""
+
+    def __init__(self, p, stage, **env):
+        self.process = spawn([TTG, "pipeline", "instance", p.file, stage, p.state],
+                             env={**p.env, **env}, stdin=subprocess.PIPE)
+
+    def order(self, text):
+        try:
+            self.process.stdin.write(text.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+    def reports(self):
+        whole = self.process.out().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line]
+
+    def part(self):
+        parts = [r["parts"][0] for r in self.reports() if r.get("parts")]
+        return parts[-1] if parts else {"in": 0, "finished": False}
+
+    def stop(self):
+        self.order("stop")
+        assert self.process.wait() == 0
+
+
+class Inbox:
+    """The inbox of stage `sum`, and what came to `out`, seen from outside."""
+
+    def __init__(self, kind, name):
+        self.name = name
+        if kind == "rabbitmq":
+            self.rabbit = rabbit()
+            self.url = self.rabbit.url
+        elif kind == "redis":
+            import redis as client
+            self.rabbit, self.url = None, redis()
+            self.client = client.Redis(port=int(self.url.rpartition(":")[2]))
+        else:
+            node = noderig.Node()
+            self.rabbit, self.url = None, f"ttg://127.0.0.1:{node.port}"
+            self.client = node.redis()
+
+    def put(self, messages):
+        for m in messages:
+            if self.rabbit:
+                self.rabbit.publish(f"ttg.{self.name}.pipe.sum.0", m)
+        if not self.rabbit:
+            with self.client.pipeline(transaction=False) as pipe:
+                for m in messages:
+                    pipe.xadd(f"ttg:{{{self.name}}}:pipe:sum.0", {"message": json.dumps(m)})
+                pipe.execute()
+
+    def sent(self):
+        if self.rabbit:
+            return [m for m, _ in self.rabbit.get(f"ttg.{self.name}.pipe.out.0")]
+        return [json.loads(next(iter(e[1].values())))
+                for e in self.client.xrange(f"ttg:{{{self.name}}}:pipe:out.0")]

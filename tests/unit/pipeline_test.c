@@ -196,6 +196,31 @@ static int collect_text(void *ctx, struct str key, struct str value)
     return buf_printf(ctx, "%.*s=%.*s;", STR_ARG(key), STR_ARG(value));
 }
 
+struct adding {
+    struct merge *to;
+    enum spec_merge how;
+    uint64_t top;
+};
+
+static int add_row(void *ctx, struct str key, struct str value)
+{
+    const struct adding *a = ctx;
+    return merge_add(a->to, a->how, a->top, key, value);
+}
+
+/* The same again from its rows, as after a compaction. */
+static void through_rows(struct merge *m, enum spec_merge how, uint64_t top)
+{
+    struct merge fresh;
+    struct adding a = {&fresh, how == SPEC_COUNT ? SPEC_SUM : how, top};
+    merge_init(&fresh);
+    assert_int_equal(merge_rows(m, how, add_row, &a), 0);
+    assert_int_equal(fresh.bytes, m->bytes);
+    merge_done(m);
+    assert_int_equal(m->bytes, 0);
+    *m = fresh;
+}
+
 static void check_merge(enum spec_merge how, uint64_t top, const char *const (*values)[2],
                         size_t count, const char *expected)
 {
@@ -208,6 +233,7 @@ static void check_merge(enum spec_merge how, uint64_t top, const char *const (*v
             size_t n = backwards ? count - 1 - i : i;
             assert_int_equal(merge_add(&m, how, top, str_of(values[n][0]), str_of(values[n][1])),
                              0);
+            through_rows(&m, how, top);
         }
         assert_int_equal(merge_each(&m, how, collect_text, &out), 0);
         assert_string_equal(buf_cstr(&out), expected);
@@ -234,6 +260,7 @@ static void merges_do_not_depend_on_order(void **state)
     check_merge(SPEC_SUM, 0, big, 4, "x=0;y=2.5;");
     check_merge(SPEC_SUM, 0, v, 0, "");
     check_merge(SPEC_TOP, 3, v, 0, "");
+    check_merge(SPEC_MAX, 0, big + 2, 2, "y=2;");
 }
 
 static void what_is_no_number_changes_nothing(void **state)
