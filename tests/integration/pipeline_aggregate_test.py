@@ -3,6 +3,7 @@
 """Aggregates of pipelines: commands and libraries of the user's, files that stay short, full disks.
 SOAK=1 runs the full counts (make soak)."""
 import collections
+import contextlib
 import csv
 import glob
 import json
@@ -241,8 +242,8 @@ def a_compacted_file_is_read_by_csv():
 
 # ---- full disks
 
-@test
-def a_full_disk_below_the_state_holds_up_the_stage_until_there_is_room():
+@contextlib.contextmanager
+def small_disk():
     if not have("mount"):
         skip("no mount(8)")
     mount = temp_dir()
@@ -251,9 +252,42 @@ def a_full_disk_below_the_state_holds_up_the_stage_until_there_is_room():
     if done.returncode:
         skip("mounting a small tmpfs is not permitted: " + done.stderr.strip())
     try:
-        full_disk(mount)
+        yield mount
     finally:
         subprocess.run(["umount", "-l", mount], check=False)
+
+
+def fill(mount):
+    """Until there is no room; the file that takes it."""
+    filler = os.path.join(mount, "filler")
+    with open(filler, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            return filler
+
+
+@test
+def a_full_disk_below_a_sink_holds_it_up_until_there_is_room():
+    with small_disk() as mount:
+        p = Pipeline([{"name": "in", "source": ["seq", "1", "2000"], "format": "text"},
+                      {"name": "out", "from": "in", "sink": os.path.join(mount, "out.jsonl")}],
+                     redis(), "sink")
+        filler = fill(mount)
+        running = p.start()
+        running.wait_for(r"sink.full file=.* it takes no more")
+        assert running.code() is None
+        os.unlink(filler)
+        assert running.wait(60) == 0, running.err()[-3000:]
+        lines = p.lines(os.path.join(mount, "out.jsonl"))
+        assert sorted(int(m["value"]) for m in lines) == list(range(1, 2001)), len(lines)
+
+
+@test
+def a_full_disk_below_the_state_holds_up_the_stage_until_there_is_room():
+    with small_disk() as mount:
+        full_disk(mount)
 
 
 def full_disk(mount):
@@ -274,13 +308,7 @@ def full_disk(mount):
     write_file(p.file, json.dumps(spec))
     running = p.start()
     wait_until(lambda: p.stage("sum").get("in", 0) == count // 2, 30)
-    filler = os.path.join(mount, "filler")
-    with open(filler, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
+    filler = fill(mount)
     write_file(os.path.join(p.dir, "go"))
     running.wait_for(r"aggregate.full partition=sum\.\d reason=.*it takes no more", 30)
     assert running.code() is None
