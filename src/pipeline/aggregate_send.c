@@ -24,23 +24,23 @@ static void fail(struct aggregate *a, int rc, const char *what, const char *why)
 }
 
 /* Two messages of a client may be the same: a command's are numbered. */
-static int send_message(struct aggregate *a, struct message *m)
+static int send_message(struct aggregate *a, struct message m)
 {
     struct part *p = a->part;
     char id[STATE_RESULT_ID_BYTES];
     struct buf content;
     buf_init(&content, 1 << 29);
     int rc = a->ask ? buf_printf(&content, "%s %llu %zu ", p->name, (unsigned long long)a->sent++,
-                                 m->key.len)
-                    : buf_printf(&content, "%s %zu ", p->name, m->key.len);
+                                 m.key.len)
+                    : buf_printf(&content, "%s %zu ", p->name, m.key.len);
     if (!rc)
-        rc = buf_add_str(&content, m->key);
+        rc = buf_add_str(&content, m.key);
     if (!rc)
-        rc = buf_add_str(&content, m->value);
+        rc = buf_add_str(&content, m.value);
     if (!rc) {
         state_result_id(client_of(a->sending), buf_str(&content), id);
-        m->id = str_of(id);
-        rc = part_send(p, m);
+        m.id = str_of(id);
+        rc = part_send(p, &m);
     }
     buf_done(&content);
     return rc;
@@ -50,7 +50,7 @@ static int send_one(void *ctx, struct str key, struct str value)
 {
     struct aggregate *a = ctx;
     struct message m = {.client = client_of(a->sending), .key = key, .value = value};
-    return send_message(a, &m);
+    return send_message(a, m);
 }
 
 /* The client's held state, or NULL for none. */
@@ -170,7 +170,7 @@ static int on_result(void *ctx, struct message *m)
     struct aggregate *a = ctx;
     if (!m->has_client)
         m->client = client_of(a->sending);
-    return send_message(a, m);
+    return send_message(a, *m);
 }
 
 static int use_result(struct aggregate *a, struct live *l, struct str text, struct err *err)

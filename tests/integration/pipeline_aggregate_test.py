@@ -276,7 +276,7 @@ def a_full_disk_below_a_sink_holds_it_up_until_there_is_room():
                      redis(), "sink")
         filler = fill(mount)
         running = p.start()
-        running.wait_for(r"sink.full file=.* it takes no more")
+        running.wait_for(r"sink.full file=.*it takes no more")
         assert running.code() is None
         os.unlink(filler)
         assert running.wait(60) == 0, running.err()[-3000:]
