@@ -117,20 +117,19 @@ static int take(struct aggregate *a, struct part_message *pm, struct err *err)
 {
     struct part *p = a->part;
     struct message m;
-    enum state_outcome outcome;
+    enum state_outcome outcome = STATE_FINISHED;
     struct str text = str_make(pm->bytes, pm->len);
     if (message_parse(text, false, &m, &p->room, err))
         return part_send_dead(p, text, str_of(err->text), 0);
-    if (p->finished) { /* all have ended: a copy, and its client's tombstone may be gone */
-        p->counts.duplicates += !m.end;
-        return 0;
-    }
     struct str values[FOLD_VALUES];
     int rc = fold_values(&a->fold, &m, &a->room, values);
     struct state_message row = {
         .client = m.client, .id = m.id, .values = values, .value_count = FOLD_VALUES};
-    if (!rc)
+    if (!rc && !p->finished) /* all have ended: a copy, and its client's tombstone may be gone */
         rc = state_process(a->state, &row, &outcome, err);
+    /* Who died between the rows and the commit has sent no dead letters. */
+    if (!rc && (outcome == STATE_LATE || outcome == STATE_FINISHED) && !fold_takes(&a->fold, &m))
+        rc = TTG_EINVAL;
     if (rc == TTG_EINVAL)
         return part_send_dead(p, text,
                               a->fold.library

@@ -196,6 +196,11 @@ int fold_values(const struct fold *f, const struct message *m, struct buf *room,
     return f->library && f->library->extract ? fold_library_values(f, m, room, values) : 0;
 }
 
+bool fold_takes(const struct fold *f, const struct message *m)
+{
+    return m->end || f->library || merge_takes(f->stage->merge, m->value);
+}
+
 int fold_results(const struct fold *f, struct str client, struct held *h,
                  int (*each)(void *ctx, struct str key, struct str value), void *ctx,
                  struct err *err)

@@ -47,6 +47,9 @@ void fold_options(struct fold *f, struct state_options *o);
 int fold_values(const struct fold *f, const struct message *m, struct buf *room,
                 struct str values[FOLD_VALUES]);
 
+/* Whether it would count, for all that can be said without its client's state. */
+bool fold_takes(const struct fold *f, const struct message *m);
+
 /* Hands out what is to be sent of a client; not for a command. A result other than 0 ends it. */
 int fold_results(const struct fold *f, struct str client, struct held *h,
                  int (*each)(void *ctx, struct str key, struct str value), void *ctx,

@@ -204,6 +204,13 @@ int merge_add(struct merge *m, enum spec_merge how, uint64_t top, struct str key
     return how == SPEC_TOP ? add_top(m, top, key, &n) : add_keyed(m, how, key, &n);
 }
 
+bool merge_takes(enum spec_merge how, struct str value)
+{
+    struct number n;
+    bool any = how == SPEC_COUNT || how == SPEC_COLLECT || how == SPEC_COMMAND;
+    return any || number_of(value, &n) == 0;
+}
+
 /* --- what comes out --- */
 
 static int by_key(const void *a, const void *b)

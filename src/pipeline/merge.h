@@ -38,6 +38,9 @@ void merge_done(struct merge *m);
 /* `value` is JSON. TTG_EINVAL: a number is expected. TTG_ENOMEM. Nothing has changed then. */
 int merge_add(struct merge *m, enum spec_merge how, uint64_t top, struct str key, struct str value);
 
+/* Whether it is a value for this. */
+bool merge_takes(enum spec_merge how, struct str value);
+
 /* Hands out what is to be sent: a message for each key in order of the keys, or one with all. A
  * result other than 0 ends it. Nothing for a client without messages. */
 int merge_each(struct merge *m, enum spec_merge how,

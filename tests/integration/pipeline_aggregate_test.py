@@ -166,7 +166,31 @@ def a_library_keeps_what_it_likes_and_stops_the_pipeline_without_a_result():
     assert sorted((m["client"], m["key"], m["value"]) for m in p.lines()) == \
         [("none", "long", 2), ("some", "long", 2)], p.lines()
     letters = [json.loads(line) for line in p.ask("dlq list", "--json").splitlines()]
-    assert len(letters) == 2 and all("refuses" in m["reason"] for m in letters), letters
+    assert all("refuses" in m["reason"] for m in letters), letters
+    # Once at least: the source was stopped with it, and has sent its lines again.
+    assert {json.loads(m["message"])["id"] for m in letters} == {"in:3", "in:7"}, letters
+
+
+@test
+def a_dead_letter_is_not_lost_between_rows_and_commit():
+    inbox, log = Inbox("node", "lost"), os.path.join(temp_dir(), "kills")
+    p = Pipeline([{"name": "sum", "input": True, "aggregate": "sum"},
+                  {"name": "out", "from": "sum", "sink": "out.jsonl"}], inbox.url, "lost")
+    os.mkdir(p.state)
+    inbox.put([{"id": "1", "client": "a", "value": 1}, {"id": "2", "client": "a", "value": "x"},
+               {"id": "end", "client": "*", "end": True}])
+    # Its fdatasync is the rows'; then it dies, before anything is sent or acknowledged.
+    first = Instance(p, "sum", **shim(2, "after", log, "fdatasync"))
+    first.order("own 0 100")
+    assert first.process.wait() == -signal.SIGKILL
+    second = Instance(p, "sum")
+    second.order("own 0 101")
+    wait_until(lambda: inbox.client.xlen("ttg:{lost}:pipe:sum.0") == 0)
+    second.stop()
+    assert second.part()["duplicates"] == 1, second.part()
+    assert [m["value"] for m in inbox.sent() if "end" not in m] == [1], inbox.sent()
+    letters = inbox.client.xrange("ttg:{lost}:pipe:sum.dead")
+    assert len(letters) == 1 and "no number" in str(letters), letters
 
 
 # ---- files that stay short
