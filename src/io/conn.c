@@ -268,6 +268,9 @@ int conn_connect(struct conn *c, struct loop *l, const struct net_addr *addr, st
     int rc = net_connect(addr, &fd, err);
     if (rc)
         return rc;
+    /* A name server that was slow may have held the turn up for long: the owner's time limit for
+     * this connection, set next, begins now. */
+    loop_now_update(l);
     rc = start(c, l, fd, tls, host, handler, in_bytes_max, out_bytes_max);
     c->opening = c->waits_writable = true;
     if (!rc)

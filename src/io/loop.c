@@ -271,9 +271,11 @@ int loop_turn(struct loop *l, uint64_t wait_ms)
     if (n < 0 && errno != EINTR)
         return err_from_errno(errno);
     loop_now_update(l);
-    run_timers(l);
+    /* Before the timers: what they stop must not get an event of this turn either. */
     l->event_count = n < 0 ? 0 : n;
-    for (l->event_at = 0; l->event_at < l->event_count;) {
+    l->event_at = 0;
+    run_timers(l);
+    while (l->event_at < l->event_count) {
         const struct epoll_event *ev = &l->events[l->event_at++];
         if (ev->data.ptr)
             run_event(l, ev);

@@ -105,6 +105,29 @@ static void a_stopped_poll_gets_no_event_of_the_same_turn(void **state)
     }
 }
 
+static void on_timer_stop_poll(struct loop_timer *t)
+{
+    (void)t;
+    loop_poll_stop(&polls[0]);
+}
+
+/* A time limit and the event come in the same turn, and the limit closes. */
+static void a_poll_stopped_by_a_timer_gets_no_event_of_the_same_turn(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct loop_timer timer;
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(loop_poll_start(&polls[0], loop, fds[0], LOOP_READ, on_ready_stop_other), 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    loop_timer_init(&timer, loop, on_timer_stop_poll);
+    assert_int_equal(loop_timer_after_ms(&timer, 0), 0);
+    assert_int_equal(loop_turn(loop, 0), 0);
+    assert_int_equal(fired[3], 0);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void on_ready_note(struct loop_poll *p, unsigned events)
 {
     (void)p;
@@ -279,6 +302,7 @@ int main(void)
         WITH_LOOP(timers_fire_in_order),
         WITH_LOOP(stopped_timers_stay_silent),
         WITH_LOOP(a_stopped_poll_gets_no_event_of_the_same_turn),
+        WITH_LOOP(a_poll_stopped_by_a_timer_gets_no_event_of_the_same_turn),
         WITH_LOOP(hang_up_is_told_even_when_nothing_is_asked),
         WITH_LOOP(wake_ups_of_other_threads_arrive),
         WITH_LOOP(signals_become_events),
