@@ -21,13 +21,25 @@ struct serving {
     int signo;
 };
 
+static bool token_given(const struct options *o)
+{
+    return option_text(o, OPT_TOKEN_FILE) || option_str(o, OPT_TOKEN).len > 0;
+}
+
+/* From the file, else from the variable; "" when neither is given. */
 static int token_read(const struct options *o, char token[SECRET_BYTES_MAX + 1], struct err *err)
 {
     const char *path = option_text(o, OPT_TOKEN_FILE);
+    struct str plain = option_str(o, OPT_TOKEN);
     int rc = path ? secret_read("token file", path, token, err) : 0;
-    if (!rc && path && strlen(token) < WEB_TOKEN_BYTES_MIN)
-        return err_set(err, TTG_EUSAGE, "token file %s: a token has at least %d characters", path,
-                       WEB_TOKEN_BYTES_MIN);
+    if (!path && plain.len > SECRET_BYTES_MAX)
+        return err_set(err, TTG_EUSAGE, "TTG_TOKEN: a token has at most %d characters",
+                       SECRET_BYTES_MAX);
+    if (!path)
+        snprintf(token, SECRET_BYTES_MAX + 1, "%.*s", STR_ARG(plain));
+    if (!rc && token_given(o) && strlen(token) < WEB_TOKEN_BYTES_MIN)
+        return err_set(err, TTG_EUSAGE, "%s%s: a token has at least %d characters",
+                       path ? "token file " : "", path ? path : "TTG_TOKEN", WEB_TOKEN_BYTES_MIN);
     return rc;
 }
 
@@ -39,8 +51,8 @@ int web_access_choose(struct web_access *a, const char *address, const struct op
     if (rc)
         return rc;
     a->local = net_addr_is_local(&addr);
-    a->from_file = option_text(o, OPT_TOKEN_FILE) != NULL;
-    if (!a->local && !a->from_file)
+    a->given = token_given(o);
+    if (!a->local && !a->given)
         return err_set(err, TTG_EUSAGE,
                        "%s can be reached by others: give --token-file FILE, which the page will "
                        "ask for, or use an address of this machine alone",
@@ -57,7 +69,7 @@ void web_access_say(const struct web_access *a, const char *command, const struc
     char text[NET_TEXT_BYTES];
     net_addr_text(addr, text);
     fprintf(stderr, "ttg %s: http://%s/%s%s\n", command, text,
-            a->from_file ? "" : "#token=", a->from_file ? "" : a->token);
+            a->given ? "" : "#token=", a->given ? "" : a->token);
 }
 
 /* --- ttg monitor --web --- */

@@ -11,7 +11,7 @@
 /* Who may look and act at an address: the token, from --token-file or, for this machine alone, made
  * up. TTG_EUSAGE for an address that others reach without a token. */
 struct web_access {
-    bool local, from_file;
+    bool local, given; /* given: by the user, who knows the token */
     char token[SECRET_BYTES_MAX + 1];
 };
 int web_access_choose(struct web_access *a, const char *address, const struct options *o,

@@ -265,6 +265,9 @@ OPTION(WEB, .flag = "web", .type = OPTION_STRING, .arg = "ADDR",
 OPTION(TOKEN_FILE, .flag = "token-file", .variable = "TTG_TOKEN_FILE", .type = OPTION_STRING,
        .arg = "FILE", .help = "the dashboard's token is the first line of FILE",
        .commands = IN_MONITOR | IN_NODE | IN_RUN)
+OPTION(TOKEN, .variable = "TTG_TOKEN", .type = OPTION_STRING, .secret = true, .empty_ok = true,
+       .help = "the dashboard's token, for containers without such a file",
+       .commands = IN_MONITOR | IN_NODE | IN_RUN)
 
 /* ttg node */
 OPTION(DATA, .flag = "data", .type = OPTION_STRING, .variable = "TTG_DATA", .arg = "DIR",

@@ -62,6 +62,11 @@ def beyond_this_machine_only_with_a_token():
     short = write_file(temp_dir() + "/t", "short\n", 0o600)
     run([TTG, "monitor", "--web", ":0", "--token-file", short, "--queue", "ttg://127.0.0.1:1"],
         code=2, err="at least 16")
+    run([TTG, "monitor", "--web", "0.0.0.0:0", "--queue", "ttg://127.0.0.1:1"], code=2,
+        env={"TTG_TOKEN": "short"}, err="TTG_TOKEN: a token has at least 16")
+    node = Web("--http", "0.0.0.0:0", env={"TTG_TOKEN": TOKEN})
+    assert ask(node.http, "GET", "/events")[0] == 401
+    assert ask(node.http, "GET", "/events", POST)[0] == 200
     node = Web("--http", "0.0.0.0:0", "--token-file", token_file())
     assert ask(node.http, "GET", "/events")[0] == 401
     assert ask(node.http, "GET", "/events", POST)[0] == 200

@@ -139,8 +139,15 @@ static int find_kubernetes(struct cleanup *c, struct err *err)
     const char *const get[] = {"kubectl", "get",      kinds,  "--selector",
                                LABEL,     "--output", "name", "--request-timeout=10s",
                                NULL};
-    const char *const keda[] = {"kubectl",  "get",  "scaledobjects.keda.sh", "--selector", LABEL,
-                                "--output", "name", "--request-timeout=10s", NULL};
+    const char *const keda[] = {"kubectl",
+                                "get",
+                                "scaledobjects.keda.sh,triggerauthentications.keda.sh",
+                                "--selector",
+                                LABEL,
+                                "--output",
+                                "name",
+                                "--request-timeout=10s",
+                                NULL};
     int rc = find(c, KUBECTL, CLEANUP_KUBERNETES, get, err);
     if (!rc)
         find(c, KUBECTL, CLEANUP_KUBERNETES, keda, NULL); /* most clusters do not know them */
