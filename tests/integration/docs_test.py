@@ -3,7 +3,7 @@
 """What the documents tell people to type is typed, and what they promise to appear appears.
 
 A block that starts with ```sh is run by bash, page by page and in order, in one directory that has
-build/ttg and examples/ as a clone has after `make`. A block ```output behind it lists lines that must
+build/ttg, examples/ and deploy/ as a clone has after `make`. A block ```output behind it lists lines that must
 appear in this order; `...` in a line stands for anything. ```sh no-run is not run. Links between
 pages must lead somewhere."""
 import glob
@@ -47,7 +47,8 @@ def run_page(path):
     root = temp_dir()
     os.mkdir(os.path.join(root, "build"))
     os.symlink(TTG, os.path.join(root, "build/ttg"))
-    os.symlink(os.path.join(ROOT, "examples"), os.path.join(root, "examples"))
+    for name in ("examples", "deploy"):
+        os.symlink(os.path.join(ROOT, name), os.path.join(root, name))
     with open(path, encoding="utf-8") as file:
         text = file.read()
     for line, script, expected in blocks(text):

@@ -5,7 +5,7 @@
 #   deploy/k8s/local/secrets.sh | kubectl create -f -
 #
 # Made once: a broker keeps the password that it was started with on its disk. With `--env` it prints
-# the same as variables, for deploy/compose: deploy/k8s/local/secrets.sh --env >deploy/compose/ttg.env
+# variables, for deploy/compose: deploy/k8s/local/secrets.sh --env >deploy/compose/.env
 set -eu
 
 word() { # 32 hexadecimal digits: they mean nothing special in a URL
@@ -31,9 +31,10 @@ stringData:
 END
     ;;
 --env)
+    printf 'COMPOSE_PROFILES=redis\n'
     printf 'REDIS_PASSWORD=%s\n' "$(word)"
     printf 'RABBITMQ_USER=ttg\nRABBITMQ_PASSWORD=%s\n' "$rabbitmq"
-    printf 'MONITOR_TOKEN=%s\n' "$(word)"
+    printf 'TTG_TOKEN=%s\n' "$(word)"
     ;;
 *)
     echo "usage: $0 [--env]" >&2

@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The image of deploy/container and pods of deploy/k8s, for real: built and run by podman. A worker's pod is
+killed -9 in the middle of a chunk, and the job is exact."""
+import json
+import os
+import re
+import shutil
+
+import k8s_check
+from harness import ROOT, main, run, skip, test, wait_until, write_file
+from podrig import Podman
+
+IMAGE = "ttg:latest"
+IMAGE_BYTES_MAX = 16 << 20
+_podman = []
+
+
+def podman():
+    """With images, made by the first test; without them all are skipped."""
+    if not _podman:
+        _podman.append(None)
+        made = Podman()
+        made.make_images()
+        _podman[0] = made
+    if not _podman[0]:
+        skip("there is no image (see above)")
+    _podman[0].clear()
+    return _podman[0]
+
+
+def has_no_rights(p, container):
+    """uid 1000, a root that is read-only, no capability, no way to get more, a filter of system calls."""
+    pid = p.pid(container)
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        status = dict(re.findall(r"^(\w+):\s*(.*)$", file.read(), re.M))
+    assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"1000"}, status
+    for each in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"):
+        assert int(status[each], 16) == 0, (container, each, status[each])
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", status
+    with open(f"/proc/{pid}/mountinfo", encoding="ascii") as file:
+        (root,) = [line.split()[5] for line in file if line.split()[4] == "/"]
+    assert "ro" in root.split(","), root
+
+
+def ask(p, queue, *words, **checks):
+    """A command of ttg, as somebody in the cluster."""
+    return p("run", "--rm", "--read-only", "--network", "cluster", "--env", "TTG_QUEUE=" + queue,
+             "--env", "LOG_FORMAT=text", IMAGE, *words, **checks)
+
+
+def status(p, queue, job):
+    return json.loads(ask(p, queue, "status", "--json", job).out)
+
+
+def has_begun(p, queue, job, least):
+    """Waits until some chunks are done, and somebody is at others."""
+    def begun():
+        done = ask(p, queue, "status", "--json", job, code=None)
+        return done.code == 0 and json.loads(done.out)["completed"] >= least
+    wait_until(begun, 30, f"{least} chunks of {job}")
+
+
+@test
+def image_is_small_and_runs_as_nobody():
+    p = podman()
+    (image,) = json.loads(p("image", "inspect", IMAGE).out)
+    assert image["Size"] < IMAGE_BYTES_MAX, image["Size"]
+    assert image["Config"]["User"] == "1000:1000", image["Config"]
+    assert image["Config"]["Labels"]["app.kubernetes.io/part-of"] == "ttg", image["Config"]
+    assert image["Config"]["Labels"]["org.opencontainers.image.version"] == "0.0.1", image["Config"]
+    names = set(re.findall(r'"([^"]+)"', json.dumps(image["RepoTags"])))
+    assert {"docker.io/library/ttg:0.0.1", "docker.io/library/ttg-worker:v0.0.1"} <= names, names
+    p("run", "--rm", "--read-only", "--cap-drop", "all", IMAGE, "version", out=r"^ttg \d")
+    p("run", "--rm", "--entrypoint", "/bin/sh", IMAGE, "-c", "true", code=127)
+    ran = p("run", "--rm", "--read-only", "--tmpfs", "/data", "--network", "none", IMAGE, "run",
+            "--params", "1000", "--simulate-ms", "0", code=None)
+    assert ran.code == 0 and "10 of 10 chunks, verified" in ran.err, ran
+
+
+@test
+def workers_of_the_redis_manifests_survive_a_kill():
+    """redis.yaml and parallel-workers-standalone.yaml as they are: 100 chunks of 100 ms."""
+    p = podman()
+    p.play(k8s_check.read("deploy/k8s/manifests/redis.yaml"))
+    wait_until(lambda: p("exec", "ttg-redis-redis", "redis-cli", "ping", code=None).out == "PONG\n", 20,
+               "an answer of Redis")
+    has_no_rights(p, "ttg-redis-redis")
+    p.play(k8s_check.read("deploy/k8s/manifests/parallel-workers-standalone.yaml"))
+    workers = [f"ttg-worker-{i}-worker" for i in range(3)]
+    for name in workers:
+        has_no_rights(p, name)
+    queue = f"redis://:{p.secret['redis-password']}@ttg-redis:6379"
+    has_begun(p, queue, "default", 5)
+    p("kill", "--signal", "KILL", workers[1])  # each chunk follows the one before: it is in one
+    assert p.wait(workers[1]) == 137
+    assert [p.wait(workers[0], 60), p.wait(workers[2], 60)] == [0, 0]
+    assert p("exec", "ttg-redis-redis", "redis-cli", "XLEN", "ttg:results").out == "100\n"
+    told = status(p, queue, "default")
+    assert told["completed"] == 100 and told["workers_lost"] == 1 and told["reclaimed"] >= 1, told
+    assert told["sum"] == 1000 * 999 // 2, told
+    ask(p, queue, "verify", "default", out="verified: 100 of 100")
+
+
+@test
+def workers_of_the_overlay_survive_a_kill():
+    """The node of base/, its workers, its monitor, and the job of submit.yaml."""
+    p = podman()
+    p.play(k8s_check.read("deploy/k8s/base/node.yaml"))
+    queue = f"ttg://:{p.secret['node-password']}@ttg-node:6380"
+    wait_until(lambda: ask(p, queue, "status", code=None).code == 0, 20, "an answer of the node")
+    has_no_rights(p, "ttg-node-node")
+    p.play(k8s_check.read("deploy/k8s/manifests/submit.yaml"))
+    has_no_rights(p, "ttg-submit-submit")
+    p.play(k8s_check.read("deploy/k8s/base/workers.yaml"))
+    workers = [f"ttg-workers-pod-{i}-worker" for i in range(3)]
+    has_no_rights(p, workers[0])
+    has_begun(p, queue, "sweep", 5)
+    p("kill", "--signal", "KILL", workers[1])
+    p("kill", "--signal", "TERM", workers[2])  # a drain: it ends its chunk and is charged nothing
+    assert p.wait("ttg-submit-submit", 60) == 0, p.logs("ttg-submit-submit")
+    told = status(p, queue, "sweep")
+    assert told["completed"] == 100 and told["reclaimed"] >= 1 and told["dead_letters"] == 0, told
+    assert told["sum"] == 10000 * 9999 // 2, told
+    ask(p, queue, "verify", "sweep", out="verified: 100 of 100")
+    assert p.code(workers[0]) is None, "a worker that stays has left"
+    ask(p, queue, "cleanup", "--redis", "--force")  # and the next job of this name may come
+    ask(p, queue, "status", "sweep", code=None, err="no job|unknown job|there is no")
+
+
+def http_status(p, url, token=""):
+    """As somebody on the machine sees it."""
+    script = ("import sys, urllib.error, urllib.request as r\n"
+              "q = r.Request(sys.argv[1], headers={'Authorization': 'Bearer ' + sys.argv[2]})\n"
+              "try: print(r.urlopen(q, timeout=10).status)\n"
+              "except urllib.error.HTTPError as e: print(e.code)\n")
+    return int(p.inside("/usr/bin/python3", "-c", script, url, token).out)
+
+
+@test
+def compose_runs_it_all():
+    """deploy/compose on docker-compose 1.29: the same 100 chunks, a worker killed, the dashboard up."""
+    p = podman()
+    directory = os.path.join(p.dir, "compose")
+    os.mkdir(directory)
+    shutil.copy(os.path.join(ROOT, "deploy/compose/compose.yaml"), directory)
+    p.compose("config", code=None, err="secrets.sh --env")
+    made = run([os.path.join(ROOT, "deploy/k8s/local/secrets.sh"), "--env"]).out
+    secrets = dict(line.split("=", 1) for line in made.split())
+    write_file(directory + "/.env", made, 0o600)
+    p.compose("up", "--detach", "--no-build")
+    assert p("exec", "compose_redis_1", "id", "-un").out == "redis\n"
+    has_no_rights(p, "compose_monitor_1")
+    has_no_rights(p, "compose_worker-1_1")
+
+    def told():
+        done = p("exec", "compose_monitor_1", "ttg", "status", "--json", "default", code=None)
+        return json.loads(done.out) if done.code == 0 else {"completed": 0}
+    wait_until(lambda: told()["completed"] >= 5, 30, "five chunks")
+    p("kill", "--signal", "KILL", "compose_worker-1_1")
+    assert [p.wait("compose_worker-0_1", 60), p.wait("compose_worker-2_1", 60)] == [0, 0]
+    after = told()
+    assert after["completed"] == 100 and after["reclaimed"] >= 1, after
+    p("exec", "compose_monitor_1", "ttg", "verify", "default", out="verified: 100 of 100")
+    assert http_status(p, "http://127.0.0.1:8420/events") == 401
+    assert http_status(p, "http://127.0.0.1:8420/events", secrets["TTG_TOKEN"]) == 200
+    p.compose("down", "--volumes", "--timeout", "1")
+    assert p("ps", "--all", "--quiet").out == ""
+
+
+main()
