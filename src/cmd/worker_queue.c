@@ -26,7 +26,7 @@ struct worker_command {
     struct worker *worker;
     struct loop_signal sigterm, sigint;
     struct queue_choice choice;
-    char name[LEDGER_NAME_BYTES_MAX + 1];
+    char name[LEDGER_NAME_BYTES_MAX + 1], host[HOST_BYTES_MAX + 1];
     enum worker_end end;
     struct worker_totals totals;
     struct err err;
@@ -79,7 +79,8 @@ static int choose_name(struct worker_command *w, uint64_t random)
 {
     const struct options *o = w->command->options;
     const char *name = option_text(o, OPT_NAME);
-    char host[HOST_BYTES_MAX + 1] = "";
+    if (gethostname(w->host, sizeof w->host - 1) != 0)
+        w->host[0] = 0;
     if (name && (!*name || strlen(name) > LEDGER_NAME_BYTES_MAX))
         return err_set(&w->err, TTG_EUSAGE, "--name: a worker's name has 1 to %d bytes",
                        LEDGER_NAME_BYTES_MAX);
@@ -89,9 +90,7 @@ static int choose_name(struct worker_command *w, uint64_t random)
         snprintf(w->name, sizeof w->name, "worker-%llu",
                  (unsigned long long)option_u64(o, OPT_WORKER_ID));
     } else {
-        if (gethostname(host, sizeof host - 1) != 0)
-            host[0] = 0;
-        snprintf(w->name, sizeof w->name, "worker-%s-%05llx", *host ? host : "x",
+        snprintf(w->name, sizeof w->name, "worker-%s-%05llx", w->host[0] ? w->host : "x",
                  (unsigned long long)random & 0xfffff);
     }
     return 0;
@@ -115,6 +114,7 @@ static int configure(struct worker_command *w, struct worker_config *c)
     c->queue.client_name = w->name;
     c->job = w->choice.job;
     c->name = w->name;
+    c->host = w->host;
     c->prefetch_max = (uint32_t)option_u64(o, OPT_PREFETCH);
     c->drain_ms = option_ms(o, OPT_DRAIN);
     c->idle_ms = option_ms(o, OPT_IDLE_TIMEOUT);

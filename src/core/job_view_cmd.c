@@ -26,7 +26,7 @@ static void view_workers(struct job *j, struct core_call *call)
     for (struct ledger_worker *w = NULL; (w = ledger_worker_next(j->ledger, w)); count++) {
         struct ledger_worker_info info;
         ledger_worker_info(w, &info);
-        reply_map(r, 9);
+        reply_map(r, 10);
         row_str(r, "worker", info.name);
         row_count(r, "incarnation", info.incarnation);
         row_count(r, "slots", info.slots);
@@ -36,6 +36,7 @@ static void view_workers(struct job *j, struct core_call *call)
         row_count(r, "failed", info.failed);
         row_count(r, "lost", info.lost);
         row_count(r, "joined_ms", info.joined_ms);
+        row_str(r, "host", info.host);
     }
     reply_close(r, mark, count);
 }

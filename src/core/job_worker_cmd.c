@@ -62,6 +62,7 @@ static bool arg_pairs(struct core_call *call, size_t at, struct ledger_held **re
 
 struct join_args {
     uint64_t incarnation, slots, recent;
+    struct str host;
     size_t held_at; /* argc: none named */
 };
 
@@ -86,6 +87,8 @@ static bool join_parse(struct core_call *call, struct join_args *a)
             ok = arg_u64(call, i + 1, LEDGER_SLOTS_MAX, &a->slots);
         else if (arg_is(call, i, "INFLIGHT"))
             ok = arg_u64(call, i + 1, LEDGER_RECENT_MAX, &a->recent);
+        else if (arg_is(call, i, "HOST"))
+            a->host = call->argv[i + 1];
         else if (!arg_is(call, i, "VERSION"))
             return reply_syntax(call->reply), false;
         if (!ok)
@@ -95,7 +98,11 @@ static bool join_parse(struct core_call *call, struct join_args *a)
         a->held_at = i + 1;
     if (a->slots == 0)
         reply_error(call->reply, "ERR SLOTS is missing or 0");
-    return a->slots > 0;
+    else if (a->host.len > LEDGER_NAME_BYTES_MAX)
+        reply_error(call->reply, "ERR a host's name has at most %d bytes", LEDGER_NAME_BYTES_MAX);
+    else
+        return true;
+    return false;
 }
 
 static void join_reply(struct core_call *call, const struct job *j, const struct ledger_held *held,
@@ -158,6 +165,7 @@ void job_join(struct core *c, struct core_call *call)
         reply_no_memory(call->reply);
     } else {
         call->changed = true;
+        ledger_worker_set_host(w, a.host); /* without memory for it: not known */
         join_reply(call, j, held, call->argv + a.held_at, count);
         job_wake(j);
     }

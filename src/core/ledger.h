@@ -182,13 +182,16 @@ struct ledger_worker *ledger_worker_named(const struct ledger *l, struct str nam
 struct ledger_worker *ledger_worker_next(const struct ledger *l, const struct ledger_worker *w);
 
 struct ledger_worker_info {
-    struct str name;
+    struct str name, host; /* host: "" when it has not said */
     uint64_t incarnation, client, joined_ms;
     uint32_t slots;
     bool foreign;
     uint64_t held, completed, failed, lost;
 };
 void ledger_worker_info(const struct ledger_worker *w, struct ledger_worker_info *ret_info);
+
+/* TTG_ENOMEM, and nothing has changed. */
+int ledger_worker_set_host(struct ledger_worker *w, struct str host);
 
 /* A place for whoever mirrors the ledger to keep its own object of that worker; not saved. */
 void ledger_worker_set_owner(struct ledger_worker *w, void *owner);

@@ -68,10 +68,10 @@ struct ledger_slab {
 };
 
 struct ledger_worker {
-    struct map_node node; /* in `workers`, while it lives */
-    struct list link;     /* in `live` or `gone` */
-    struct ledger_name *name;
-    void *owner; /* the mirror's */
+    struct map_node node;            /* in `workers`, while it lives */
+    struct list link;                /* in `live` or `gone` */
+    struct ledger_name *name, *host; /* host: as it says; NULL: it does not */
+    void *owner;                     /* the mirror's */
     uint64_t incarnation, client, joined_ms;
     uint32_t slots;
     bool foreign, gone, replaced;

@@ -48,6 +48,7 @@ void ledger_worker_info(const struct ledger_worker *w, struct ledger_worker_info
 {
     *ret_info = (struct ledger_worker_info){
         .name = ledger_name_str(w->name),
+        .host = w->host ? ledger_name_str(w->host) : STR(""),
         .incarnation = w->incarnation,
         .client = w->client,
         .joined_ms = w->joined_ms,
@@ -58,6 +59,18 @@ void ledger_worker_info(const struct ledger_worker *w, struct ledger_worker_info
         .failed = w->failed,
         .lost = w->lost,
     };
+}
+
+int ledger_worker_set_host(struct ledger_worker *w, struct str host)
+{
+    struct ledger_name *name = NULL;
+    if (w->host ? str_eq(ledger_name_str(w->host), host) : host.len == 0)
+        return 0;
+    if (host.len > 0 && !(name = ledger_name_new(host)))
+        return TTG_ENOMEM;
+    ledger_name_free(w->host);
+    w->host = name;
+    return 0;
 }
 
 void ledger_worker_set_owner(struct ledger_worker *w, void *owner)
@@ -93,6 +106,7 @@ void ledger_worker_free(struct ledger_worker *w)
     if (!w)
         return;
     ledger_name_free(w->name);
+    ledger_name_free(w->host);
     ledger_name_free(w->why);
     mem_free(w->recent);
     mem_free(w);

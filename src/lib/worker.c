@@ -28,24 +28,23 @@ struct ttg_worker {
     enum worker_end end;
     struct worker_totals totals;
     char *job;
-    char name[NAME_BYTES_MAX + 1];
+    char name[NAME_BYTES_MAX + 1], host[64];
 };
 
 /* ---- open ---- */
 
-static void make_name(char *name)
+static void make_name(struct ttg_worker *w)
 {
-    char host[64] = "";
-    if (gethostname(host, sizeof host - 1) != 0 || !host[0])
-        snprintf(host, sizeof host, "host");
-    snprintf(name, NAME_BYTES_MAX, "%s-%d-%04x", host, (int)getpid(),
+    snprintf(w->name, NAME_BYTES_MAX, "%s-%d-%04x", w->host[0] ? w->host : "host", (int)getpid(),
              (unsigned)(random_u64() & 0xffff));
 }
 
 static int set_name(struct ttg_worker *w, const char *name)
 {
+    if (gethostname(w->host, sizeof w->host - 1) != 0)
+        w->host[0] = '\0';
     if (!name) {
-        make_name(w->name);
+        make_name(w);
         return 0;
     }
     size_t len = strlen(name);
@@ -72,6 +71,7 @@ static void configure(struct ttg_worker *w, const struct ttg_worker_options *o)
     c->queue = w->queue;
     c->job = w->job;
     c->name = w->name;
+    c->host = w->host;
     c->incarnation = random_u64() >> 1;
     c->kernel.type = KERNEL_FUNCTION;
     c->kernel.function = &w->function;

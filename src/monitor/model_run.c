@@ -102,6 +102,10 @@ void model_workers(struct model *m, const struct queue_workers *list)
         struct model_worker *w = &m->workers[at];
         w->seen = true;
         w->gone_ms = 0;
+        if (from->host.len > 0)
+            snprintf(w->host, sizeof w->host, "%.*s",
+                     (int)(from->host.len < sizeof w->host ? from->host.len : sizeof w->host - 1),
+                     from->host.ptr);
         w->foreign = from->foreign;
         w->slots = from->slots ? from->slots : 1;
         w->incarnation = from->incarnation;
@@ -272,8 +276,6 @@ void run_event(struct model *m, const struct model_event *e)
         struct model_worker *w = at == SIZE_MAX ? NULL : &m->workers[at];
         if (w && strcmp(e->event, "worker.lost") == 0)
             w->lost_at_ms = e->at_ms;
-        if (w && strcmp(e->event, "worker.joined") == 0 && e->text[0])
-            snprintf(w->host, sizeof w->host, "%.*s", MODEL_NAME_BYTES - 1, e->text);
     }
     size_t from = lane_find(m, str_of(e->from));
     for (size_t i = 0; from != SIZE_MAX && i < sizeof ends / sizeof *ends; i++)

@@ -171,6 +171,7 @@ struct queue_control_call {
 struct queue_join {
     struct queue_call call;
     struct queue_worker worker;
+    struct str host; /* for people; may be empty */
     uint32_t slots, inflight;
     struct ledger_held *held; /* in and out, see ledger_join */
     size_t held_count;

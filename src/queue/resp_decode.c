@@ -392,11 +392,11 @@ static bool decode_workers(struct queue_workers *r, struct resp_cursor *c, struc
 {
     typedef struct ledger_worker_info info;
     static const struct field fields[] = {
-        FIELD(info, "worker", F_STR, name),         FIELD(info, "incarnation", F_U64, incarnation),
-        FIELD(info, "joined_ms", F_U64, joined_ms), FIELD(info, "slots", F_U32, slots),
-        FIELD(info, "foreign", F_BOOL, foreign),    FIELD(info, "held", F_U64, held),
-        FIELD(info, "completed", F_U64, completed), FIELD(info, "failed", F_U64, failed),
-        FIELD(info, "lost", F_U64, lost),
+        FIELD(info, "worker", F_STR, name),   FIELD(info, "incarnation", F_U64, incarnation),
+        FIELD(info, "host", F_STR, host),     FIELD(info, "joined_ms", F_U64, joined_ms),
+        FIELD(info, "slots", F_U32, slots),   FIELD(info, "foreign", F_BOOL, foreign),
+        FIELD(info, "held", F_U64, held),     FIELD(info, "completed", F_U64, completed),
+        FIELD(info, "failed", F_U64, failed), FIELD(info, "lost", F_U64, lost),
     };
     r->workers = read_maps(c, scratch, fields, COUNT(fields), sizeof(info), &r->count);
     return r->workers != NULL;

@@ -81,6 +81,10 @@ static void join_words(struct words *w, const struct queue_join *j)
     option_u64(w, STR("INFLIGHT"), j->inflight);
     word(w, STR("VERSION"));
     word(w, STR(TTG_VERSION));
+    if (j->host.len > 0) {
+        word(w, STR("HOST"));
+        word(w, j->host);
+    }
     if (j->held_count > 0)
         word(w, STR("HELD"));
     for (size_t i = 0; i < j->held_count; i++) {

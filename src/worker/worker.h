@@ -50,11 +50,11 @@ enum worker_end {
 
 /* Pointers stay the caller's and live as long as the worker. */
 struct worker_config {
-    struct queue_config queue; /* its callbacks are not used */
-    const char *job, *name;
-    uint64_t incarnation;        /* random, below 2^63 */
-    struct kernel_config kernel; /* its worker, on_done and ctx are filled in here */
-    uint32_t prefetch_max;       /* 0: take only what can start at once */
+    struct queue_config queue;     /* its callbacks are not used */
+    const char *job, *name, *host; /* host: for people who look; may be NULL */
+    uint64_t incarnation;          /* random, below 2^63 */
+    struct kernel_config kernel;   /* its worker, on_done and ctx are filled in here */
+    uint32_t prefetch_max;         /* 0: take only what can start at once */
     uint64_t drain_ms;
     uint64_t idle_ms; /* waiting for the job to appear; 0: for ever */
     bool idle_ends;   /* waiting for work counts as well */

@@ -94,6 +94,7 @@ void worker_send_join(struct worker *w)
     }
     w->join.call.job = worker_job(w);
     w->join.worker = worker_self(w);
+    w->join.host = str_of(w->config.host ? w->config.host : "");
     w->join.slots = w->config.kernel.slots;
     w->join.inflight = OUTBOX_BATCHES * (OUTBOX_RESULTS + w->config.kernel.slots);
     w->join_sent_ns = loop_now_ns(w->loop);

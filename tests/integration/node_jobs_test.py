@@ -79,6 +79,26 @@ def a_worker_whose_unix_socket_closes_is_lost_at_once():
 
 
 @test
+def where_a_worker_is_survives_snapshots():
+    node = Node()
+    c = node.raw()
+    job(c)
+
+    def host():
+        (words,) = c("TTG.WORKERS", "j")
+        return dict(zip(words[::2], words[1::2]))[b"host"]
+    c("TTG.JOIN", "j", "w", 1, "SLOTS", 1, "HOST", "rack 7", "HELD")
+    assert host() == b"rack 7"
+    c("BGSAVE")
+    wait_until(lambda: b"rdb_bgsave_in_progress:0" in c("INFO"))
+    node.kill()
+    node = node.again()
+    c = node.raw()
+    assert host() == b"rack 7"
+    assert c("DEBUG", "REPLAY") == c("DEBUG", "DIGEST")
+
+
+@test
 def over_tcp_a_worker_has_a_second_to_come_back():
     node = Node()
     c, w = node.raw(), node.raw(unix=False)

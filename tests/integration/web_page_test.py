@@ -3,6 +3,7 @@
 """The dashboard in Chromium: what a person sees when a worker is killed, and can do about it.
 Pictures of it are left in build/screenshots."""
 import re
+import socket
 
 from browser import browser
 from harness import TTG, main, spawn, temp_dir, test, ttg, write_file
@@ -36,6 +37,7 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
     workers = [spawn([TTG, "worker", "--queue", node.queue, "--job", "sweep", "--name", f"worker-{i}",
                       "--", script, "{chunk}"]) for i in range(4)]
     page.wait("document.querySelectorAll('#workers tr.busy').length === 4")
+    assert page.text("#workers tr.busy td:last-child") == socket.gethostname()
     page.see("given up after 1 attempt", "#dead")
     page.wait("parseFloat(document.querySelector('#percent').innerText) > 20")
     workers[2].kill()

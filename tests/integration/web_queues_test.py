@@ -3,6 +3,7 @@
 """The dashboard in Chromium of jobs on other people's servers."""
 import re
 import signal
+import socket
 
 from browser import browser
 from harness import TTG, main, spawn, temp_dir, test, ttg
@@ -15,11 +16,12 @@ def it_watches_a_plain_redis_too():
     server = Redis()
     monitor = spawn([TTG, "monitor", "--web", "127.0.0.1:0", "--queue", server.url])
     url = monitor.wait_for(r"http://127\.0\.0\.1:\d+/#token=\w+").group(0)
-    ttg("submit", "j", "--queue", server.url, "--params", "300", "--chunk", "1", "--simulate-ms", "30")
+    page = browser().page(url)
+    ttg("submit", "j", "--queue", server.url, "--params", "500", "--chunk", "1", "--simulate-ms", "30")
     workers = [spawn([TTG, "worker", "--queue", server.url, "--job", "j", "--name", f"worker-{i}",
                       "--simulate-ms", "30"]) for i in range(3)]
-    page = browser().page(url)
     page.wait("document.querySelectorAll('#workers tr.busy').length === 3")
+    assert page.text("#workers tr.busy td:last-child") == socket.gethostname()
     workers[1].kill()
     page.see("worker-1", "#workers tr.lost")
     page.see("finished", "#state", 30)

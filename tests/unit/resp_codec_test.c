@@ -80,6 +80,7 @@ static union any make(enum queue_verb verb)
     case QUEUE_JOIN:
         a.join.worker = w;
         a.join.slots = 2;
+        a.join.host = STR("box");
         a.join.inflight = 9;
         a.join.held = held;
         a.join.held_count = 2;
@@ -196,9 +197,10 @@ static const struct {
     {QUEUE_STATUS, "TTG.JOB STATUS j", "EVALSHA status 1 ttg:{j}:job j"},
     {QUEUE_LIST, "TTG.JOB LIST", "SMEMBERS ttg:jobs"},
     {QUEUE_CONTROL, "TTG.JOB FORGET j", "EVALSHA control 1 ttg:{j}:job j FORGET"},
-    {QUEUE_JOIN, "TTG.JOIN j " W " SLOTS 2 INFLIGHT 9 VERSION " TTG_VERSION " HELD 5 50 6 60",
+    {QUEUE_JOIN,
+     "TTG.JOIN j " W " SLOTS 2 INFLIGHT 9 VERSION " TTG_VERSION " HOST box HELD 5 50 6 60",
      "EVALSHA join 1 ttg:{j}:job j " W " SLOTS 2 INFLIGHT 9 VERSION " TTG_VERSION
-     " HELD 5 50 6 60"},
+     " HOST box HELD 5 50 6 60"},
     {QUEUE_TAKE, "TTG.TAKE j " W " COUNT 64 BLOCK 500",
      "EVALSHA take 1 ttg:{j}:job j " W " COUNT 64 BLOCK 500"},
     {QUEUE_COMMIT, "TTG.COMMIT j " W " 3 30 1500000 s -5 4 31 7 o a.b", NULL},

@@ -1,12 +1,14 @@
 -- uses: job bulk lease worker recent
--- job worker incarnation SLOTS n INFLIGHT n VERSION text [HELD chunk epoch ...]
+-- job worker incarnation SLOTS n INFLIGHT n VERSION text [HOST text] [HELD chunk epoch ...]
 if not open() then
     return no_job()
 end
-local name, incarnation, slots, first_held = ARGV[2], ARGV[3], 1, #ARGV + 1
+local name, incarnation, slots, host, first_held = ARGV[2], ARGV[3], 1, '', #ARGV + 1
 for i = 4, #ARGV, 2 do
     if ARGV[i] == 'SLOTS' then
         slots = tonumber(ARGV[i + 1])
+    elseif ARGV[i] == 'HOST' then
+        host = ARGV[i + 1]
     elseif ARGV[i] == 'HELD' then
         first_held = i + 1
         break
@@ -60,7 +62,7 @@ if not known then
     event('worker.joined', nil, name, nil, slots)
     known = {incarnation = incarnation, joined_ms = int(now), completed = 0, failed = 0, lost = 0}
 end
-known.slots = slots
+known.slots, known.host = slots, host
 write_worker(name, known)
 call('HSET', HELD, name, count)
 call('ZADD', ALIVE, int(now), name)

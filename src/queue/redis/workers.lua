@@ -9,7 +9,8 @@ for _, name in ipairs(call('HKEYS', WORKERS)) do
     known[name] = true
     out[#out + 1] = {'worker', name, 'incarnation', w.incarnation, 'slots', w.slots, 'foreign', 0,
                      'held', tonumber(call('HGET', HELD, name) or 0), 'completed', w.completed,
-                     'failed', w.failed, 'lost', w.lost, 'joined_ms', tonumber(w.joined_ms)}
+                     'failed', w.failed, 'lost', w.lost, 'joined_ms', tonumber(w.joined_ms),
+                     'host', w.host}
 end
 for _, consumer in ipairs(call('XINFO', 'CONSUMERS', TASKS, GROUP)) do
     local c = {}
@@ -18,7 +19,8 @@ for _, consumer in ipairs(call('XINFO', 'CONSUMERS', TASKS, GROUP)) do
     end
     if not known[c.name] and c.pending > 0 then
         out[#out + 1] = {'worker', c.name, 'incarnation', '0', 'slots', 1, 'foreign', 1,
-                         'held', c.pending, 'completed', 0, 'failed', 0, 'lost', 0, 'joined_ms', 0}
+                         'held', c.pending, 'completed', 0, 'failed', 0, 'lost', 0, 'joined_ms', 0,
+                         'host', ''}
     end
 end
 return out

@@ -1,4 +1,4 @@
--- Workers: name -> "incarnation slots joined_ms completed failed lost", and their signs of life.
+-- Workers: name -> "incarnation slots joined_ms completed failed lost host", and their signs of life.
 local PRESENCE_MS = 2000 -- silent for longer: lost
 local OUTAGE_MS = 1400   -- nobody was heard for so long: the server itself was away
 local GRACE_MS = 4000    -- to come back then; longer than a client's greatest pause
@@ -10,8 +10,8 @@ local function read_worker(name)
         return nil
     end
     local w = {}
-    w.incarnation, w.slots, w.joined_ms, w.completed, w.failed, w.lost =
-        string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+    w.incarnation, w.slots, w.joined_ms, w.completed, w.failed, w.lost, w.host =
+        string.match(text, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ?(.*)$')
     w.slots, w.completed, w.failed, w.lost =
         tonumber(w.slots), tonumber(w.completed), tonumber(w.failed), tonumber(w.lost)
     return w
@@ -19,7 +19,7 @@ end
 
 local function write_worker(name, w)
     call('HSET', WORKERS, name, table.concat({w.incarnation, int(w.slots), w.joined_ms,
-         int(w.completed), int(w.failed), int(w.lost)}, ' '))
+         int(w.completed), int(w.failed), int(w.lost), w.host}, ' '))
 end
 
 local function touch(name)
