@@ -165,6 +165,7 @@ function showWorkers(s) {
     else if (w.lost_at_ms && t - w.lost_at_ms < 30000) state += ` (was lost ${lasting(t - w.lost_at_ms)} ago)`;
     setText(cell[1], state);
     setText(cell[2], w.running ? `${w.chunk}${w.attempt > 1 ? ` (attempt ${w.attempt})` : ""}${w.running > 1 ? ` and ${w.running - 1} more` : ""}` : "");
+    if (!w.running && w.unacked) setText(cell[2], `${count(w.unacked)} given out to it`);
     setText(cell[3], w.running ? lasting(w.age_ms) : "");
     setText(cell[4], w.rate ? `${short(w.rate)}/s` : "");
     setText(cell[5], count(w.completed));
@@ -201,6 +202,26 @@ function showDead(s) {
   if (s.dead.length && s.job.dead_letters > s.dead.length) list.append(element("li", { className: "dim", textContent: `and ${count(s.job.dead_letters - s.dead.length)} more` }));
 }
 
+// What a RabbitMQ broker says of its own.
+function showBroker(b) {
+  $("broker").hidden = !b;
+  if (!b) return;
+  const full = b.by === "management", body = $("queues").tBodies[0];
+  setText($("brokernote"), full ? `${b.version}, ${b.nodes ? `${b.nodes_running} of ${b.nodes} node${b.nodes > 1 ? "s" : ""}, ` : ""}${b.alarms ? "alarm" : "no alarm"}`
+    : `counted by passive declares; the management API does not answer: ${b.why}`);
+  $("alarms").hidden = !b.alarms;
+  setText($("alarms"), `The broker takes no messages: ${b.alarms}`);
+  while (body.rows.length > b.queues.length) body.deleteRow(-1);
+  while (body.rows.length < b.queues.length) {
+    const row = body.insertRow();
+    for (const kind of ["", "num", "num", "num", "num opt", "num opt"]) row.insertCell().className = kind;
+  }
+  b.queues.forEach((q, i) => {
+    const texts = [q.queue, count(q.ready), full ? count(q.unacked) : "", count(q.consumers), full ? short(q.in_rate) : "", full ? short(q.out_rate) : ""];
+    texts.forEach((text, k) => setText(body.rows[i].cells[k], text));
+  });
+}
+
 function showAbout(j) {
   const rows = [["Kernel", j.kernel || "not said"], ["Parameters", `${count(j.params_total)} from ${j.first_param}, ${count(j.chunk_params)} a chunk`],
     ["Attempts", `${count(j.attempts)} started, at most ${j.max_attempts} a chunk`], ["A chunk takes", j.took_p50_us ? `${lasting(j.took_p50_us / 1000)}; 95 of 100 less than ${lasting(j.took_p95_us / 1000)}` : "not known yet"],
@@ -235,6 +256,7 @@ function show() {
   showEvents();
   showDead(s);
   showAbout(j);
+  showBroker(s.broker);
   cells = unpackCells(s.map, j.chunks);
   setText($("percell"), s.map.per_cell > 1 ? `${count(s.map.per_cell)} chunks a square` : "one square a chunk");
   paint();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Facts about RabbitMQ, from its management API: the broker, its nodes, and our queues. */
 #include "cmd/doctor.h"
-#include "cmd/management.h"
+#include "queue/management.h"
 
 #include <stdio.h>
 

@@ -407,6 +407,8 @@ int monitor_term_open(struct monitor_term **ret_term, struct loop *loop,
                                .loop = loop,
                                .job = config->job,
                                .period_ms = config->once ? ONCE_MS : config->period_ms,
+                               .server = &t->config.queue,
+                               .management = config->management,
                                .ctx = t,
                                .on_round = on_round};
     if (!rc)
@@ -501,6 +503,7 @@ static int watch(struct watching *w, struct command_run *r, struct err *err)
     struct monitor_term_config config = {
         .queue = w->ask.choice.config,
         .job = names_job(&w->ask) ? w->ask.job : NULL,
+        .management = option_text(o, OPT_MANAGEMENT),
         .place = buf_cstr(&place),
         .period_ms = option_ms(o, OPT_WATCH),
         .once = once || (!full && !repeated),

@@ -15,6 +15,7 @@ struct monitor_term;
 struct monitor_term_config {
     struct queue_config queue; /* its callbacks are not used */
     const char *job;           /* NULL: the newest */
+    const char *management;    /* http://HOST:PORT of a RabbitMQ broker; NULL: the usual port */
     const char *place;         /* the queue, for people */
     uint64_t period_ms;
     bool once, json;

@@ -106,6 +106,7 @@ static int serve(struct serving *v, struct command_run *r, struct err *err)
     struct web_config config = {.loop = v->ask.loop,
                                 .queue = v->ask.choice.config,
                                 .job = v->ask.job_given ? v->ask.job : NULL,
+                                .management = option_text(r->options, OPT_MANAGEMENT),
                                 .token = v->access.token,
                                 .open = v->access.local};
     config.queue.retry_ms = web_patience_ms;

@@ -164,7 +164,7 @@ OPTION(REDIS_WAIT, .flag = "redis-wait", .variable = "TTG_REDIS_WAIT", .type = O
 OPTION(MANAGEMENT, .flag = "management", .variable = "TTG_RABBITMQ_MANAGEMENT",
        .type = OPTION_STRING, .arg = "URL",
        .help = "RabbitMQ's management API; default: http://HOST:15672",
-       .commands = IN_DOCTOR | IN_CLEANUP | IN_STATUS)
+       .commands = IN_DOCTOR | IN_CLEANUP | IN_MONITOR | IN_STATUS)
 OPTION(QUEUE_TYPE, .flag = "queue-type", .variable = "TTG_QUEUE_TYPE", .type = OPTION_ENUM,
        .choices = "classic|quorum",
        .help = "RabbitMQ: kind of a new job's queues; quorum: replicated (default: classic)",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/rabbit_jobs.h"
 
-#include "cmd/management.h"
+#include "queue/management.h"
 
 #include <stdio.h>
 

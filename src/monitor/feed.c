@@ -3,10 +3,11 @@
 
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "monitor/rabbit.h"
 
 #include <stdio.h>
 
-enum { LIST_EVERY = 4, DEAD_EVERY = 2, EVENTS_AT_ONCE = 1024 };
+enum { LIST_EVERY = 4, DEAD_EVERY = 2, DEPTHS_EVERY = 2, EVENTS_AT_ONCE = 1024 };
 
 struct feed {
     struct feed_config config;
@@ -23,6 +24,8 @@ struct feed {
     struct queue_map map;
     struct queue_events events;
     struct queue_dead_list dead;
+    struct queue_depths depths;
+    struct rabbit *rabbit; /* NULL: the queue is none */
 };
 
 static void round_start(struct feed *f);
@@ -73,6 +76,10 @@ static void tell(struct feed *f, const struct queue_request *r)
         break;
     case QUEUE_EVENTS:
         model_events(f->model, &f->events);
+        break;
+    case QUEUE_DEPTHS:
+        if (rabbit_why(f->rabbit))
+            model_depths(f->model, &f->depths, rabbit_why(f->rabbit));
         break;
     default:
         model_dead(f->model, &f->dead);
@@ -134,6 +141,8 @@ static void round_start(struct feed *f)
         ask(f, &f->events.call);
         if (f->round % DEAD_EVERY == 0 || m->dead_count != m->status.dead)
             ask(f, &f->dead.call);
+        if (f->rabbit && rabbit_why(f->rabbit) && f->round % DEPTHS_EVERY == 0)
+            ask(f, &f->depths.call);
     }
     f->round++;
     if (--f->pending == 0)
@@ -163,11 +172,19 @@ int feed_open(struct feed **ret_feed, const struct feed_config *config, struct e
         {&f->list.call.request, QUEUE_LIST},       {&f->status.call.request, QUEUE_STATUS},
         {&f->workers.call.request, QUEUE_WORKERS}, {&f->map.call.request, QUEUE_MAP},
         {&f->events.call.request, QUEUE_EVENTS},   {&f->dead.call.request, QUEUE_DEAD_LIST},
+        {&f->depths.call.request, QUEUE_DEPTHS},
     };
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         queue_request_init(requests[i].request, requests[i].verb, on_done, f);
     snprintf(f->fixed, sizeof f->fixed, "%s", config->job ? config->job : "");
     loop_timer_init(&f->timer, config->loop, on_timer);
+    int rc = config->server && queue_is_one(config->server)
+                 ? rabbit_open(&f->rabbit, config->loop, config->server, config->management, m, err)
+                 : 0;
+    if (rc) {
+        feed_close(f);
+        return rc;
+    }
     feed_show(f, NULL);
     *ret_feed = f;
     return 0;
@@ -181,7 +198,9 @@ void feed_close(struct feed *f)
     loop_timer_stop(&f->timer);
     struct queue_request *const requests[] = {&f->list.call.request,    &f->status.call.request,
                                               &f->workers.call.request, &f->map.call.request,
-                                              &f->events.call.request,  &f->dead.call.request};
+                                              &f->events.call.request,  &f->dead.call.request,
+                                              &f->depths.call.request};
+    rabbit_close(f->rabbit);
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         queue_request_done(requests[i]);
     model_free(f->model);
@@ -202,6 +221,8 @@ void feed_stop(struct feed *f)
 {
     f->stopped = true;
     loop_timer_stop(&f->timer);
+    if (f->rabbit)
+        rabbit_stop(f->rabbit);
 }
 
 void feed_show(struct feed *f, const char *job)

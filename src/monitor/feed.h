@@ -17,6 +17,10 @@ struct feed_config {
     struct loop *loop;
     const char *job;    /* NULL: the newest, and the next newer one when that has ended */
     uint64_t period_ms; /* between the starts of rounds */
+    /* A RabbitMQ broker is asked of its own, too: where, and http://HOST:PORT of its management API
+     * or NULL. They stay the caller's. */
+    const struct queue_config *server;
+    const char *management;
     void *ctx;
     void (*on_round)(void *ctx); /* the model has settled, or the connection came or went */
 };

@@ -47,6 +47,7 @@ static void forget(struct model *m)
     m->point_period_ms = POINT_PERIOD_MS;
     m->span_first = m->span_seq + 1;
     m->event_count = m->event_seq = m->ran_until_ms = 0;
+    m->broker = (struct model_broker){.source = MODEL_NO_BROKER};
 }
 
 void model_show(struct model *m, struct str job)
@@ -220,6 +221,37 @@ void model_dead(struct model *m, const struct queue_dead_list *d)
             .chunk = from->chunk, .dead_ms = from->dead_ms, .attempts = from->attempts};
         text_copy(m->dead[i].worker, sizeof m->dead[i].worker, from->worker);
         text_copy(m->dead[i].reason, sizeof m->dead[i].reason, from->reason);
+    }
+}
+
+/* --- the broker --- */
+
+void model_depths(struct model *m, const struct queue_depths *d, const char *why)
+{
+    struct model_broker b = {.source = MODEL_DECLARED};
+    text_copy(b.why, sizeof b.why, str_of(why));
+    for (size_t i = 0; i < d->count; i++) {
+        struct model_depth *to = &b.queues[b.queue_count++];
+        text_copy(to->name, sizeof to->name, str_of(d->depths[i].name));
+        to->ready = d->depths[i].ready;
+        to->consumers = d->depths[i].consumers;
+    }
+    m->broker = b;
+}
+
+void model_broker(struct model *m, const struct model_broker *b)
+{
+    m->broker = *b;
+}
+
+void model_place(struct model *m, struct str worker, struct str host, uint64_t unacked)
+{
+    for (size_t i = 0; i < m->worker_count; i++) {
+        struct model_worker *w = &m->workers[i];
+        if (!str_eq(str_of(w->name), worker))
+            continue;
+        text_copy(w->host, sizeof w->host, host);
+        w->unacked = unacked;
     }
 }
 

@@ -21,6 +21,7 @@ enum {
     MODEL_SPANS = 4096,
     MODEL_EVENTS = 512,
     MODEL_DEAD = 100,
+    MODEL_DEPTHS = 16,
     MODEL_RAN_MAX = 1024, /* to be asked for at once */
     MODEL_NAME_BYTES = 96,
     MODEL_TEXT_BYTES = 256,
@@ -51,6 +52,7 @@ struct model_worker {
     uint64_t lost_at_ms;             /* 0: never; it may have come back since */
     uint64_t chunk, attempt, age_ms; /* of the oldest that it runs */
     uint64_t running;                /* how many it runs; 0: chunk says nothing */
+    uint64_t unacked;                /* as a RabbitMQ broker counts */
     double rate;                     /* chunks a second, of late */
     uint64_t rate_completed, rate_ms, ended_ms;
 };
@@ -85,6 +87,22 @@ struct model_dead {
     uint64_t chunk, dead_ms;
     uint32_t attempts;
     char worker[MODEL_NAME_BYTES], reason[MODEL_TEXT_BYTES];
+};
+
+/* What a RabbitMQ broker says of its own; other queues have nothing of the kind. */
+enum model_broker_source { MODEL_NO_BROKER, MODEL_DECLARED, MODEL_MANAGEMENT };
+struct model_depth {
+    char name[MODEL_NAME_BYTES];
+    uint64_t ready, unacked, consumers;
+    double in, out; /* messages a second */
+};
+struct model_broker {
+    enum model_broker_source source; /* declared: only `ready` and `consumers` are known */
+    char why[MODEL_TEXT_BYTES];      /* declared: what the management API said */
+    char version[32], alarms[MODEL_TEXT_BYTES];
+    uint64_t nodes, nodes_running; /* 0: we may not ask */
+    struct model_depth queues[MODEL_DEPTHS];
+    size_t queue_count;
 };
 
 struct model {
@@ -127,6 +145,7 @@ struct model {
     uint64_t event_seq;   /* of the newest, as the queue counts */
     struct model_dead dead[MODEL_DEAD];
     size_t dead_count;
+    struct model_broker broker;
     uint64_t ran_until_ms; /* results that ended before are known */
     bool ran_partial;      /* of this round only the newest results are known */
 };
@@ -145,6 +164,10 @@ void model_workers(struct model *m, const struct queue_workers *list);
 void model_map(struct model *m, const struct queue_map *map);
 void model_events(struct model *m, const struct queue_events *e);
 void model_dead(struct model *m, const struct queue_dead_list *d);
+void model_depths(struct model *m, const struct queue_depths *d, const char *why);
+void model_broker(struct model *m, const struct model_broker *b);
+/* Where that worker is, and how many chunks the broker says it has. */
+void model_place(struct model *m, struct str worker, struct str host, uint64_t unacked);
 void model_settle(struct model *m);
 
 /* Newest first: i = 0 is the newest. NULL: no more. */

@@ -128,6 +128,7 @@ static void workers(const struct model *m, struct buf *out)
         field_u64(out, "lost_at_ms", w->lost_at_ms);
         field_f64(out, "rate", w->rate);
         field_u64(out, "running", w->running);
+        field_u64(out, "unacked", w->unacked);
         if (w->running > 0) {
             field_u64(out, "chunk", w->chunk);
             field_u64(out, "attempt", w->attempt);
@@ -227,6 +228,33 @@ static void dead(const struct model *m, struct buf *out)
     buf_add_char(out, ']');
 }
 
+static void broker(const struct model *m, struct buf *out)
+{
+    const struct model_broker *b = &m->broker;
+    if (b->source == MODEL_NO_BROKER)
+        return;
+    buf_add_str(out, b->source == MODEL_MANAGEMENT ? STR(",\"broker\":{\"by\":\"management\"")
+                                                   : STR(",\"broker\":{\"by\":\"declare\""));
+    field_text(out, "why", b->why);
+    field_text(out, "version", b->version);
+    field_text(out, "alarms", b->alarms);
+    field_u64(out, "nodes", b->nodes);
+    field_u64(out, "nodes_running", b->nodes_running);
+    buf_add_str(out, STR(",\"queues\":["));
+    for (size_t i = 0; i < b->queue_count; i++) {
+        const struct model_depth *d = &b->queues[i];
+        buf_add_str(out, i ? STR(",{\"queue\":") : STR("{\"queue\":"));
+        buf_add_json(out, str_of(d->name));
+        field_u64(out, "ready", d->ready);
+        field_u64(out, "unacked", d->unacked);
+        field_u64(out, "consumers", d->consumers);
+        field_f64(out, "in_rate", d->in);
+        field_f64(out, "out_rate", d->out);
+        buf_add_char(out, '}');
+    }
+    buf_add_str(out, STR("]}"));
+}
+
 int model_json(const struct model *m, struct model_mark *since, struct buf *out)
 {
     struct model_mark all = {0}, *from = since ? since : &all;
@@ -244,6 +272,7 @@ int model_json(const struct model *m, struct model_mark *since, struct buf *out)
     spans(m, from->span_seq, out);
     events(m, from->event_count, out);
     dead(m, out);
+    broker(m, out);
     from->worker_changes = m->worker_changes;
     from->span_seq = m->span_seq;
     from->event_count = m->event_count;

@@ -247,6 +247,46 @@ static void draw_trouble(struct screen *s)
     done(s);
 }
 
+/* "ttg.sweep.tasks.retry" is called "tasks.retry" here: the job is known. */
+static struct str short_name(const char *queue)
+{
+    const char *tasks = strstr(queue, ".tasks"), *results = strstr(queue, ".results");
+    return str_of(tasks ? tasks + 1 : results ? results + 1 : queue);
+}
+
+static void draw_broker(struct screen *s)
+{
+    const struct model_broker *b = &s->m->broker;
+    struct screen_line *l = &s->line;
+    char t[SPAN_BYTES];
+    if (b->source == MODEL_NO_BROKER || !more(s, 1))
+        return;
+    line_put(l, INK_DIM, "queue");
+    for (size_t i = 0; i < b->queue_count; i++) {
+        const struct model_depth *d = &b->queues[i];
+        struct str name = short_name(d->name);
+        bool tasks = str_eq(name, STR("tasks"));
+        if (!tasks && d->ready + d->unacked == 0)
+            continue;
+        line_put(l, INK_PLAIN, "  %s", count_text(t, d->ready));
+        line_put(l, INK_DIM, " in ");
+        line_foreign(l, INK_DIM, name, NAME_COLUMNS);
+        if (d->unacked > 0)
+            line_put(l, INK_CYAN, " +%s out", count_text(t, d->unacked));
+        if (tasks)
+            line_put(l, INK_PLAIN, ", %s", count_text(t, d->consumers));
+        if (tasks)
+            line_put(l, INK_DIM, d->consumers == 1 ? " consumer" : " consumers");
+    }
+    if (b->alarms[0]) {
+        line_put(l, INK_RED, "  ALARM ");
+        line_foreign(l, INK_RED, str_of(b->alarms), MODEL_TEXT_BYTES);
+    } else if (b->nodes_running < b->nodes) {
+        line_put(l, INK_RED, "  %llu of %llu nodes", (number)b->nodes_running, (number)b->nodes);
+    }
+    done(s);
+}
+
 /* --- the map of chunks --- */
 
 struct map_column {
@@ -407,6 +447,21 @@ static void draw_lane(struct screen *s, const struct model_worker *w)
         line_put(&s->line, mark_inks[cells[c]], "%s", marks[s->line.utf8][cells[c]]);
 }
 
+/* The newest chunk that others took over from it. */
+static const char *lost_chunk(const struct model *m, const struct model_worker *w,
+                              char room[2 * SPAN_BYTES])
+{
+    const struct model_event *e;
+    size_t i = 0;
+    while ((e = model_event_back(m, i)) &&
+           (strcmp(e->event, "chunk.reclaimed") != 0 || strcmp(e->from, w->name) != 0))
+        i++;
+    if (!e || w->state != MODEL_LOST)
+        return "";
+    snprintf(room, 2 * SPAN_BYTES, "%05lld", (long long)e->chunk);
+    return room;
+}
+
 static void draw_worker(struct screen *s, const struct model_worker *w, unsigned name_columns)
 {
     struct screen_line *l = &s->line;
@@ -420,12 +475,14 @@ static void draw_worker(struct screen *s, const struct model_worker *w, unsigned
              w->state == MODEL_STRAGGLING ? "slow" : model_worker_state_text(w->state));
     if (gone) {
         uint64_t ago = m->now_ms > w->gone_ms ? m->now_ms - w->gone_ms : 0;
-        cell(l, INK_PLAIN, CHUNK_COLUMNS, "");
+        cell(l, INK_RED, CHUNK_COLUMNS, lost_chunk(m, w, chunk));
         cell(l, INK_PLAIN, AGE_COLUMNS, w->gone_ms ? span_text(t, ago) : "");
         line_put(l, INK_DIM, " ago");
         line_to(l, name_columns + 3 + STATE_COLUMNS + CHUNK_COLUMNS + AGE_COLUMNS + FIGURE_COLUMNS);
     } else {
-        if (w->running == 0)
+        if (w->running == 0 && w->unacked > 0)
+            snprintf(chunk, sizeof chunk, "(%llu)", (number)w->unacked);
+        else if (w->running == 0)
             snprintf(chunk, sizeof chunk, "-");
         else if (w->attempt > 1)
             snprintf(chunk, sizeof chunk, "%05llu #%llu", (number)w->chunk, (number)w->attempt);
@@ -714,6 +771,7 @@ int screen_render(const struct screen_view *v, unsigned width, unsigned height, 
         draw_rate(&s);
         draw_chunks(&s);
         draw_trouble(&s);
+        draw_broker(&s);
         draw_lists(&s);
     } else {
         draw_nothing(&s);

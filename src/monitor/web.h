@@ -26,7 +26,8 @@ struct web_config {
     struct loop *loop;
     struct queue_config queue; /* its callbacks are ours; pointers stay the caller's */
     const char *job;           /* shown first; NULL: the newest */
-    const char *token;         /* NULL: no actions, and no data unless open */
+    const char *management; /* http://HOST:PORT of a RabbitMQ broker; NULL: where it usually is */
+    const char *token;      /* NULL: no actions, and no data unless open */
     bool open;
 };
 

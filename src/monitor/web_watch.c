@@ -102,6 +102,8 @@ static struct watch *watch_new(struct web *w, const char *job, struct err *err)
                                  .loop = w->config.loop,
                                  .job = job[0] ? job : NULL,
                                  .period_ms = WEB_PERIOD_MS,
+                                 .server = &w->config.queue,
+                                 .management = w->config.management,
                                  .ctx = h,
                                  .on_round = on_round};
     h->web = w;

@@ -125,7 +125,9 @@ static void dispatch(struct amqp_engine *e, struct queue_request *r)
     }
     r->sent = true;
     r->step = 0;
-    if (amqp_worker_send(e, r) || amqp_collect_send(e, r))
+    if (r->verb == QUEUE_DEPTHS)
+        amqp_depths_send(e, r);
+    if (r->verb == QUEUE_DEPTHS || amqp_worker_send(e, r) || amqp_collect_send(e, r))
         return;
     err_set(&err, TTG_EUNSUPPORTED, "a RabbitMQ broker cannot do this from here");
     queue_finish(r, err.code, &err);

@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 enum {
     FRAME_BYTES = 131072,
+    HOST_BYTES = 65,
     CONNECT_S = 3,
     ANSWER_S = 10,
     ANSWER_SHORT_S = 2, /* of a cluster: a node that waits for one that was cut off is left */
@@ -205,13 +207,18 @@ static int login(struct amqp_link *l, struct err *err)
          .value = {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}},
     };
     const char *name = l->config->client_name ? l->config->client_name : "ttg";
+    char host[HOST_BYTES] = "";
+    if (gethostname(host, sizeof host - 1) != 0)
+        host[0] = '\0';
     amqp_table_entry_t entries[] = {
         {.key = amqp_cstring_bytes("capabilities"),
          .value = {.kind = AMQP_FIELD_KIND_TABLE, .value.table = {2, can}}},
         {.key = amqp_cstring_bytes("connection_name"),
          .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(name)}},
+        {.key = amqp_cstring_bytes("host"), /* for people who look at the broker, or a monitor */
+         .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(host)}},
     };
-    amqp_table_t properties = {2, entries};
+    amqp_table_t properties = {3, entries};
     amqp_rpc_reply_t r = amqp_login_with_properties(
         l->conn, u->path, 0, FRAME_BYTES, AMQP_HEARTBEAT_S, &properties, AMQP_SASL_METHOD_PLAIN,
         u->user ? u->user : "guest", u->password ? u->password : "guest");

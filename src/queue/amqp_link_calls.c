@@ -114,11 +114,12 @@ static void count_messages(struct amqp_link *l, const struct amqp_call *c)
 {
     amqp_queue_declare_ok_t *ok =
         amqp_queue_declare(l->conn, CH_ASK, link_bytes(c->queue), 1, 0, 0, 0, amqp_empty_table);
-    uint64_t count = ok ? ok->message_count : 0;
+    uint64_t count = ok ? ok->message_count : 0, consumers = ok ? ok->consumer_count : 0;
     if (asked(l, c) == 0 && c->id) {
         struct amqp_event *e = link_event_new(l, AMQP_DONE, 0, 0, 0);
         e->id = c->id;
         e->count = count;
+        e->tag = consumers;
         link_event_put(l, e);
     }
 }

@@ -28,7 +28,7 @@ enum amqp_op {
     AMQP_CONNECT, /* number: which host; answered by AMQP_UP or AMQP_DOWN */
     AMQP_DECLARE, /* a queue; number: message TTL in ms, 0 none; dead_to: where expired or refused
                      messages go; flags: its kind */
-    AMQP_COUNT,   /* messages that wait in a queue: event.count; TTG_ENOENT */
+    AMQP_COUNT,   /* messages that wait in a queue: event.count; tag: its consumers; TTG_ENOENT */
     AMQP_DELETE,
     AMQP_PURGE,
     AMQP_GET,      /* one message, to be settled with AMQP_ON_GET (or AMQP_ON_PULL); event.found */

@@ -83,6 +83,7 @@ void queue_request_done(struct queue_request *r)
 void queue_send(struct queue *q, struct queue_request *r)
 {
     ensure(!queue_request_busy(r));
+    ensure(r->verb != QUEUE_DEPTHS || queue_is_one(q->config));
     r->queue = q;
     r->sent = false;
     list_push_back(&q->requests, &r->link);

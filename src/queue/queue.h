@@ -84,6 +84,7 @@ enum queue_verb {
     QUEUE_EVENTS,
     QUEUE_EXPLAIN,
     QUEUE_MAP,
+    QUEUE_DEPTHS,
     QUEUE_VERBS,
 };
 
@@ -380,6 +381,20 @@ struct queue_map {
     const struct queue_map_lease *leases; /* the oldest of each worker first */
     const struct queue_ran *ran;          /* the newest first */
     size_t cell_count, lease_count, ran_count;
+};
+
+/* How many messages wait in the job's own queues, asked without the management API: only where
+ * queue_is_one(). The queues that are not there are left out. */
+enum { QUEUE_DEPTHS_MAX = 5 };
+struct queue_depth {
+    const char *name;
+    uint64_t ready, consumers;
+};
+struct queue_depths {
+    struct queue_call call;
+    /* out */
+    struct queue_depth depths[QUEUE_DEPTHS_MAX];
+    size_t count;
 };
 
 /* Why the job, or one chunk of it, does not run. */

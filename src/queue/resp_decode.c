@@ -627,6 +627,7 @@ static bool decode(struct queue_request *r, struct resp_cursor *c, struct buf *s
         return decode_explain((struct queue_explain *)r, c);
     case QUEUE_MAP:
         return decode_map((struct queue_map *)r, c, scratch);
+    case QUEUE_DEPTHS:
     case QUEUE_VERBS:
         break;
     }

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import tarfile
 import time
 
 from demorig import Demo, need
@@ -250,21 +251,53 @@ def volumes_go_with_all_only():
     assert any("delete persistentvolumeclaim/ttg-redis" in w for w in words()), words()
 
 
+class Podman:
+    """A real podman with storage of its own, and what a user of it has lying about."""
+
+    def __init__(self):
+        real, self.dir = have("podman"), temp_dir()
+        if not real:
+            skip("podman is not installed")
+        conf = write_file(os.path.join(self.dir, "containers.conf"),
+                          '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n')
+        bin_dir = os.path.join(self.dir, "bin")
+        os.mkdir(bin_dir)
+        self.path = write_file(os.path.join(bin_dir, "podman"), f"""#!/bin/sh
+exec {real} --root {self.dir}/root --runroot {self.dir}/run --storage-driver vfs "$@"
+""", 0o755)
+        self.env = {"PATH": bin_dir + ":" + os.environ["PATH"], "CONTAINERS_CONF": conf}
+        layer = os.path.join(self.dir, "layer.tar")
+        with tarfile.open(layer, "w") as tar:
+            tar.add(write_file(os.path.join(self.dir, "true"), "", 0o755), "true")
+        made = run([self.path, "import", layer, "img"], env=self.env, code=None)
+        if made.code != 0:
+            skip("podman does not run here: " + made.err.strip().splitlines()[-1])
+
+    def __call__(self, *words):
+        return run([self.path, *words], env=self.env).out.split()
+
+
 @test
 def foreign_containers_stay():
-    if not have("podman"):
-        skip("podman is not installed")
-    made = run(["podman", "volume", "create", "foreign-ttg-test"], code=None)
-    if made.code != 0:
-        skip("podman does not run here: " + made.err.strip().splitlines()[-1])
-    try:
-        run(["podman", "volume", "create", "--label", "app.kubernetes.io/part-of=ttg",
-             "ours-ttg-test"])
-        demo = Demo()
-        done = cleanup(demo, "--all", "--dry-run", code=None)
-        assert "ours-ttg-test" in done.out and "foreign-ttg-test" not in done.out, done
-    finally:
-        run(["podman", "volume", "rm", "foreign-ttg-test", "ours-ttg-test"], code=None)
+    podman, demo, label = Podman(), Demo(), ["--label", "app.kubernetes.io/part-of=ttg"]
+    for name, words in (("foreign-ttg", []), ("ttg-worker", ["--label", "app=ttg"]), ("ours", label)):
+        podman("create", *words, "--name", name, "img", "/true")
+        podman("volume", "create", *words, "data-" + name)
+        podman("pod", "create", "--infra=false", *words, "--name", "pod-" + name)
+
+    def there():
+        return {"containers": set(podman("ps", "--all", "--format", "{{.Names}}")),
+                "pods": set(podman("pod", "ps", "--format", "{{.Name}}")),
+                "volumes": set(podman("volume", "ls", "--format", "{{.Name}}"))}
+    before, foreign = there(), ("foreign-ttg", "ttg-worker")
+    done = cleanup(demo, "--pods", "--dry-run", env=podman.env, code=None)
+    assert "ours" in done.out and "foreign" not in done.out and there() == before, done
+    cleanup(demo, "--pods", "--force", env=podman.env, code=None)
+    assert there() == {"containers": set(foreign), "pods": {"pod-" + n for n in foreign},
+                       "volumes": before["volumes"]}, there()
+    cleanup(demo, "--all", "--force", env=podman.env, code=None)
+    assert there() == {"containers": set(foreign), "pods": {"pod-" + n for n in foreign},
+                       "volumes": {"data-" + n for n in foreign}}, there()
 
 
 main()

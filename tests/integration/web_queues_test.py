@@ -34,14 +34,18 @@ def it_watches_a_plain_redis_too():
 @test
 def and_a_rabbitmq_by_the_collector_of_the_job():
     broker = Rabbit()
-    monitor = spawn([TTG, "monitor", "sweep", "--web", "127.0.0.1:0", "--queue", broker.url])
+    monitor = spawn([TTG, "monitor", "sweep", "--web", "127.0.0.1:0", "--queue", broker.url,
+                     "--management", f"http://127.0.0.1:{broker.http}"])
     url = monitor.wait_for(r"http://127\.0\.0\.1:\d+/#token=\w+").group(0)
     page = browser().page(url)
-    done = spawn([TTG, "run", "--queue", broker.url, "--job", "sweep", "--params", "200", "--chunk", "1",
+    done = spawn([TTG, "run", "--queue", broker.url, "--job", "sweep", "--params", "300", "--chunk", "1",
                   "--simulate-ms", "50", "--workers", "2", "--output", temp_dir() + "/out"])
     page.wait("document.querySelectorAll('#workers tr.busy').length === 2")
     page.wait("parseFloat(document.querySelector('#percent').innerText) > 30")
     page.see("one square a chunk", "#percell")
+    page.see("ttg.sweep.tasks.dlq", "#broker")
+    page.see("given out to it", "#workers")
+    page.see("1 of 1 node, no alarm", "#brokernote")
     page.shot("rabbitmq")
     assert done.wait(60) == 0, done.err()
     page.check(int(re.search(r":(\d+)/", url).group(1)))

@@ -1,30 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cmd/management.h"
+#include "queue/management.h"
 
 #include "io/loop.h"
 #include "io/tls.h"
 
 #include <stdio.h>
 
-enum { ANSWER_MS = 10000, MANAGEMENT_PORT = 15672, MANAGEMENT_PORT_TLS = 15671 };
+enum {
+    ANSWER_MS = 10000,
+    MANAGEMENT_PORT = 15672,
+    MANAGEMENT_PORT_TLS = 15671,
+    PATH_BYTES_MAX = 4096,
+};
 
 static void on_done(struct http_client *c, int rc, const struct http_answer *answer,
                     const struct err *err)
 {
     struct management *m = c->ctx;
-    m->done = true;
-    m->rc = rc;
-    if (rc) {
-        *m->err = *err;
-        return;
-    }
-    m->status = answer->status;
+    struct json value = {.type = JSON_NULL};
+    struct err why = {0};
+    if (rc)
+        why = *err;
+    else if (answer->status != 200)
+        rc = err_set(&why, answer->status == 401 || answer->status == 403 ? TTG_EAUTH : TTG_EPROTO,
+                     "the management API answers %d to %s", answer->status, buf_cstr(&m->path));
     buf_clear(&m->body);
-    m->rc = buf_add_str(&m->body, answer->body);
+    if (!rc && buf_add_str(&m->body, answer->body))
+        rc = err_set(&why, TTG_ENOMEM, "out of memory");
+    if (!rc)
+        rc = json_parse(buf_str(&m->body), &value, &why);
+    m->at += rc != 0;
+    m->on_answer(m->ctx, rc, value, &why);
 }
 
-/* "http://HOST:PORT", or the i-th host of the queue's address. */
-static int choose(struct management *m, size_t i, struct err *err)
+/* "http://HOST:PORT", or the host of the queue's address whose turn it is. */
+static int choose(struct management *m, struct err *err)
 {
     const struct url *u = m->config->url;
     const char *given = m->given;
@@ -32,7 +42,7 @@ static int choose(struct management *m, size_t i, struct err *err)
     m->secure = given ? strncmp(given, "https://", 8) == 0 : u->tls;
     m->port = m->secure ? MANAGEMENT_PORT_TLS : MANAGEMENT_PORT;
     if (!given) {
-        snprintf(m->host, sizeof m->host, "%s", u->hosts[i].name);
+        snprintf(m->host, sizeof m->host, "%s", u->hosts[m->at % u->host_count].name);
         return 0;
     }
     struct str rest = str_of(given), end;
@@ -58,13 +68,14 @@ int management_open(struct management *m, struct loop *loop, const struct queue_
                     const char *given, struct err *err)
 {
     *m = (struct management){.config = config, .given = given};
+    buf_init(&m->path, PATH_BYTES_MAX);
     buf_init(&m->body, HTTP_BODY_BYTES_MAX);
     http_client_init(&m->client, loop, on_done, m);
     struct tls_options tls = {.cert_file = config->tls_cert,
                               .key_file = config->tls_key,
                               .ca_file = config->tls_ca,
                               .verify = !config->tls_no_verify};
-    int rc = choose(m, 0, err);
+    int rc = choose(m, err);
     return rc || !m->secure ? rc : tls_new(&tls, &m->tls, err);
 }
 
@@ -73,43 +84,62 @@ void management_close(struct management *m)
     if (!m->config)
         return;
     http_client_done(&m->client);
+    buf_done(&m->path);
     buf_done(&m->body);
     tls_free(m->tls);
 }
 
-static int ask(struct management *m, const char *path, struct json *ret_value, struct err *err)
+int management_start(struct management *m, const char *path, struct err *err)
 {
     const struct url *u = m->config->url;
     struct http_get what = {.host = m->host,
                             .port = m->port,
-                            .tls = m->tls,
                             .path = path,
                             .user = u->user ? u->user : "guest",
                             .password = u->password ? u->password : "guest",
                             .timeout_ms = ANSWER_MS};
-    m->done = false;
-    m->err = err;
-    int rc = http_client_start(&m->client, &what, err);
-    while (!rc && !m->done)
-        rc = loop_turn(m->client.loop, LOOP_FOREVER);
-    rc = rc ? rc : m->rc;
-    if (!rc && m->status != 200)
-        rc = err_set(err, m->status == 401 || m->status == 403 ? TTG_EAUTH : TTG_EPROTO,
-                     "the management API answers %d to %s", m->status, path);
-    return rc ? rc : json_parse(buf_str(&m->body), ret_value, err);
+    buf_clear(&m->path);
+    int rc = choose(m, err);
+    what.tls = m->tls;
+    if (!rc && buf_add_str(&m->path, str_of(path)))
+        rc = err_set(err, TTG_ENOMEM, "out of memory");
+    if (!rc && (rc = http_client_start(&m->client, &what, err)) != 0)
+        m->at++;
+    return rc;
+}
+
+struct waiting {
+    bool done;
+    int rc;
+    struct json value;
+    struct err *err;
+};
+
+static void on_waited(void *ctx, int rc, struct json value, const struct err *err)
+{
+    struct waiting *w = ctx;
+    w->done = true;
+    w->rc = rc;
+    w->value = value;
+    if (rc)
+        *w->err = *err;
 }
 
 int management_get(struct management *m, const char *path, struct json *ret_value, struct err *err)
 {
-    size_t tries = m->given || m->settled ? 1 : m->config->url->host_count;
+    size_t tries = m->given ? 1 : m->config->url->host_count;
     int rc = TTG_EUNREACH;
+    m->on_answer = on_waited;
     for (size_t i = 0; rc && i < tries; i++) {
-        int wrong = m->settled ? 0 : choose(m, i, err);
-        if (wrong)
-            return wrong;
-        rc = ask(m, path, ret_value, err);
+        struct waiting w = {.err = err};
+        m->ctx = &w;
+        rc = management_start(m, path, err);
+        while (!rc && !w.done)
+            rc = loop_turn(m->client.loop, LOOP_FOREVER);
+        rc = rc ? rc : w.rc;
+        if (!rc)
+            *ret_value = w.value;
     }
-    m->settled = m->settled || rc == 0;
     return rc;
 }
 
@@ -121,4 +151,16 @@ struct json management_member(struct json object, struct str name)
         if (json_is(key, name))
             return value;
     return (struct json){.type = JSON_NULL};
+}
+
+int management_add_word(struct buf *out, struct str text)
+{
+    int rc = 0;
+    for (size_t i = 0; i < text.len && !rc; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '_' || c == '.';
+        rc = plain ? buf_add_char(out, (char)c) : buf_printf(out, "%%%02X", c);
+    }
+    return rc;
 }

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rabbit - what a RabbitMQ broker says of its own, for a model: how deep the queues of the job in
+ * view are, from where its workers are connected, alarms.
+ *
+ * The management API tells, asked with the queue's own user every few seconds. Where it does not
+ * answer that is known too, and the feed asks for the depths by passive declares. */
+#ifndef TTG_MONITOR_RABBIT_H
+#define TTG_MONITOR_RABBIT_H
+
+#include "monitor/model.h"
+
+struct rabbit;
+struct loop;
+
+/* `queue` and `given` (http://HOST:PORT, or NULL) stay the caller's. TTG_EUSAGE, TTG_ENOMEM. */
+int rabbit_open(struct rabbit **ret_rabbit, struct loop *loop, const struct queue_config *queue,
+                const char *given, struct model *m, struct err *err);
+void rabbit_close(struct rabbit *b); /* NULL is fine */
+/* Asks no more. */
+void rabbit_stop(struct rabbit *b);
+/* Why the management API does not answer; NULL: it does, or nobody knows yet. */
+const char *rabbit_why(const struct rabbit *b);
+
+#endif

@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""`ttg monitor` on RabbitMQ: what the management API tells of queues, workers and alarms; without it,
+what passive declares tell."""
+import json
+import os
+import re
+import socket
+
+from harness import TTG, keep, main, run, spawn, temp_dir, test, wait_until
+from rabbitrig import Rabbit
+
+_rabbit = []
+
+
+def rabbit():
+    """One broker, and a job on it that lasts."""
+    if not _rabbit:
+        _rabbit.append(Rabbit())
+        job = spawn([TTG, "run", "--queue", _rabbit[0].url, "--job", "watched", "--params", "100000",
+                     "--chunk", "10", "--simulate-ms", "10", "--workers", "2", "--output",
+                     os.path.join(temp_dir(), "out")])
+        keep(job)
+        wait_until(lambda: _rabbit[0].queues().get("ttg.watched.tasks", {}).get("consumers") == 2)
+    return _rabbit[0]
+
+
+def watch(management, good):
+    """The first view of which `good` is true."""
+    monitor = spawn([TTG, "monitor", "watched", "--queue", rabbit().url, "--json", "--watch", "0.3",
+                     "--management", management])
+    found = {}
+
+    def look():
+        for line in monitor.out().split("\n")[:-1][-3:]:
+            view = json.loads(line)
+            if view.get("broker") and good(view):
+                found.update(view)
+        return found
+    wait_until(look)
+    return found
+
+
+def queues_of(view):
+    return {q["queue"]: q for q in view["broker"]["queues"]}
+
+
+def management():
+    return f"http://127.0.0.1:{rabbit().http}"
+
+
+@test
+def the_management_api_tells_of_queues_and_workers():
+    view = watch(management(), lambda v: all(w["unacked"] for w in v["workers"]) and len(v["workers"]) == 2
+                 and queues_of(v)["ttg.watched.tasks"]["out_rate"] > 0)
+    assert view["broker"]["by"] == "management" and view["broker"]["version"].startswith("3."), view["broker"]
+    assert view["broker"]["nodes"] == view["broker"]["nodes_running"] == 1
+    assert view["broker"]["alarms"] == "" and view["broker"]["why"] == ""
+    queues = queues_of(view)
+    assert set(queues) == {"ttg.watched." + n for n in ("tasks", "tasks.retry", "tasks.suspect", "tasks.dlq",
+                                                        "results")}, queues
+    assert queues["ttg.watched.tasks"]["ready"] > 0 and queues["ttg.watched.tasks"]["consumers"] == 2
+    assert {w["host"] for w in view["workers"]} == {socket.gethostname()}, view["workers"]
+    done = run([TTG, "monitor", "watched", "--queue", rabbit().url, "--once", "--management", management()])
+    assert re.search(r"^queue +[\d,]+ in tasks \+[\d,]+ out, 2 consumers", done.out, re.M), done
+
+
+@test
+def without_it_passive_declares_count():
+    view = watch("http://127.0.0.1:1", lambda v: queues_of(v)["ttg.watched.tasks"]["ready"] > 0)
+    assert view["broker"]["by"] == "declare" and "refused" in view["broker"]["why"], view["broker"]
+    assert queues_of(view)["ttg.watched.tasks"]["consumers"] == 2
+    done = run([TTG, "monitor", "watched", "--queue", rabbit().url, "--once", "--management",
+                "http://127.0.0.1:1"])
+    assert re.search(r"^queue +[\d,]+ in tasks, 2 consumers", done.out, re.M), done
+
+
+@test
+def somebody_else_answers_there():
+    view = watch(f"http://127.0.0.1:{rabbit().port}", lambda v: True)
+    assert view["broker"]["by"] == "declare" and view["broker"]["why"], view["broker"]
+    run([TTG, "monitor", "--queue", rabbit().url, "--once", "--management", "nonsense"], code=2,
+        err="is no http://HOST:PORT")
+
+
+@test
+def alarms_are_shown():
+    rabbit().ctl("set_vm_memory_high_watermark", "0.00001")
+    view = watch(management(), lambda v: v["broker"]["alarms"])
+    assert re.match(r"memory is full on ttg\d+@localhost", view["broker"]["alarms"]), view["broker"]
+    done = run([TTG, "monitor", "watched", "--queue", rabbit().url, "--once", "--management", management()],
+               env={"COLUMNS": "200"})
+    assert "ALARM memory is full" in done.out, done
+    rabbit().ctl("set_vm_memory_high_watermark", "0.8")
+    watch(management(), lambda v: not v["broker"]["alarms"])
+
+
+main()
