@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { LIST_EVERY = 4, DEAD_EVERY = 2, DEPTHS_EVERY = 2, EVENTS_AT_ONCE = 1024 };
+enum { LIST_EVERY = 4, DEAD_EVERY = 2, DEPTHS_EVERY = 2, STUCK_MS = 1500, EVENTS_AT_ONCE = 1024 };
 
 struct feed {
     struct feed_config config;
@@ -154,6 +154,19 @@ static void on_timer(struct loop_timer *t)
     round_start(container_of(t, struct feed, timer));
 }
 
+/* A broker with an alarm takes no questions, which are messages: then this is all there is to tell,
+ * and a round of its own. */
+static void on_rabbit(void *ctx)
+{
+    struct feed *f = ctx;
+    if (f->stopped || f->pending == 0 ||
+        loop_now_ms(f->config.loop) < f->began_ms + f->config.period_ms + STUCK_MS)
+        return;
+    f->model->rounds++;
+    if (f->config.on_round)
+        f->config.on_round(f->config.ctx);
+}
+
 int feed_open(struct feed **ret_feed, const struct feed_config *config, struct err *err)
 {
     struct feed *f = mem_zalloc(sizeof *f);
@@ -178,9 +191,14 @@ int feed_open(struct feed **ret_feed, const struct feed_config *config, struct e
         queue_request_init(requests[i].request, requests[i].verb, on_done, f);
     snprintf(f->fixed, sizeof f->fixed, "%s", config->job ? config->job : "");
     loop_timer_init(&f->timer, config->loop, on_timer);
-    int rc = config->server && queue_is_one(config->server)
-                 ? rabbit_open(&f->rabbit, config->loop, config->server, config->management, m, err)
-                 : 0;
+    struct rabbit_config rabbit = {.loop = config->loop,
+                                   .queue = config->server,
+                                   .given = config->management,
+                                   .model = m,
+                                   .ctx = f,
+                                   .on_news = on_rabbit};
+    int rc =
+        config->server && queue_is_one(config->server) ? rabbit_open(&f->rabbit, &rabbit, err) : 0;
     if (rc) {
         feed_close(f);
         return rc;

@@ -7,6 +7,7 @@
 #include "queue/management.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PERIOD_MS = 2000, AWAY_MS = 10000, CLIENTS_MAX = 512, PATH_BYTES = 2048 };
@@ -22,7 +23,7 @@ struct client {
 struct rabbit {
     struct management management;
     struct loop_timer timer;
-    struct model *model;
+    struct rabbit_config config;
     struct buf path, text;
     enum question question;
     bool stopped;
@@ -180,7 +181,7 @@ static int add_path(struct rabbit *b)
                     STR("?page=1&page_size=50&columns=name,messages_ready,messages_unacknowledged,"
                         "consumers,message_stats.publish_details.rate,"
                         "message_stats.deliver_get_details.rate&use_regex=true&name="));
-        return add_pattern(&b->path, b->model->job);
+        return add_pattern(&b->path, b->config.model->job);
     case CONNECTIONS:
     case CHANNELS:
         buf_add_str(&b->path, STR("/api/vhosts/"));
@@ -205,15 +206,25 @@ static void again(struct rabbit *b, uint64_t ms)
         loop_timer_after_ms(&b->timer, ms);
 }
 
+/* Where chunks wait comes first, then where they go. */
+static int queue_cmp(const void *a, const void *b)
+{
+    const struct model_depth *x = a, *y = b;
+    int results = (strstr(x->name, ".results") != NULL) - (strstr(y->name, ".results") != NULL);
+    return results ? results : strcmp(x->name, y->name);
+}
+
 static void settle(struct rabbit *b)
 {
     b->next.source = MODEL_MANAGEMENT;
-    model_broker(b->model, &b->next);
+    qsort(b->next.queues, b->next.queue_count, sizeof b->next.queues[0], queue_cmp);
+    model_broker(b->config.model, &b->next);
     for (size_t i = 0; i < b->client_count; i++)
-        model_place(b->model, str_of(b->clients[i].worker), str_of(b->clients[i].host),
+        model_place(b->config.model, str_of(b->clients[i].worker), str_of(b->clients[i].host),
                     b->clients[i].unacked);
     b->question = QUEUES;
     again(b, PERIOD_MS);
+    b->config.on_news(b->config.ctx);
 }
 
 /* The queues have to be told; who may not see nodes or connections of others gets the rest. */
@@ -238,7 +249,7 @@ static void on_answer(void *ctx, int rc, struct json value, const struct err *er
 static void on_timer(struct loop_timer *t)
 {
     struct rabbit *b = container_of(t, struct rabbit, timer);
-    if (!b->model->job[0]) {
+    if (!b->config.model->job[0]) {
         again(b, PERIOD_MS);
         return;
     }
@@ -255,17 +266,16 @@ static void on_timer(struct loop_timer *t)
 
 /* --- life --- */
 
-int rabbit_open(struct rabbit **ret_rabbit, struct loop *loop, const struct queue_config *queue,
-                const char *given, struct model *m, struct err *err)
+int rabbit_open(struct rabbit **ret_rabbit, const struct rabbit_config *config, struct err *err)
 {
     struct rabbit *b = mem_zalloc(sizeof *b);
     if (!b)
         return err_set(err, TTG_ENOMEM, "out of memory");
     buf_init(&b->path, PATH_BYTES);
     buf_init(&b->text, MODEL_TEXT_BYTES * 16);
-    loop_timer_init(&b->timer, loop, on_timer);
-    b->model = m;
-    int rc = management_open(&b->management, loop, queue, given, err);
+    loop_timer_init(&b->timer, config->loop, on_timer);
+    b->config = *config;
+    int rc = management_open(&b->management, config->loop, config->queue, config->given, err);
     if (rc) {
         rabbit_close(b);
         return rc;

@@ -12,9 +12,17 @@
 struct rabbit;
 struct loop;
 
-/* `queue` and `given` (http://HOST:PORT, or NULL) stay the caller's. TTG_EUSAGE, TTG_ENOMEM. */
-int rabbit_open(struct rabbit **ret_rabbit, struct loop *loop, const struct queue_config *queue,
-                const char *given, struct model *m, struct err *err);
+struct rabbit_config {
+    struct loop *loop;
+    const struct queue_config *queue; /* this and `given` stay the caller's */
+    const char *given;                /* http://HOST:PORT of the management API, or NULL */
+    struct model *model;
+    void *ctx;
+    void (*on_news)(void *ctx); /* the model was told */
+};
+
+/* TTG_EUSAGE, TTG_ENOMEM. */
+int rabbit_open(struct rabbit **ret_rabbit, const struct rabbit_config *config, struct err *err);
 void rabbit_close(struct rabbit *b); /* NULL is fine */
 /* Asks no more. */
 void rabbit_stop(struct rabbit *b);

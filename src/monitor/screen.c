@@ -775,6 +775,7 @@ int screen_render(const struct screen_view *v, unsigned width, unsigned height, 
         draw_lists(&s);
     } else {
         draw_nothing(&s);
+        draw_broker(&s);
     }
     if (more(&s, 1) && (v->keys || v->question || v->message)) {
         while (v->keys && s.used + 1 < height)
