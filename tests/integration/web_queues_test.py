@@ -13,10 +13,11 @@ from redisrig import Redis
 
 @test
 def it_watches_a_plain_redis_too():
+    chromium = browser()
     server = Redis()
     monitor = spawn([TTG, "monitor", "--web", "127.0.0.1:0", "--queue", server.url])
     url = monitor.wait_for(r"http://127\.0\.0\.1:\d+/#token=\w+").group(0)
-    page = browser().page(url)
+    page = chromium.page(url)
     ttg("submit", "j", "--queue", server.url, "--params", "500", "--chunk", "1", "--simulate-ms", "30")
     workers = [spawn([TTG, "worker", "--queue", server.url, "--job", "j", "--name", f"worker-{i}",
                       "--simulate-ms", "30"]) for i in range(3)]
@@ -33,11 +34,12 @@ def it_watches_a_plain_redis_too():
 
 @test
 def and_a_rabbitmq_by_the_collector_of_the_job():
+    chromium = browser()
     broker = Rabbit()
     monitor = spawn([TTG, "monitor", "sweep", "--web", "127.0.0.1:0", "--queue", broker.url,
                      "--management", f"http://127.0.0.1:{broker.http}"])
     url = monitor.wait_for(r"http://127\.0\.0\.1:\d+/#token=\w+").group(0)
-    page = browser().page(url)
+    page = chromium.page(url)
     done = spawn([TTG, "run", "--queue", broker.url, "--job", "sweep", "--params", "300", "--chunk", "1",
                   "--simulate-ms", "50", "--workers", "2", "--output", temp_dir() + "/out"])
     page.wait("document.querySelectorAll('#workers tr.busy').length === 2")
