@@ -2,43 +2,12 @@
 #include "monitor/screen.h"
 
 #include "base/clock.h"
-#include "monitor/screen_line.h"
+#include "monitor/screen_state.h"
 
 #include <stdio.h>
+#include <string.h>
 
-typedef unsigned long long number; /* for printf */
-
-enum {
-    STALE_MS = 3000, /* older than that is said */
-    NAME_COLUMNS = 24,
-    STATE_COLUMNS = 6,
-    CHUNK_COLUMNS = 10,
-    AGE_COLUMNS = 9,
-    FIGURE_COLUMNS = 10,
-    HOST_COLUMNS = 16,
-    LANE_COLUMNS_MIN = 16,
-    LANE_MS = 30000,
-    MAP_ROWS = 3,
-};
-
-struct screen {
-    const struct screen_view *v;
-    const struct model *m;
-    struct screen_line line;
-    unsigned width, height, used;
-};
-
-static bool more(const struct screen *s, unsigned rows)
-{
-    return s->used + rows <= s->height;
-}
-
-/* Ends the line if there is room for it. */
-static void done(struct screen *s)
-{
-    line_end(&s->line);
-    s->used++;
-}
+enum { STALE_MS = 3000 }; /* older than that is said */
 
 /* --- the top --- */
 
@@ -46,7 +15,7 @@ static void draw_title(struct screen *s)
 {
     char at[CLOCK_TEXT_BYTES], right[64], span[SPAN_BYTES];
     const struct model *m = s->m;
-    if (!more(s, 1))
+    if (!screen_fits(s, 1))
         return;
     clock_text(at, m->now_ms);
     bool stale = m->rounds > 0 && s->v->since_round_ms > STALE_MS;
@@ -57,10 +26,10 @@ static void draw_title(struct screen *s)
     line_foreign(&s->line, INK_PLAIN, str_of(s->v->place), s->width > 40 ? s->width - 34 : 20);
     if (m->connected && !stale)
         line_right(&s->line, INK_GREEN, right);
-    done(s);
+    screen_next(s);
     if (m->connected && !stale)
         return;
-    if (!more(s, 1))
+    if (!screen_fits(s, 1))
         return;
     if (m->connected)
         line_put(&s->line, INK_RED, "no answer for %s", span_text(span, s->v->since_round_ms));
@@ -72,7 +41,7 @@ static void draw_title(struct screen *s)
         line_put(&s->line, INK_PLAIN, ": ");
         line_foreign(&s->line, INK_PLAIN, str_of(m->link_text), s->width);
     }
-    done(s);
+    screen_next(s);
 }
 
 static const char *state_of(const struct model *m, enum screen_ink *ret_ink)
@@ -109,11 +78,11 @@ static void draw_job(struct screen *s)
     struct screen_line *l = &s->line;
     char a[SPAN_BYTES], b[SPAN_BYTES], right[64], tail[64];
     enum screen_ink ink;
-    if (!more(s, 1))
+    if (!screen_fits(s, 1))
         return;
     const char *state = state_of(m, &ink);
     line_put(l, INK_DIM, "job  ");
-    line_foreign(l, INK_BOLD, str_of(m->job), NAME_COLUMNS);
+    line_foreign(l, INK_BOLD, str_of(m->job), SCREEN_NAME_COLUMNS);
     line_put(l, INK_PLAIN, "  ");
     line_put(l, st->workers == 0 && st->state == LEDGER_RUNNING ? INK_YELLOW : ink, "%s", state);
     line_put(l, INK_PLAIN, "  ");
@@ -130,7 +99,7 @@ static void draw_job(struct screen *s)
         snprintf(right, sizeof right, "%zu jobs", m->job_count);
         line_right(l, INK_DIM, right);
     }
-    done(s);
+    screen_next(s);
 }
 
 /* The newest points, each column the mean of those that fall into it. */
@@ -167,7 +136,7 @@ static void draw_rate(struct screen *s)
     struct screen_line *l = &s->line;
     double columns[SCREEN_WIDTH_MAX];
     char a[SPAN_BYTES], b[SPAN_BYTES], right[128] = "";
-    if (!more(s, 1))
+    if (!screen_fits(s, 1))
         return;
     line_put(l, INK_DIM, "rate ");
     line_put(l, INK_BOLD, "%s", rate_text(a, rate_of(m)));
@@ -184,7 +153,7 @@ static void draw_rate(struct screen *s)
         line_spark(l, INK_CYAN, columns, n);
     }
     line_right(l, INK_PLAIN, right[0] ? right : "");
-    done(s);
+    screen_next(s);
 }
 
 static void put_figure(struct screen_line *l, enum screen_ink ink, const char *name, uint64_t n,
@@ -201,7 +170,7 @@ static void draw_chunks(struct screen *s)
 {
     const struct ledger_status *st = &s->m->status;
     struct screen_line *l = &s->line;
-    if (!more(s, 1))
+    if (!screen_fits(s, 1))
         return;
     line_put(l, INK_DIM, "now ");
     put_figure(l, INK_CYAN, st->leased == 1 ? "lease" : "leases", st->leased, true);
@@ -210,7 +179,7 @@ static void draw_chunks(struct screen *s)
     put_figure(l, INK_RED, "dead", st->dead + st->dropped, false);
     put_figure(l, INK_PLAIN, st->workers == 1 ? "worker" : "workers", st->workers, true);
     put_figure(l, INK_RED, st->workers_lost == 1 ? "loss" : "losses", st->workers_lost, false);
-    done(s);
+    screen_next(s);
 }
 
 /* The newest one stays in sight, however many events come behind it. */
@@ -225,9 +194,9 @@ static void put_last_takeover(struct screen *s)
     if (!e || line_room(l) < 20)
         return;
     line_put(l, INK_PLAIN, " (%05lld ", (long long)e->chunk);
-    line_foreign(l, INK_RED, str_of(e->from), NAME_COLUMNS);
+    line_foreign(l, INK_RED, str_of(e->from), SCREEN_NAME_COLUMNS);
     line_put(l, INK_PLAIN, l->utf8 ? " → " : " -> ");
-    line_foreign(l, INK_GREEN, str_of(e->to), NAME_COLUMNS);
+    line_foreign(l, INK_GREEN, str_of(e->to), SCREEN_NAME_COLUMNS);
     line_put(l, INK_PLAIN, " %s)", span_text(t, e->value));
 }
 
@@ -235,7 +204,7 @@ static void draw_trouble(struct screen *s)
 {
     const struct ledger_status *st = &s->m->status;
     struct screen_line *l = &s->line;
-    if (!more(s, 1))
+    if (!screen_fits(s, 1))
         return;
     line_put(l, INK_DIM, "tried");
     put_figure(l, INK_PLAIN, st->attempts == 1 ? "attempt" : "attempts", st->attempts, true);
@@ -244,7 +213,7 @@ static void draw_trouble(struct screen *s)
     put_figure(l, INK_YELLOW, "failed", st->failures, false);
     put_figure(l, INK_PLAIN, "late results dropped", st->stale_dropped, false);
     put_figure(l, INK_PLAIN, "redriven", st->redriven, false);
-    done(s);
+    screen_next(s);
 }
 
 /* "ttg.sweep.tasks.retry" is called "tasks.retry" here: the job is known. */
@@ -259,7 +228,7 @@ static void draw_broker(struct screen *s)
     const struct model_broker *b = &s->m->broker;
     struct screen_line *l = &s->line;
     char t[SPAN_BYTES];
-    if (b->source == MODEL_NO_BROKER || !more(s, 1))
+    if (b->source == MODEL_NO_BROKER || !screen_fits(s, 1))
         return;
     line_put(l, INK_DIM, "queue");
     for (size_t i = 0; i < b->queue_count; i++) {
@@ -270,7 +239,7 @@ static void draw_broker(struct screen *s)
             continue;
         line_put(l, INK_PLAIN, "  %s", count_text(t, d->ready));
         line_put(l, INK_DIM, " in ");
-        line_foreign(l, INK_DIM, name, NAME_COLUMNS);
+        line_foreign(l, INK_DIM, name, SCREEN_NAME_COLUMNS);
         if (d->unacked > 0)
             line_put(l, INK_CYAN, " +%s out", count_text(t, d->unacked));
         if (tasks)
@@ -284,261 +253,7 @@ static void draw_broker(struct screen *s)
     } else if (b->nodes_running < b->nodes) {
         line_put(l, INK_RED, "  %llu of %llu nodes", (number)b->nodes_running, (number)b->nodes);
     }
-    done(s);
-}
-
-/* --- the map of chunks --- */
-
-struct map_column {
-    double done, leased, waiting, dead, all;
-};
-
-static void spread(struct map_column *columns, size_t count, double chunks, double from, double to,
-                   const struct queue_cell *cell)
-{
-    double of = to - from;
-    size_t first = (size_t)(from / chunks * (double)count), from_column = first > 0 ? first - 1 : 0;
-    for (size_t c = from_column; c < count && of > 0; c++) {
-        double left = (double)c * chunks / (double)count, right = left + chunks / (double)count;
-        double lo = from > left ? from : left, hi = to < right ? to : right;
-        if (hi <= lo && c > first)
-            break;
-        if (hi <= lo) /* rounding: it begins in the next one */
-            continue;
-        double part = (hi - lo) / of;
-        columns[c].done += part * (double)cell->done;
-        columns[c].leased += part * (double)cell->leased;
-        columns[c].waiting += part * (double)(cell->ready + cell->delayed);
-        columns[c].dead += part * (double)cell->dead;
-    }
-}
-
-static void fill_columns(const struct model *m, struct map_column *columns, size_t count)
-{
-    double chunks = (double)m->status.chunks, at = 0;
-    for (size_t c = 0; c < count; c++)
-        columns[c] = (struct map_column){.all = chunks / (double)count};
-    for (size_t i = 0; i < m->cell_count; i++)
-        for (uint64_t k = 0; k < m->cells[i].repeat && at < chunks; k++) {
-            double to = at + (double)m->per_cell;
-            spread(columns, count, chunks, at, to < chunks ? to : chunks, &m->cells[i]);
-            at = to;
-        }
-}
-
-static void put_column(struct screen_line *l, const struct map_column *c)
-{
-    bool u = l->utf8;
-    if (c->dead > 0)
-        line_put(l, INK_RED, "x");
-    else if (c->waiting > 0)
-        line_put(l, INK_YELLOW, "!");
-    else if (c->leased > 0)
-        line_put(l, INK_CYAN, "%s", u ? "▒" : "o");
-    else if (c->done >= c->all * 0.999)
-        line_put(l, INK_GREEN, "%s", u ? "█" : "#");
-    else if (c->done > 0)
-        line_put(l, INK_GREEN, "%s", u ? "▄" : "+");
-    else
-        line_put(l, INK_DIM, "%s", u ? "·" : ".");
-}
-
-static void draw_map(struct screen *s, unsigned rows)
-{
-    struct map_column columns[SCREEN_WIDTH_MAX * MAP_ROWS];
-    struct screen_line *l = &s->line;
-    unsigned width = s->width > 6 ? s->width - 6 : 1;
-    size_t count = (size_t)width * rows;
-    if (rows == 0 || s->m->cell_count == 0 || s->m->status.chunks == 0)
-        return;
-    if (count > s->m->status.chunks)
-        count = s->m->status.chunks;
-    fill_columns(s->m, columns, count);
-    for (size_t c = 0; c < count; c++) {
-        if (c % width == 0)
-            line_put(l, INK_DIM, c == 0 ? "map   " : "      ");
-        put_column(l, &columns[c]);
-        if (c + 1 == count || (c + 1) % width == 0)
-            done(s);
-    }
-}
-
-/* --- workers --- */
-
-static const enum screen_ink worker_inks[MODEL_WORKER_STATES] = {
-    [MODEL_IDLE] = INK_DIM, [MODEL_BUSY] = INK_GREEN, [MODEL_STRAGGLING] = INK_YELLOW,
-    [MODEL_LEFT] = INK_DIM, [MODEL_LOST] = INK_RED,
-};
-
-/* Those that need a look come first; gone ones last. */
-static int rank(const struct model_worker *w)
-{
-    switch (w->state) {
-    case MODEL_LOST:
-        return 0;
-    case MODEL_STRAGGLING:
-        return 1;
-    case MODEL_LEFT:
-        return 3;
-    default:
-        return 2;
-    }
-}
-
-static size_t order_workers(const struct model *m, const struct model_worker **out)
-{
-    size_t n = 0;
-    for (int r = 0; r <= 3; r++)
-        for (size_t i = 0; i < m->worker_count && n < MODEL_WORKERS; i++)
-            if (rank(&m->workers[i]) == r)
-                out[n++] = &m->workers[i];
-    return n;
-}
-
-/* A column that only appears where it fits. */
-static void cell(struct screen_line *l, enum screen_ink ink, unsigned columns, const char *text)
-{
-    unsigned at = l->at, len = (unsigned)strlen(text);
-    if (at + columns > l->width)
-        return;
-    line_to(l, at + (len < columns ? columns - len : 0));
-    line_put(l, ink, "%s", text);
-}
-
-static bool any_host(const struct model *m)
-{
-    for (size_t i = 0; i < m->worker_count; i++)
-        if (m->workers[i].host[0])
-            return true;
-    return false;
-}
-
-/* What it did of late, a character for each stretch of time; now is at the right. */
-static void draw_lane(struct screen *s, const struct model_worker *w)
-{
-    const struct model *m = s->m;
-    enum lane { IDLE, RAN, RUNS, FAILED, TAKEN } cells[SCREEN_WIDTH_MAX] = {0};
-    static const char *const marks[2][5] = {{" ", "=", "-", "!", "x"}, {" ", "━", "╍", "!", "✗"}};
-    static const enum screen_ink mark_inks[] = {INK_PLAIN, INK_GREEN, INK_CYAN, INK_YELLOW,
-                                                INK_RED};
-    unsigned n = line_room(&s->line);
-    size_t worker = (size_t)(w - m->workers);
-    uint64_t from = m->now_ms > LANE_MS ? m->now_ms - LANE_MS : 0;
-    const struct model_span *span;
-    for (size_t i = 0; i < m->running_count; i++)
-        for (uint64_t c = 0; m->running[i].worker == worker && c < n; c++)
-            if (from + c * LANE_MS / n >= m->running[i].from_ms)
-                cells[c] = RUNS;
-    for (size_t i = 0; (span = model_span_back(m, i)); i++) {
-        if (span->worker != worker || span->to_ms < from)
-            continue;
-        uint64_t start = span->from_ms > from ? span->from_ms - from : 0, end = span->to_ms - from;
-        enum lane kind = span->kind == MODEL_RAN || span->kind == MODEL_GIVEN_BACK ? RAN
-                         : span->kind == MODEL_FAILED                              ? FAILED
-                                                                                   : TAKEN;
-        for (uint64_t c = start * n / LANE_MS; c <= end * n / LANE_MS && c < n; c++)
-            cells[c] = kind == RAN && cells[c] > RAN ? cells[c] : kind == TAKEN ? RUNS : kind;
-        if (kind == TAKEN && end * n / LANE_MS < n)
-            cells[end * n / LANE_MS] = TAKEN;
-    }
-    if (w->lost_at_ms > from && (w->lost_at_ms - from) * n / LANE_MS < n)
-        cells[(w->lost_at_ms - from) * n / LANE_MS] = TAKEN;
-    for (unsigned c = 0; c < n; c++)
-        line_put(&s->line, mark_inks[cells[c]], "%s", marks[s->line.utf8][cells[c]]);
-}
-
-/* The newest chunk that others took over from it. */
-static const char *lost_chunk(const struct model *m, const struct model_worker *w,
-                              char room[2 * SPAN_BYTES])
-{
-    const struct model_event *e;
-    size_t i = 0;
-    while ((e = model_event_back(m, i)) &&
-           (strcmp(e->event, "chunk.reclaimed") != 0 || strcmp(e->from, w->name) != 0))
-        i++;
-    if (!e || w->state != MODEL_LOST)
-        return "";
-    snprintf(room, 2 * SPAN_BYTES, "%05lld", (long long)e->chunk);
-    return room;
-}
-
-static void draw_worker(struct screen *s, const struct model_worker *w, unsigned name_columns)
-{
-    struct screen_line *l = &s->line;
-    const struct model *m = s->m;
-    char t[SPAN_BYTES], chunk[2 * SPAN_BYTES];
-    bool gone = w->state == MODEL_LOST || w->state == MODEL_LEFT;
-    line_put(l, INK_PLAIN, "  ");
-    line_foreign(l, gone ? worker_inks[w->state] : INK_PLAIN, str_of(w->name), name_columns);
-    line_to(l, name_columns + 3);
-    line_put(l, worker_inks[w->state], "%-*s", STATE_COLUMNS,
-             w->state == MODEL_STRAGGLING ? "slow" : model_worker_state_text(w->state));
-    if (gone) {
-        uint64_t ago = m->now_ms > w->gone_ms ? m->now_ms - w->gone_ms : 0;
-        cell(l, INK_RED, CHUNK_COLUMNS, lost_chunk(m, w, chunk));
-        cell(l, INK_PLAIN, AGE_COLUMNS, w->gone_ms ? span_text(t, ago) : "");
-        line_put(l, INK_DIM, " ago");
-        line_to(l, name_columns + 3 + STATE_COLUMNS + CHUNK_COLUMNS + AGE_COLUMNS + FIGURE_COLUMNS);
-    } else {
-        if (w->running == 0 && w->unacked > 0)
-            snprintf(chunk, sizeof chunk, "(%llu)", (number)w->unacked);
-        else if (w->running == 0)
-            snprintf(chunk, sizeof chunk, "-");
-        else if (w->attempt > 1)
-            snprintf(chunk, sizeof chunk, "%05llu #%llu", (number)w->chunk, (number)w->attempt);
-        else
-            snprintf(chunk, sizeof chunk, "%05llu", (number)w->chunk);
-        cell(l, INK_PLAIN, CHUNK_COLUMNS, chunk);
-        cell(l, w->state == MODEL_STRAGGLING ? INK_YELLOW : INK_PLAIN, AGE_COLUMNS,
-             w->running > 0 ? span_text(t, w->age_ms) : "-");
-        cell(l, INK_PLAIN, FIGURE_COLUMNS, rate_text(t, w->rate));
-    }
-    bool unknown = gone && w->completed + w->failed == 0; /* it left before we looked */
-    cell(l, INK_PLAIN, 8, unknown ? "-" : count_text(t, w->completed));
-    cell(l, w->failed ? INK_YELLOW : INK_PLAIN, 8, unknown ? "-" : count_text(t, w->failed));
-    if (line_room(l) > 4 && any_host(m)) {
-        unsigned at = l->at;
-        line_put(l, INK_PLAIN, "  ");
-        line_foreign(l, INK_DIM, str_of(w->host), HOST_COLUMNS - 2);
-        line_to(l, at + HOST_COLUMNS);
-    }
-    if (line_room(l) >= LANE_COLUMNS_MIN + 2) {
-        line_put(l, INK_PLAIN, "  ");
-        draw_lane(s, w);
-    }
-    done(s);
-}
-
-static void draw_workers(struct screen *s, unsigned rows)
-{
-    const struct model_worker *order[MODEL_WORKERS];
-    struct screen_line *l = &s->line;
-    size_t n = order_workers(s->m, order), from = s->v->scroll < n ? s->v->scroll : 0;
-    unsigned name_columns = s->width >= 100 ? NAME_COLUMNS : s->width >= 60 ? 14 : 10;
-    char right[64] = "";
-    if (rows < 2 || n == 0)
-        return;
-    line_put(l, INK_BOLD, "WORKER");
-    line_to(l, name_columns + 3);
-    line_put(l, INK_DIM, "%-*s", STATE_COLUMNS, "STATE");
-    cell(l, INK_DIM, CHUNK_COLUMNS, "CHUNK");
-    cell(l, INK_DIM, AGE_COLUMNS, "AGE");
-    cell(l, INK_DIM, FIGURE_COLUMNS, "CHUNKS/S");
-    cell(l, INK_DIM, 8, "DONE");
-    cell(l, INK_DIM, 8, "FAILED");
-    if (any_host(s->m) && line_room(l) > 4) {
-        unsigned at = l->at;
-        line_put(l, INK_DIM, "  HOST");
-        line_to(l, at + HOST_COLUMNS);
-    }
-    if (n > rows - 1)
-        snprintf(right, sizeof right, "%zu of %zu", (size_t)rows - 1, n);
-    else if (line_room(l) >= LANE_COLUMNS_MIN + 2)
-        snprintf(right, sizeof right, "the last %d s", LANE_MS / 1000);
-    line_right(l, INK_DIM, right);
-    done(s);
-    for (size_t i = from; i < n && i < from + rows - 1; i++)
-        draw_worker(s, order[i], name_columns);
+    screen_next(s);
 }
 
 /* --- events --- */
@@ -568,9 +283,9 @@ static void put_moved(struct screen_line *l, const struct model_event *e, bool r
     put_chunk(l, e);
     line_put(l, reclaimed ? INK_GREEN : INK_PLAIN, reclaimed ? " taken over" : " moved");
     line_put(l, INK_PLAIN, ": ");
-    line_foreign(l, INK_PLAIN, str_of(e->from), NAME_COLUMNS);
+    line_foreign(l, INK_PLAIN, str_of(e->from), SCREEN_NAME_COLUMNS);
     line_put(l, INK_PLAIN, l->utf8 ? " → " : " -> ");
-    line_foreign(l, INK_BOLD, str_of(e->to), NAME_COLUMNS);
+    line_foreign(l, INK_BOLD, str_of(e->to), SCREEN_NAME_COLUMNS);
     if (reclaimed)
         line_put(l, INK_PLAIN, ", %s after the loss", span_text(t, e->value));
 }
@@ -578,7 +293,7 @@ static void put_moved(struct screen_line *l, const struct model_event *e, bool r
 static void put_worker_event(struct screen_line *l, const struct model_event *e)
 {
     bool lost = is(e, "worker.lost");
-    line_foreign(l, INK_BOLD, str_of(e->from), NAME_COLUMNS);
+    line_foreign(l, INK_BOLD, str_of(e->from), SCREEN_NAME_COLUMNS);
     if (lost) {
         line_put(l, INK_RED, " is lost");
         put_reason(l, e);
@@ -602,7 +317,7 @@ static void put_event(struct screen_line *l, const struct model_event *e)
         put_chunk(l, e);
         line_put(l, INK_YELLOW, " failed");
         line_put(l, INK_PLAIN, " at ");
-        line_foreign(l, INK_PLAIN, str_of(e->from), NAME_COLUMNS);
+        line_foreign(l, INK_PLAIN, str_of(e->from), SCREEN_NAME_COLUMNS);
         line_put(l, INK_PLAIN, ", again in %s", span_text(t, e->value));
         put_reason(l, e);
     } else if (is(e, "chunk.dead")) {
@@ -626,7 +341,7 @@ static void draw_events(struct screen *s, unsigned rows)
         return;
     line_put(l, INK_BOLD, "EVENTS");
     line_put(l, INK_DIM, " newest first");
-    done(s);
+    screen_next(s);
     for (size_t i = 0; i + 1 < rows; i++) {
         const struct model_event *e = model_event_back(s->m, i);
         if (!e)
@@ -634,7 +349,7 @@ static void draw_events(struct screen *s, unsigned rows)
         clock_text(at, e->at_ms);
         line_put(l, INK_DIM, "  %.8s ", at + 11);
         put_event(l, e);
-        done(s);
+        screen_next(s);
     }
 }
 
@@ -648,16 +363,16 @@ static void draw_dead(struct screen *s, unsigned rows)
     line_put(l, INK_RED, "DEAD LETTERS");
     line_put(l, INK_DIM, " %s%s", count_text(a, m->status.dead),
              s->v->keys ? ", r gives them fresh attempts" : "");
-    done(s);
+    screen_next(s);
     for (size_t i = 0; i < m->dead_count && i + 1 < rows; i++) {
         const struct model_dead *d = &m->dead[i];
         line_put(l, INK_PLAIN, "  chunk ");
         line_put(l, INK_BOLD, "%05llu", (number)d->chunk);
         line_put(l, INK_PLAIN, "  %u attempts  ", d->attempts);
-        line_foreign(l, INK_PLAIN, str_of(d->worker), NAME_COLUMNS);
+        line_foreign(l, INK_PLAIN, str_of(d->worker), SCREEN_NAME_COLUMNS);
         line_put(l, INK_PLAIN, "  ");
         line_foreign(l, INK_PLAIN, str_of(d->reason), line_room(l));
-        done(s);
+        screen_next(s);
     }
 }
 
@@ -692,16 +407,16 @@ static void draw_help(struct screen *s)
         "",
         "  map: one character for one or more chunks, in order",
     };
-    for (size_t i = 0; i < sizeof lines / sizeof *lines && more(s, 2); i++) {
+    for (size_t i = 0; i < sizeof lines / sizeof *lines && screen_fits(s, 2); i++) {
         line_put(&s->line, INK_PLAIN, "%s", lines[i]);
-        done(s);
+        screen_next(s);
     }
-    if (!more(s, 2))
+    if (!screen_fits(s, 2))
         return;
     line_put(&s->line, INK_PLAIN,
              s->v->utf8 ? "       █ done  ▄ partly  ▒ at work  ! again  x dead  · not yet"
                         : "       # done  + partly  o at work  ! again  x dead  . not yet");
-    done(s);
+    screen_next(s);
 }
 
 /* Rows for the three lists: each gets what it needs, and who needs more shares the rest. */
@@ -710,11 +425,11 @@ static void draw_lists(struct screen *s)
     const struct model *m = s->m;
     unsigned keys = s->v->keys || s->v->question || (s->v->message && s->v->message[0]) ? 1 : 0;
     unsigned rest = s->height > s->used + keys ? s->height - s->used - keys : 0;
-    unsigned map = rest >= 36 ? MAP_ROWS : rest >= 8 ? 1 : 0, dead = 0;
+    unsigned map = rest >= 36 ? SCREEN_MAP_ROWS : rest >= 8 ? 1 : 0, dead = 0;
     if (m->status.chunks <= (uint64_t)(s->width > 6 ? s->width - 6 : 1))
         map = map ? 1 : 0;
     unsigned before = s->used;
-    draw_map(s, map);
+    screen_map(s, map);
     rest -= s->used - before;
     if (m->dead_count > 0 && rest >= 5) {
         unsigned most = rest / 4 > 2 ? rest / 4 : 2;
@@ -730,7 +445,7 @@ static void draw_lists(struct screen *s)
         else
             workers = workers < rest - half ? workers : rest - half;
     }
-    draw_workers(s, workers);
+    screen_workers(s, workers);
     events = rest > workers ? rest - workers : 0;
     draw_events(s, events);
     draw_dead(s, dead);
@@ -739,17 +454,17 @@ static void draw_lists(struct screen *s)
 static void draw_nothing(struct screen *s)
 {
     const struct model *m = s->m;
-    if (!more(s, 1))
+    if (!screen_fits(s, 1))
         return;
     if (!m->connected)
         return;
     if (m->job[0]) {
         line_put(&s->line, INK_PLAIN, "waiting for job ");
-        line_foreign(&s->line, INK_BOLD, str_of(m->job), NAME_COLUMNS);
+        line_foreign(&s->line, INK_BOLD, str_of(m->job), SCREEN_NAME_COLUMNS);
     } else {
         line_put(&s->line, INK_PLAIN, "no jobs on this queue yet");
     }
-    done(s);
+    screen_next(s);
 }
 
 int screen_render(const struct screen_view *v, unsigned width, unsigned height, struct buf *out)
@@ -777,11 +492,11 @@ int screen_render(const struct screen_view *v, unsigned width, unsigned height, 
         draw_nothing(&s);
         draw_broker(&s);
     }
-    if (more(&s, 1) && (v->keys || v->question || v->message)) {
+    if (screen_fits(&s, 1) && (v->keys || v->question || v->message)) {
         while (v->keys && s.used + 1 < height)
-            done(&s);
+            screen_next(&s);
         draw_keys(&s);
-        done(&s);
+        screen_next(&s);
     }
     /* Memory that ran out in the middle shows as a failure of this last, empty addition. */
     char *room;

@@ -135,7 +135,7 @@ def a_killed_worker_is_seen_and_its_chunk_moves(node, screen):
     workers = [node.worker(i, "sweep") for i in range(3)]
     screen.sees(r"worker-1 +busy +\d{5}")
     workers[1].kill()
-    screen.sees(r"worker-1 +lost +[\d.]+ m?s ago")
+    screen.sees(r"worker-1 +lost +\d{5} +[\d.]+ m?s ago")
     screen.sees(r"chunk \d{5} taken over: worker-1 → worker-[02], \d+ ms after the loss")
     screen.sees(r"1 taken over \(\d{5} worker-1 → worker-[02]")
     screen.sees("1 loss")

@@ -165,7 +165,7 @@ static void it_tells_the_story_in_80x24(void **state)
     expect(&b, "12.3 s left  chunk 101 ms, 95% 120 ms");
     expect(&b, "2 leases  379,996 waiting  2 dead  2 workers  1 loss");
     expect(&b, "1 taken over (620001 worker-1 -> worker-0 96 ms)");
-    expect(&b, "worker-1       lost                2.0 s ago");
+    expect(&b, "worker-1       lost      620001    2.0 s ago");
     expect(&b, "worker-0       busy      620000    52 ms");
     expect(&b, "worker-1 is lost: silent; 1 lease free again");
     expect(&b, "chunk 620001 taken over: worker-1 -> worker-0, 96 ms after the loss");
