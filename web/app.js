@@ -149,6 +149,7 @@ function showWorkers(s) {
   const body = $("workers").tBodies[0], order = { lost: 0, straggling: 1, busy: 1, idle: 1, left: 2 };
   const rows = s.workers.map((w, index) => ({ ...w, index })).filter(w => w.joined_ms || w.gone_ms)
     .sort((a, b) => (order[a.state] === 2) - (order[b.state] === 2) || a.worker.localeCompare(b.worker, "en", { numeric: true })).slice(0, 200);
+  const moved = new Map(takeoversOf(all.events).map(t => [t.from, t])); // the newest of each
   setText($("workercount"), `${s.job.workers} here, ${s.job.workers_lost} lost`);
   while (body.rows.length > rows.length) body.deleteRow(-1);
   while (body.rows.length < rows.length) {
@@ -165,6 +166,8 @@ function showWorkers(s) {
     else if (w.lost_at_ms && t - w.lost_at_ms < 30000) state += ` (was lost ${lasting(t - w.lost_at_ms)} ago)`;
     setText(cell[1], state);
     setText(cell[2], w.running ? `${w.chunk}${w.attempt > 1 ? ` (attempt ${w.attempt})` : ""}${w.running > 1 ? ` and ${w.running - 1} more` : ""}` : "");
+    const takeover = w.state === "lost" && moved.get(w.worker);
+    if (takeover) setText(cell[2], `${takeover.chunk} → ${takeover.to || "another"}`);
     if (!w.running && w.unacked) setText(cell[2], `${count(w.unacked)} given out to it`);
     setText(cell[3], w.running ? lasting(w.age_ms) : "");
     setText(cell[4], w.rate ? `${short(w.rate)}/s` : "");

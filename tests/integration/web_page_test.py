@@ -44,6 +44,7 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
     page.see("worker-2", "#workers tr.lost")
     red = page.eval("getComputedStyle(document.querySelector('#workers tr.lost td')).color")
     assert red == "rgb(210, 48, 58)", red
+    page.see("→ worker-", "#workers tr.lost")
     page.see("worker-2 was lost with chunk", "#takeover")
     page.see("took it over after", "#takeover")
     page.see("worker-2 was lost", "#events")
