@@ -54,9 +54,12 @@ def notes(entries):
     days = sorted({c["when"][:10] for c in contexts})
     commits = sorted({c["commit"] for c in contexts})
     rounds = sorted({len(e["rounds"]) for e in seen})
+    busy = sorted({e["title"] for e in seen if e["context"]["load"] > 4})
     text = (f"{'; '.join(places)}; {' to '.join(days[:1] + days[1:][-1:])}; commit "
             f"{', '.join(commits)}; {' to '.join(map(str, rounds[:1] + rounds[1:][-1:]))} rounds. "
             f"{'; '.join(versions)}.")
+    if busy:
+        text += f" Beside other work (load average over 4): {', '.join(busy)}."
     return "\n".join([text, *missing(entries)])
 
 

@@ -36,7 +36,8 @@ class Celery(PythonSystem):
     def worker_options(self, count):
         if not self.fast:
             return [f"--concurrency={count}"]
-        return ["--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+        pool = ["--concurrency=1"] if self.kind == "hang" else ["--pool=solo"]
+        return [*pool, "--without-gossip", "--without-mingle", "--without-heartbeat"]
 
     def start(self):
         self.start_broker()
@@ -111,8 +112,11 @@ class CeleryRedisFast(CeleryRedis):
     def settings(self):
         if self.kind in ("noop", "exec"):
             return super().settings()
-        extra = f", visibility timeout {VISIBILITY_S} s" if self.kind == "hang" else ""
-        return super().settings().replace("prefetch 64", "prefetch 1") + extra
+        settings = super().settings().replace("prefetch 64", "prefetch 1")
+        if self.kind == "hang":
+            settings = (settings.replace("solo pool", "reject_on_worker_lost")
+                        + f", visibility timeout {VISIBILITY_S} s")
+        return settings
 
 
 class CeleryRabbit(Celery):
