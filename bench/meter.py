@@ -13,6 +13,7 @@ Everything is counted for the tree of processes below this one, in the same way 
 import ctypes
 import os
 import resource
+import signal
 import struct
 import threading
 
@@ -48,6 +49,23 @@ def tree():
         found[pid] = stats[pid]
         todo += children.get(pid, ())
     return found
+
+
+def family(pid, whole=None):
+    """pid and what it has started."""
+    whole, found = whole or tree(), [pid]
+    for one in found:
+        found += [p for p, fields in whole.items() if int(fields[1]) == one]
+    return found
+
+
+def end(pids):
+    """Kills those of them that still are below this process (adopted orphans are)."""
+    for pid in set(pids) & set(tree()):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def cpu_seconds():

@@ -39,40 +39,34 @@ class Starts:
         return None
 
 
-def family(tree, pid):
-    """pid and what it has started."""
-    found = [pid]
-    for one in found:
-        found += [p for p, fields in tree.items() if int(fields[1]) == one]
-    return found
-
-
 def hit(instance, runner, number):
-    """Sends the signal to whoever runs the task; the member that is gone, the time just before.
+    """Sends the signal to whoever runs the task; the member that is gone, all its processes, the
+    time just before.
     The worker first, then what it has started. For parallel it is the command itself."""
     pid = runner[0]
     victim, pids = None, [pid]
     if instance.killed == "the worker":
         tree = meter.tree()
-        victim = next(m for m in instance.members if pid in family(tree, m.pid))
-        pids = family(tree, victim.pid)
+        victim = next(m for m in instance.members if pid in meter.family(m.pid, tree))
+        pids = meter.family(victim.pid, tree)
     at = time.monotonic_ns()
     for one in pids:
         try:
             os.kill(one, number)
         except ProcessLookupError:
             pass
-    return victim, at
+    return victim, pids, at
 
 
 def one_kill(instance, starts, number, patience_s):
     """Milliseconds, or None: not within that time."""
     before = len(starts.lines())
-    victim, at = hit(instance, starts.lines()[-1], number)
+    victim, pids, at = hit(instance, starts.lines()[-1], number)
     again = starts.wait(before + 1, patience_s)
     if victim:
         victim.close()
         instance.members.remove(victim)
+    meter.end(pids)  # who was only stopped, too
     return (again[2] - at) / 1e6 if again else None
 
 

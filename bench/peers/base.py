@@ -32,6 +32,7 @@ PYTHON = "/usr/bin/python3"  # Debian's, which sees Debian's packages
 NAP_MS, SLOW = 10, 10        # a nap, and how many times longer the slow worker's is
 sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 import harness  # noqa: E402 pylint: disable=wrong-import-position
+import meter  # noqa: E402 pylint: disable=wrong-import-position
 
 BIN = os.path.join(os.path.dirname(os.path.realpath(harness.TTG)), "bench")  # of the same build
 Outcome = collections.namedtuple("Outcome", "seconds count total")  # distinct results, their sum
@@ -146,11 +147,15 @@ class System:
         return took, process
 
     def stop(self):
+        """Ends everything, also what has left its group."""
+        tree = meter.tree()
+        pids = [pid for process in self.processes for pid in meter.family(process.pid, tree)]
         for process in reversed(self.processes):
             if process.code() is None:
                 process.kill(signal.SIGTERM)
         for process in reversed(self.processes):
             process.close()
+        meter.end(pids)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
