@@ -7,7 +7,8 @@ from .base import NAP_MS, PYTHON, SLOW, PythonSystem, harness, module_version, n
 from .place import Rabbit, Redis
 
 # Of the Redis transport, where a task that a dead worker held comes back after this time, and also
-# when its worker still lives and needs longer. The default is an hour.
+# when its worker still lives and needs longer. The default is an hour; whoever lives looks every
+# 100 s (kombu's restore_visible at each tenth tick of 10 s).
 VISIBILITY_S = 10
 
 
