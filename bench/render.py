@@ -2,7 +2,7 @@
 """render - from bench/results/*.json to the tables of docs/performance.md and docs/plots/*.svg.
 
 A table stands between `<!-- bench:NAME -->` and `<!-- /bench -->`; what is there is replaced. The
-same figures always give the same text, so that a test can see whether somebody edited it by hand."""
+same figures always give the same text, so a test can see whether somebody edited it by hand."""
 import os
 import re
 import sys
@@ -260,8 +260,8 @@ def instructions(entries):
     return table(["path", "instructions"], body) + "\n\n" + notes(entries), {}
 
 
-SECTIONS = {"noop": noop, "exec": exec_, "straggler": straggler, "reclaim": reclaim, "growth": growth,
-            "node": node, "cold": cold, "start": start, "instructions": instructions}
+SECTIONS = {"noop": noop, "exec": exec_, "straggler": straggler, "reclaim": reclaim,
+            "growth": growth, "node": node, "cold": cold, "start": start, "instructions": instructions}
 
 
 def render(directory, page):

@@ -70,7 +70,8 @@ def read_options():
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--results", metavar="DIR")
-    parser.add_argument("--check", action="store_true", help="of render and instructions: only look")
+    parser.add_argument("--check", action="store_true",
+                        help="of render and instructions: only look")
     return parser.parse_args(namespace=Options())
 
 

@@ -66,8 +66,8 @@ def bars(title, unit, rows):
         y = TOP + ROW * i
         parts += [
             text(left - 8, y + 14, label, "", "end"),
-            f'<rect x="{left}" y="{y + 3}" width="{max(x(value) - left, 1):.1f}" height="{ROW - 7}" '
-            f'class="{"mine" if mine else "other"}"/>',
+            f'<rect x="{left}" y="{y + 3}" width="{max(x(value) - left, 1):.1f}" '
+            f'height="{ROW - 7}" class="{"mine" if mine else "other"}"/>',
             line(x(least), y + ROW / 2, x(greatest), y + ROW / 2, "error"),
             text(max(x(value), x(greatest)) + 6, y + 14, number(value), "small")]
     return document(bottom + 10, parts, title)

@@ -3,7 +3,7 @@
 
     noop       tasks that do nothing, end to end: sent, worked off, results collected, checked
     exec       an external command for each task
-    straggler  10 ms a task, 8 workers, one of them ten times slower: how much later than possible"""
+    straggler  10 ms a task, 8 workers, one ten times slower: how much later than possible"""
 from alternate import Job, in_turn, one_round
 from peers import ALL
 from peers.base import NAP_MS, SLOW

@@ -3,8 +3,8 @@
 
 Two workers and one task that never ends. Whoever runs it is killed with all its processes; the
 task itself (bench/hang.c) tells when it started, by the machine's monotonic clock. Then a new
-worker becomes the free one. `stop` is the same with SIGSTOP: nobody can know at once. With a load of
-N as many processes compute beside."""
+worker becomes the free one. `stop` is the same with SIGSTOP: nobody can know at once. With a load
+of N as many processes compute beside."""
 import os
 import signal
 import time

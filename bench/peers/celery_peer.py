@@ -124,7 +124,8 @@ class CeleryRabbit(Celery):
     name = "celery-rabbit"
     title = "Celery on RabbitMQ, default"
     broker_kind = Rabbit
-    classes = {"none": "durable queue, no confirms, results by rpc:// in memory; early acks, prefork"}
+    classes = {"none": "durable queue, no confirms, results by rpc:// in memory; early acks, "
+                       "prefork"}
 
     def start_broker(self):
         self.broker = self.place.rabbit()

@@ -10,8 +10,8 @@ import time
 
 import tasks
 
-CAN_DO, PRE_SLEEP, NOOP, SUBMIT_JOB, JOB_CREATED, GRAB_JOB, NO_JOB, JOB_ASSIGN = 1, 4, 6, 7, 8, 9, 10, 11
-WORK_COMPLETE, ECHO_REQ, ECHO_RES = 13, 16, 17
+CAN_DO, PRE_SLEEP, NOOP, SUBMIT_JOB, JOB_CREATED, GRAB_JOB = 1, 4, 6, 7, 8, 9  # kinds of packets
+JOB_ASSIGN, WORK_COMPLETE, ECHO_REQ = 11, 13, 16
 MOST_OPEN = 1000  # jobs that the client has under way; a window keeps sockets from filling up
 
 

@@ -18,7 +18,8 @@ class Pingpong(System):
 class RawRedis(System):
     name = "raw-redis"
     title = "Redis Streams, bare C client"
-    classes = {"fsync": "appendfsync always, COUNT 64", "everysec": "appendfsync everysec, COUNT 64",
+    classes = {"fsync": "appendfsync always, COUNT 64",
+               "everysec": "appendfsync everysec, COUNT 64",
                "none": "no append-only file, COUNT 64"}
     sizes = {"noop": 200000}
 
@@ -58,8 +59,8 @@ class RawRabbit(System):
         self.broker.clear()
 
     def work(self, count):
-        outcome = self.drive(*self.broker.prefix, f"{BIN}/amqp_bare", *self.broker.where, "--chunks",
-                             str(count), "--processes", str(self.workers), *self.options)
+        outcome = self.drive(*self.broker.prefix, f"{BIN}/amqp_bare", *self.broker.where,
+                             "--chunks", str(count), "--processes", str(self.workers), *self.options)
         queues = {q["name"] for q in self.broker.durable_queues()}
         assert {"bare.tasks", "bare.results"} <= queues, f"not durable: {queues}"
         return outcome
