@@ -261,7 +261,8 @@ def instructions(entries):
 
 
 SECTIONS = {"noop": noop, "exec": exec_, "straggler": straggler, "reclaim": reclaim,
-            "growth": growth, "node": node, "cold": cold, "start": start, "instructions": instructions}
+            "growth": growth, "node": node, "cold": cold, "start": start,
+            "instructions": instructions}
 
 
 def render(directory, page):

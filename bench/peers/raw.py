@@ -60,7 +60,8 @@ class RawRabbit(System):
 
     def work(self, count):
         outcome = self.drive(*self.broker.prefix, f"{BIN}/amqp_bare", *self.broker.where,
-                             "--chunks", str(count), "--processes", str(self.workers), *self.options)
+                             "--chunks", str(count), "--processes", str(self.workers),
+                             *self.options)
         queues = {q["name"] for q in self.broker.durable_queues()}
         assert {"bare.tasks", "bare.results"} <= queues, f"not durable: {queues}"
         return outcome

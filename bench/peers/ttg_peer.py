@@ -90,7 +90,8 @@ class Ttg(System):
         workers = 0 if self.members else self.workers
         took, process = self.timed(
             [*self.prefix, harness.TTG, "run", *self.where(), "--job", "bench", "--params",
-             count, "--chunk", 1, "--workers", workers, "--output", out, "--json", *self.more, *self.kernel()],
+             count, "--chunk", 1, "--workers", workers, "--output", out, "--json",
+             *self.more, *self.kernel()],
             {"TTG_STATE_DIR": f"{self.dir}/state", "XDG_STATE_HOME": f"{self.dir}/state"})
         said = json.loads(process.out())
         assert said["verified"] and said["completed"] == count, said
