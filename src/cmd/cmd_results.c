@@ -43,6 +43,7 @@ static int on_cut(void *ctx, struct err *err)
 static int open_output(struct results *s, const struct options *o, struct err *err)
 {
     struct output_spec spec = {.path = option_text(o, OPT_OUTPUT),
+                               .raw = option_bool(o, OPT_RAW),
                                .resume = option_bool(o, OPT_RESULTS_RESUME)};
     ask_init(&s->ask, &s->status.call, QUEUE_STATUS);
     int rc = ask_once(&s->ask, &s->status.call, NULL, NULL, err);
@@ -105,6 +106,8 @@ int cmd_results(struct command_run *r)
     if (!option_text(o, OPT_OUTPUT) &&
         (option_bool(o, OPT_TRIM) || option_bool(o, OPT_RESULTS_RESUME)))
         rc = err_set(&err, TTG_EUSAGE, "--trim and --resume need --output FILE");
+    if (option_bool(o, OPT_RAW) && option_text(o, OPT_OUTPUT))
+        rc = err_set(&err, TTG_EUSAGE, "--raw prints to standard output: not with --output");
     if (!rc) {
         rc = ask_open(&s.ask, r, &config, &err);
         if (!rc)

@@ -211,6 +211,8 @@ static int configure(struct run_command *c, struct run_config *run)
 {
     const struct options *o = c->command->options;
     int rc = kernel_check(c->command, &c->err);
+    if (!rc && option_bool(o, OPT_RAW) && option_text(o, OPT_OUTPUT))
+        rc = err_set(&c->err, TTG_EUSAGE, "--raw prints to standard output: not with --output");
     if (!rc)
         rc = choose_place(c);
     struct job_place place = {
@@ -238,7 +240,9 @@ static int configure(struct run_command *c, struct run_config *run)
         .queue = c->choice.config,
         .job = c->choice.job,
         .spec = c->spec.spec,
-        .output = {.path = option_text(o, OPT_OUTPUT), .resume = option_bool(o, OPT_RESUME)},
+        .output = {.path = option_text(o, OPT_OUTPUT),
+                   .raw = option_bool(o, OPT_RAW),
+                   .resume = option_bool(o, OPT_RESUME)},
         .ordered = option_bool(o, OPT_ORDERED),
         .crew = {.node = c->embedded ? c->node.list : NULL,
                  .node_lives = node_lives,

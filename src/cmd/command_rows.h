@@ -23,7 +23,8 @@ COMMAND(RUN, run,
             "other machines may join: `ttg worker --queue URL --job NAME`.\n\n"
             "Without a command the work is simulated: parameters are summed. In CMD the words "
             "{start} {end} {chunk} {attempt} {job} are filled in; the parameters come on standard "
-            "input, one a line. Exit 0 commits what CMD printed, 100 gives the chunk up, anything "
+            "input, one a line, or as arguments where {} stands, or, of chunks of one, in place "
+            "of {param}. Exit 0 commits what CMD printed, 100 gives the chunk up, anything "
             "else is tried again.\n\n"
             "Ctrl-C lets running chunks end; `--resume` with the same command goes on later, also "
             "after a crash of everything.")

@@ -148,6 +148,9 @@ int job_spec_from_options(struct job_spec *ret_spec, const struct command_run *r
     if (rc)
         return rc;
     job_spec_limits(&s->spec, o);
+    rc = kernel_check_chunk(&kernel, s->spec.chunk_params, err);
+    if (rc)
+        return rc;
     s->spec.window = (uint32_t)option_u64(o, OPT_WINDOW);
     s->spec.kernel = buf_str(&s->kernel);
     s->spec.input = buf_str(&s->input);

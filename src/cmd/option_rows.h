@@ -64,6 +64,9 @@ OPTION(VERIFY_OUTPUT, .flag = "output", .letter = 'o', .type = OPTION_STRING, .a
        .commands = IN_VERIFY)
 OPTION(ORDERED, .flag = "ordered", .type = OPTION_BOOL, .only_flag = true,
        .help = "results in the order of the chunks", .commands = IN_RUN | IN_RESULTS)
+OPTION(RAW, .flag = "raw", .type = OPTION_BOOL, .only_flag = true,
+       .help = "print what the programs printed, without JSON; not with --output",
+       .commands = IN_RUN | IN_RESULTS)
 OPTION(RESUME, .flag = "resume", .type = OPTION_BOOL, .only_flag = true,
        .help = "go on with a job that was not completed", .commands = IN_RUN)
 OPTION(PROGRESS, .flag = "progress", .type = OPTION_AUTO, .def = "auto",

@@ -179,6 +179,8 @@ static int configure(struct worker_static *w, struct static_config *c)
     if (c->retry_min_ms > c->retry_max_ms)
         c->retry_max_ms = c->retry_min_ms;
     int rc = kernel_from_options(&c->kernel, r, &w->err);
+    if (!rc)
+        rc = kernel_check_chunk(&c->kernel, c->chunk_params, &w->err);
     c->kernel.worker = w->name;
     if (c->kernel.kill_grace_ms > w->drain_ms / 2)
         c->kernel.kill_grace_ms = w->drain_ms / 2;

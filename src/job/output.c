@@ -7,6 +7,7 @@
 #include "io/file_read.h"
 #include "io/lock.h"
 #include "io/stdio.h"
+#include "job/raw.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,10 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CURSOR_TEXT_BYTES = 1024, OUTPUT_PATH_BYTES = 4096 };
+enum { CURSOR_TEXT_BYTES = 1024, OUTPUT_PATH_BYTES = 4096, RAW_BYTES_MAX = 1 << 30 };
 
 struct output {
     int fd; /* -1: standard output */
+    bool raw;
+    struct buf text, room; /* raw: of the lines at hand */
     char path[OUTPUT_PATH_BYTES], cursor_path[OUTPUT_PATH_BYTES];
     char job[128];
     struct output_cursor at;
@@ -171,6 +174,9 @@ int output_open(struct output **ret_output, const struct output_spec *spec,
     if (!o)
         return err_set(err, TTG_ENOMEM, "out of memory");
     o->fd = -1;
+    o->raw = spec->raw;
+    buf_init(&o->text, RAW_BYTES_MAX);
+    buf_init(&o->room, RAW_BYTES_MAX);
     snprintf(o->job, sizeof o->job, "%s", spec->job);
     o->at.job_created_ms = spec->job_created_ms;
     int rc = spec->path ? output_open_file(o, spec, err) : 0;
@@ -189,13 +195,26 @@ void output_close(struct output *o)
         return;
     if (o->fd >= 0)
         close(o->fd);
+    buf_done(&o->text);
+    buf_done(&o->room);
     mem_free(o);
+}
+
+static int print(struct output *o, struct str lines, struct err *err)
+{
+    int rc = 0;
+    if (o->raw) {
+        buf_clear(&o->text);
+        rc = raw_add(&o->text, lines, &o->room, err);
+        lines = buf_str(&o->text);
+    }
+    return rc ? rc : stdio_write(lines, err);
 }
 
 int output_add(struct output *o, struct str lines, uint64_t line_count, struct err *err)
 {
     if (o->fd < 0) {
-        int rc = stdio_write(lines, err);
+        int rc = print(o, lines, err);
         o->at.lines += rc ? 0 : line_count;
         return rc;
     }

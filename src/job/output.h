@@ -33,6 +33,7 @@ struct output_spec {
     const char *cursor_path; /* NULL: beside the output, PATH.cursor; not for standard output */
     const char *job;
     uint64_t job_created_ms;
+    bool raw;    /* standard output gets what the programs printed, see job/raw.h */
     bool resume; /* go on with what is there; otherwise a file that is not empty is refused */
 };
 

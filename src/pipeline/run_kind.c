@@ -388,7 +388,7 @@ static int run_open(struct part *p, struct err *err)
         return err_set(err, TTG_ENOMEM, "out of memory");
     r->part = p;
     r->trying = -1;
-    r->source.read = run_read;
+    r->source = (struct kernel_source){run_read, '\n'};
     buf_init(&r->lines, 1 << 30);
     buf_init(&r->room, MESSAGE_BYTES_MAX);
     buf_init(&r->crashed, TRYING_BYTES);

@@ -23,6 +23,9 @@ static const struct {
     [FIELD_TRACE] = {STR("{traceparent}"), STR("TRACEPARENT=")},
 };
 
+static const struct str param_word = STR("{param}");
+#define ALL_PARAMS "{}"
+
 static bool is_ours(const char *variable)
 {
     struct str v = str_of(variable);
@@ -54,13 +57,20 @@ static int env_copy(struct command *c, const char *worker)
     return 0;
 }
 
+bool command_takes_one(const char *arg)
+{
+    return strstr(arg, param_word.ptr) != NULL;
+}
+
 int command_open(struct command *c, char *const *argv, const char *worker, struct err *err)
 {
     *c = (struct command){.argv = argv};
     if (!argv || !argv[0])
         return err_set(err, TTG_EUSAGE, "no command given; write it after --");
-    while (argv[c->argc])
-        c->argc++;
+    for (; argv[c->argc]; c->argc++) {
+        c->all_params += strcmp(argv[c->argc], ALL_PARAMS) == 0;
+        c->takes_params |= c->all_params > 0 || command_takes_one(argv[c->argc]);
+    }
     int rc = process_find(argv[0], &c->file, err);
     if (rc)
         return rc == TTG_ENOMEM ? rc : err ? (err->code = TTG_EUSAGE) : TTG_EUSAGE;
@@ -125,10 +135,31 @@ static int add_field(struct buf *b, const struct kernel_task *t, enum field f)
     }
 }
 
-/* One argument with its placeholders filled in, and a NUL. */
-static int add_argument(struct buf *b, const struct kernel_task *t, const char *arg)
+static size_t count_params(struct command_params p)
+{
+    size_t count = 0;
+    for (struct str rest = p.text; rest.len > 0; count++)
+        str_cut(rest, p.separator, &rest);
+    return count;
+}
+
+static int add_params(struct buf *b, struct command_params p)
 {
     int rc = 0;
+    for (struct str rest = p.text; rest.len > 0 && !rc;) {
+        rc = buf_add_str(b, str_cut(rest, p.separator, &rest));
+        if (!rc)
+            rc = buf_add_char(b, '\0');
+    }
+    return rc;
+}
+
+/* One argument with its placeholders filled in, and a NUL. */
+static int add_argument(struct buf *b, const struct kernel_task *t, struct command_params params,
+                        const char *arg)
+{
+    int rc = 0;
+    struct str only, rest;
     while (*arg && !rc) {
         size_t plain = strcspn(arg, "{");
         rc = buf_add(b, arg, plain);
@@ -141,6 +172,10 @@ static int add_argument(struct buf *b, const struct kernel_task *t, const char *
         if (f < FIELDS) {
             rc = add_field(b, t, (enum field)f);
             arg += fields[f].placeholder.len;
+        } else if (str_starts(str_of(arg), param_word)) {
+            only = str_cut(params.text, params.separator, &rest);
+            rc = buf_add_str(b, only);
+            arg += param_word.len;
         } else {
             rc = buf_add_char(b, *arg++);
         }
@@ -150,12 +185,14 @@ static int add_argument(struct buf *b, const struct kernel_task *t, const char *
 
 /* Offsets first: the text may move while it grows. */
 static int fill_text(const struct command *c, struct command_line *line,
-                     const struct kernel_task *t, size_t *env_offset)
+                     const struct kernel_task *t, struct command_params params, size_t *env_offset)
 {
     int rc = 0;
     for (size_t i = 0; i < c->argc && !rc; i++)
-        if (strchr(c->argv[i], '{'))
-            rc = add_argument(&line->text, t, c->argv[i]);
+        if (strcmp(c->argv[i], ALL_PARAMS) == 0)
+            rc = add_params(&line->text, params);
+        else if (strchr(c->argv[i], '{'))
+            rc = add_argument(&line->text, t, params, c->argv[i]);
     *env_offset = buf_len(&line->text);
     for (int f = 0; f < FIELDS && !rc; f++) {
         rc = buf_add_str(&line->text, fields[f].variable);
@@ -167,39 +204,68 @@ static int fill_text(const struct command *c, struct command_line *line,
     return rc;
 }
 
-int command_fill(const struct command *c, struct command_line *line, const struct kernel_task *t,
-                 bool fill)
+static int prepare(const struct command *c, struct command_line *line)
 {
-    if (!line->argv) {
-        buf_init(&line->text, COMMAND_TEXT_BYTES_MAX);
-        line->argv = mem_array(c->argc + 1, sizeof *line->argv);
-        line->envp = mem_array(c->env_count + FIELDS + 1, sizeof *line->envp);
-        if (!line->argv || !line->envp) {
-            command_line_done(line);
-            return TTG_ENOMEM;
-        }
-        memcpy(line->envp, c->env, c->env_count * sizeof *c->env);
+    buf_init(&line->text, COMMAND_TEXT_BYTES_MAX);
+    line->argv = mem_array(c->argc + 1, sizeof *line->argv);
+    line->envp = mem_array(c->env_count + FIELDS + 1, sizeof *line->envp);
+    if (!line->argv || !line->envp) {
+        command_line_done(line);
+        return TTG_ENOMEM;
     }
-    memcpy(line->argv, c->argv, (c->argc + 1) * sizeof *c->argv);
-    line->envp[c->env_count] = NULL;
-    if (!fill)
-        return 0;
+    line->words_max = c->argc;
+    memcpy(line->envp, c->env, c->env_count * sizeof *c->env);
+    return 0;
+}
 
-    size_t env_offset;
-    buf_clear(&line->text);
-    int rc = fill_text(c, line, t, &env_offset);
+static int grow_argv(struct command_line *line, size_t words)
+{
+    if (words <= line->words_max)
+        return 0;
+    char **argv = mem_array(words + 1, sizeof *argv);
+    if (!argv)
+        return TTG_ENOMEM;
+    mem_free(line->argv);
+    line->argv = argv;
+    line->words_max = words;
+    return 0;
+}
+
+static char *next_word(char **at)
+{
+    char *word = *at;
+    *at += strlen(word) + 1;
+    return word;
+}
+
+int command_fill(const struct command *c, struct command_line *line, const struct kernel_task *t,
+                 struct command_params params)
+{
+    int rc = line->argv ? 0 : prepare(c, line);
     if (rc)
         return rc;
-    char *at = buf_ptr(&line->text), *env_at = at + env_offset;
-    for (size_t i = 0; i < c->argc; i++)
-        if (strchr(c->argv[i], '{')) {
-            line->argv[i] = at;
-            at += strlen(at) + 1;
-        }
-    for (size_t f = 0; f < FIELDS; f++) {
-        line->envp[c->env_count + f] = env_at;
-        env_at += strlen(env_at) + 1;
+    line->envp[c->env_count] = NULL;
+    if (!t) {
+        memcpy(line->argv, c->argv, (c->argc + 1) * sizeof *c->argv);
+        return 0;
     }
+    size_t env_offset, count = count_params(params), words = c->argc + c->all_params * count;
+    buf_clear(&line->text);
+    rc = fill_text(c, line, t, params, &env_offset);
+    if (!rc)
+        rc = grow_argv(line, words);
+    if (rc)
+        return rc;
+    char *at = buf_ptr(&line->text), *env_at = at + env_offset, **word = line->argv;
+    for (size_t i = 0; i < c->argc; i++)
+        if (strcmp(c->argv[i], ALL_PARAMS) == 0)
+            for (size_t n = 0; n < count; n++)
+                *word++ = next_word(&at);
+        else
+            *word++ = strchr(c->argv[i], '{') ? next_word(&at) : c->argv[i];
+    *word = NULL;
+    for (size_t f = 0; f < FIELDS; f++)
+        line->envp[c->env_count + f] = next_word(&env_at);
     line->envp[c->env_count + FIELDS] = NULL;
     return 0;
 }

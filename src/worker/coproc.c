@@ -73,7 +73,7 @@ static int add_lines(struct coproc_slot *cs)
     while (rest.len > 0 && !rc) {
         rc = buf_add_str(&cs->request, str_of(separator));
         if (!rc)
-            rc = buf_add_json(&cs->request, str_cut(rest, '\n', &rest));
+            rc = buf_add_json(&cs->request, str_cut(rest, f->separator, &rest));
         separator = ",";
     }
     if (!rc)
@@ -316,7 +316,7 @@ static void on_in_ready(struct loop_poll *p, unsigned events)
 static int open_child(struct coproc_slot *cs, struct process_spec *spec, struct err *err)
 {
     struct loop *l = cs->base.k->loop;
-    int rc = command_fill(&cs->base.k->command, &cs->line, NULL, false);
+    int rc = command_fill(&cs->base.k->command, &cs->line, NULL, (struct command_params){0});
     if (!rc)
         rc = stream_open(&cs->in, true, &spec->fds[0], err);
     if (!rc)

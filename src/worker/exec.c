@@ -15,8 +15,12 @@
 
 #include <unistd.h>
 
-/* Of stderr that a process outside the group goes on writing, at most so many reads at the end. */
-enum { LAST_READS_MAX = 64 };
+enum {
+    /* Of stderr that a process outside the group goes on writing, at most so many at the end. */
+    LAST_READS_MAX = 64,
+    PARAMS_BYTES_MAX = 1 << 20,        /* as arguments, with their pointers: half of Linux' usual */
+    PARAM_BYTES_MAX = (128 << 10) - 1, /* one argument; Linux has no more */
+};
 
 struct exec_slot {
     struct kernel_slot base;
@@ -139,6 +143,41 @@ static int open_pipes(struct exec_slot *es, int theirs[3], struct err *err)
     return rc;
 }
 
+/* TTG_EUSAGE: no other attempt will do either. */
+static int check_params(struct exec_slot *es, struct err *err)
+{
+    struct str text = buf_str(&es->feed.buf), rest, param;
+    size_t bytes = 0;
+    bool fits = true;
+    for (rest = text; rest.len > 0; bytes += param.len + 1 + sizeof(char *)) {
+        param = str_cut(rest, es->feed.separator, &rest);
+        if (memchr(param.ptr, '\0', param.len))
+            return err_set(err, TTG_EUSAGE,
+                           "a parameter holds a NUL byte: it cannot be an argument");
+        fits = fits && param.len <= PARAM_BYTES_MAX;
+    }
+    if (!fits || bytes > PARAMS_BYTES_MAX)
+        return err_set(
+            err, TTG_EUSAGE,
+            "the parameters are too long for arguments: use smaller chunks, or read them "
+            "from standard input");
+    return kernel_check_chunk(&es->base.k->config, kernel_task_params(&es->base.task), err);
+}
+
+/* They are arguments, and standard input is empty, so that nobody waits for it. */
+static int gather_params(struct exec_slot *es, struct command_params *ret_params, struct err *err)
+{
+    struct feed *f = &es->feed;
+    int rc = 0;
+    while (!f->ended && buf_len(&f->buf) <= PARAMS_BYTES_MAX && !rc)
+        rc = feed_more(f, FEED_BYTES);
+    if (rc)
+        return err_set(err, rc, "parameters: %s", err_text(rc));
+    rc = check_params(es, err);
+    *ret_params = (struct command_params){buf_str(&f->buf), f->separator};
+    return rc;
+}
+
 static int start_command(struct exec_slot *es, struct err *err)
 {
     struct kernel *k = es->base.k;
@@ -152,7 +191,14 @@ static int start_command(struct exec_slot *es, struct err *err)
     int rc = guard_check(k->guard, err);
     if (rc)
         return rc;
-    rc = command_fill(&k->command, &es->line, &es->base.task, true);
+    struct command_params params = {0};
+    if (k->command.takes_params)
+        rc = gather_params(es, &params, err);
+    if (rc)
+        return rc;
+    rc = command_fill(&k->command, &es->line, &es->base.task, params);
+    if (k->command.takes_params)
+        buf_clear(&es->feed.buf);
     if (!rc)
         rc = open_pipes(es, spec.fds, &why);
     if (rc) {
@@ -179,7 +225,7 @@ static bool exec_start(struct kernel_slot *s)
     if (start_command(es, &err) == 0)
         return false;
     close_streams(es);
-    kernel_failed(s, KERNEL_FAILED, "%s", err.text);
+    kernel_failed(s, err.code == TTG_EUSAGE ? KERNEL_PERMANENT : KERNEL_FAILED, "%s", err.text);
     return true;
 }
 

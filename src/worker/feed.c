@@ -17,6 +17,7 @@ void feed_start(struct feed *f, const struct kernel_task *t)
     f->last = t->end;
     f->ended = false;
     f->source = t->lines;
+    f->separator = t->lines ? t->lines->separator : '\n';
 }
 
 void feed_done(struct feed *f)

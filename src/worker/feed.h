@@ -13,6 +13,7 @@ struct feed {
     int64_t next, last;
     bool ended; /* nothing more to make */
     struct kernel_source *source;
+    char separator; /* behind each parameter */
 };
 
 /* Starts anew for a task; memory is kept. Zeroed before the first time. */

@@ -30,6 +30,19 @@ void kernel_config_init(struct kernel_config *c)
     };
 }
 
+int kernel_check_chunk(const struct kernel_config *c, uint64_t chunk_params, struct err *err)
+{
+    if (c->type != KERNEL_EXEC || chunk_params == 1)
+        return 0;
+    for (char *const *arg = c->argv; arg && *arg; arg++)
+        if (command_takes_one(*arg))
+            return err_set(err, TTG_EUSAGE,
+                           "{param} in the command stands for a single parameter, and a chunk has "
+                           "%llu: add --chunk 1, or use {} for all of them",
+                           (unsigned long long)chunk_params);
+    return 0;
+}
+
 int kernel_describe(const struct kernel_config *c, struct buf *out)
 {
     if (c->type == KERNEL_SIMULATE)

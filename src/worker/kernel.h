@@ -58,9 +58,10 @@ enum kernel_status {
 /* Lines of a file as parameters. A command that takes them on stdin gets them in pieces, so that a
  * chunk of any size needs no memory. */
 struct kernel_source {
-    /* Adds some bytes (at least one unless it ends, about `bytes_max` at most) of newline-ended
+    /* Adds some bytes (at least one unless it ends, about `bytes_max` at most) of ended
      * lines to `out` and says whether that was the end. TTG_E... fails the chunk. */
     int (*read)(struct kernel_source *s, struct buf *out, size_t bytes_max, bool *ret_end);
+    char separator; /* behind each line: '\n' or, of lines that may hold newlines, '\0' */
 };
 
 struct kernel_task {
@@ -117,8 +118,8 @@ struct kernel_config {
     double fault_rate;       /* 0..1: chunks that fail although they went well */
     uint64_t fault_seed;     /* which ones; 0 takes a random seed */
     double simulate_ms;      /* KERNEL_SIMULATE: sleep per parameter */
-    char *const *argv;       /* KERNEL_EXEC, KERNEL_COPROC: ends with NULL; {start} {end} {chunk}
-                                {attempt} {job} are filled in for exec */
+    char *const *argv;       /* KERNEL_EXEC, KERNEL_COPROC: ends with NULL; for exec {start} ... are
+                                filled in (worker/command.h) */
     bool bare_lines;         /* KERNEL_COPROC: is sent the task's lines alone, as they are */
     const char *dir;         /* where commands run; NULL: here */
     const char *plugin;      /* KERNEL_PLUGIN: path of the library */
@@ -158,6 +159,9 @@ uint32_t kernel_busy(const struct kernel *k);
 /* Kills at once what still runs, without further callbacks, waits for the children and frees all.
  * NULL is fine. */
 void kernel_close(struct kernel *k);
+
+/* TTG_EUSAGE: the command takes a single parameter, and chunks have more. */
+int kernel_check_chunk(const struct kernel_config *c, uint64_t chunk_params, struct err *err);
 
 /* "simulate 0.1 ms", "exec ./score --fast": the job's description of its kernel. */
 int kernel_describe(const struct kernel_config *c, struct buf *out);

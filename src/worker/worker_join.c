@@ -160,7 +160,9 @@ static void on_beat(void *ctx)
 static int prepare(struct worker *w, struct err *err)
 {
     struct queue_worker self = worker_self(w);
-    int rc = open_input(w, err);
+    int rc = kernel_check_chunk(&w->config.kernel, w->join.chunk_params, err);
+    if (!rc)
+        rc = open_input(w, err);
     if (rc)
         return rc;
     compare_kernel(w);

@@ -96,7 +96,7 @@ static bool fill_task(struct worker *w, struct worker_slot *s, const struct ledg
                                    .created_ms = w->join.created_ms,
                                    .job = w->config.job};
     if (w->lines) {
-        s->lines.source.read = read_lines;
+        s->lines.source = (struct kernel_source){read_lines, lines_separator(w->lines)};
         s->lines.reader = (struct lines_reader){w->lines, run->chunk, 0};
         s->task.lines = &s->lines.source;
     }

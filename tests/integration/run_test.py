@@ -137,6 +137,18 @@ def lines_of_a_file():
 
 
 @test
+def parameters_as_arguments_and_output_as_it_is():
+    j = Jobs()
+    names = write_file(j.path("names"), "a b\0new\nline\0$(id)\0")
+    job = ("run", "--input", names, "--null", "--ordered", "--raw")
+    assert j.run(*job, "--chunk", 2, "--", "printf", "<%s>", "{}").out == "<a b><new\nline><$(id)>"
+    assert j.run(*job, "--chunk", 1, "--", "printf", "%s,", "to/{param}.png").out == \
+        "to/a b.png,to/new\nline.png,to/$(id).png,"
+    j.run(*job, "--", "printf", "x{param}", code=2, err="add --chunk 1")
+    j.run(*job, "--output", j.path("out"), "--", "cat", code=2, err="not with --output")
+
+
+@test
 def a_worker_killed_within_a_chunk():
     j = Jobs()
     p = j.spawn("run", "--params", 600, "--chunk", 20, "-w", 3, "--simulate-ms", 2, "--json",

@@ -4,6 +4,7 @@
 happens, each chunk has one result, and only what started is charged an attempt."""
 import json
 import os
+import re
 import signal
 import time
 
@@ -336,6 +337,15 @@ def an_input_that_is_missing_here_is_an_error():
     worker = spawn([TTG, "worker", "--queue", queue, "--job", "j", "--", "cat"])
     assert worker.wait() in (2, 3)
     assert path in worker.err(), worker.err()
+
+
+@test
+def a_command_for_single_parameters_refuses_other_jobs():
+    queue = f"ttg+unix:{Node().unix}"
+    run([TTG, "submit", "j", "--queue", queue, "--params", 10, "--chunk", 5, "--", "cat"])
+    run([TTG, "worker", "--queue", queue, "--job", "j", "--", "echo", "{param}"], code=2,
+        err="add --chunk 1")
+    assert re.search("2 waiting", run([TTG, "status", "j", "--queue", queue]).out)
 
 
 @test

@@ -45,31 +45,36 @@ static void the_task_line_says_all(void **state)
 
 struct lines {
     struct kernel_source source;
-    const char *text;
+    struct str text;
 };
 
 static int read_lines(struct kernel_source *s, struct buf *out, size_t bytes_max, bool *ret_end)
 {
     (void)bytes_max;
     *ret_end = true;
-    return buf_add_str(out, str_of(container_of(s, struct lines, source)->text));
+    return buf_add_str(out, container_of(s, struct lines, source)->text);
 }
 
 static void lines_are_strings(void **state)
 {
     (void)state;
     open_sh(SH(EACH_LINE("printf '{\"result\":%s}\\n' \"$line\"")));
-    static const char *const cases[][2] = {
-        {"one\ntwo \"2\"\n", ",\"params\":[\"one\",\"two \\\"2\\\"\"]}"},
-        {"\n\n", ",\"params\":[\"\",\"\"]}"},
-        {"", ",\"params\":[]}"},
+    static const struct {
+        struct str text;
+        char separator;
+        const char *params;
+    } cases[] = {
+        {STR("one\ntwo \"2\"\n"), '\n', ",\"params\":[\"one\",\"two \\\"2\\\"\"]}"},
+        {STR("\n\n"), '\n', ",\"params\":[\"\",\"\"]}"},
+        {STR(""), '\n', ",\"params\":[]}"},
+        {STR("a\nb\0c\0"), '\0', ",\"params\":[\"a\\nb\",\"c\"]}"},
     };
-    for (int i = 0; i < 3; i++) {
-        struct lines l = {{read_lines}, cases[i][0]};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct lines l = {{read_lines, cases[i].separator}, cases[i].text};
         struct kernel_task t = rig_task(0, 1);
         t.lines = &l.source;
         rig_start(0, t);
-        assert_has(rig_wait(0)->output, cases[i][1]);
+        assert_has(rig_wait(0)->output, cases[i].params);
     }
 }
 
@@ -169,7 +174,7 @@ static void big_lines_do_not_block(void **state)
         text[i] = '\n';
     text[BYTES - 1] = '\n';
     text[BYTES] = '\0';
-    struct lines l = {{read_lines}, text};
+    struct lines l = {{read_lines, '\n'}, str_of(text)};
     open_sh(SH("head -c 300000 /dev/zero | tr '\\0' y >&2; n=$(head -n 1 | wc -c); "
                "echo \"{\\\"sum\\\":$n}\"; cat >/dev/null"));
     struct kernel_task t = rig_task(0, BYTES / 80 - 1);
