@@ -21,6 +21,8 @@
 enum {
     ROUNDS_MAX = 64,
     FULL_RETRY_MS = 100,
+    FULL_LOOK_MS = 500,
+    FULL_LOOK_BYTES = 64 << 10,
     DRAIN_MS = 3000,
     SLOW_US = 100000,
     ORPHAN_MS = 500,
@@ -74,6 +76,8 @@ int node_reserve(struct node *n, uint64_t bytes)
         log_info("disk.room", kv_str("action", "writing again"));
     if (rc == 0 || rc == TTG_ENOSPC)
         n->disk_full = rc == TTG_ENOSPC;
+    if (n->disk_full && !loop_timer_is_set(&n->full_timer))
+        loop_timer_after_ms(&n->full_timer, FULL_LOOK_MS);
     if (rc == TTG_EIO) {
         struct err err;
         err_set(&err, rc, "the log cannot be written any more");
@@ -124,9 +128,15 @@ static void on_writer(struct loop_poll *p, unsigned events)
     (void)p, (void)events; /* the end of the turn collects */
 }
 
+/* The end of the turn tries again what waits. Where nobody writes we look ourselves: who asks whether
+ * the node is ready may be the one who lets writers in again. */
 static void on_full_timer(struct loop_timer *t)
 {
-    (void)t; /* the end of the turn tries again */
+    struct node *n = container_of(t, struct node, full_timer);
+    if (!n->disk_full)
+        return;
+    node_now_ms(n);
+    node_reserve(n, FULL_LOOK_BYTES);
 }
 
 /* ---- time ---- */

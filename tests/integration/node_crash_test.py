@@ -243,7 +243,10 @@ def full_disk(mount):
     assert "disk is full" in error_of(c, "SET", "k", big)
     c("MULTI"), c("SET", "k", big)
     assert "disk is full" in error_of(c, "EXEC")
+    assert node.info("disk_full") == "1"
     os.unlink(ballast)
+    # It sees that by itself: while it says that it is not ready perhaps nobody is sent to write.
+    wait_until(lambda: node.info("disk_full") == "0", what="room that nobody asked for")
 
     def writable():
         try:
