@@ -3,44 +3,19 @@
 """What the documents tell people to type is typed, and what they promise to appear appears.
 
 A block that starts with ```sh is run by bash, page by page and in order, in one directory that has
-build/ttg, examples/ and deploy/ as a clone has after `make`. A block ```output behind it lists lines that must
-appear in this order; `...` in a line stands for anything. ```sh no-run is not run. Links between
-pages must lead somewhere."""
+build/ttg, examples/ and deploy/ as a clone has after `make`. A block ```output behind it lists lines
+that must appear in this order; `...` in a line stands for anything. ```sh no-run is not run, ```sh
+system is for operations_test. Links between pages must lead somewhere."""
 import glob
 import os
 import re
 
+from docrig import FENCE, blocks, check_output
 from harness import ROOT, TTG, main, run, temp_dir, test
 
 PAGES = [p for p in [os.path.join(ROOT, name) for name in
                      ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")] +
          sorted(glob.glob(os.path.join(ROOT, "docs/**/*.md"), recursive=True)) if os.path.exists(p)]
-FENCE = re.compile(r"^```(.*?)\n(.*?)^```[ \t]*$", re.M | re.S)
-
-
-def blocks(text):
-    """(line, script, expected lines or None) for each block that is run."""
-    found = []
-    for block in FENCE.finditer(text):
-        kind, body = block.group(1).strip(), block.group(2)
-        line = text.count("\n", 0, block.start()) + 1
-        if kind == "sh":
-            found.append([line, body, None])
-        elif kind == "output":
-            assert found and found[-1][2] is None, f"line {line}: output of what?"
-            found[-1][2] = body.splitlines()
-    return found
-
-
-def check_output(expected, output, where):
-    """Each expected line is found behind the one before."""
-    lines, at = output.splitlines(), 0
-    for line in expected:
-        pattern = ".*".join(re.escape(part) for part in line.strip().split("..."))
-        while at < len(lines) and not re.fullmatch(pattern, lines[at].strip()):
-            at += 1
-        assert at < len(lines), f"{where}: no line {line!r} (in this place) in:\n{output}"
-        at += 1
 
 
 def run_page(path):

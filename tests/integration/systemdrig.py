@@ -6,10 +6,12 @@ with its own processes, mounts, host name, network and control groups. It knows 
 those that a Debian package puts there, and a few targets. So it starts in a tenth of a second,
 needs no download, and touches nothing outside; /proc/sys is read-only there, because systemd would
 set what holds for all. Needs root and a kernel that allows all this; else the test is skipped."""
+import collections
 import os
 import re
 import signal
 import subprocess
+import tempfile
 
 from harness import have, skip, spawn, temp_dir, wait_until, write_file
 
@@ -51,6 +53,7 @@ done
 echo 'Wants=systemd-journald.service' >>"$units/multi-user.target"
 cp "$@" "$root/tmp"
 for package; do
+    %(install)s || break
     chroot "$root" dpkg -i --no-triggers "/tmp/${package##*/}" >&2
 done
 echo installed
@@ -87,16 +90,19 @@ def inherit(group, name):
             target.write(source.read())
 
 
+Said = collections.namedtuple("Said", "code out")
+
+
 class World:
     """With a running systemd that has the packages; a context, as control groups must be removed."""
 
-    def __init__(self, packages):
+    def __init__(self, packages, install=True):
         if os.getuid() != 0:
             skip("a systemd of our own takes root")
         for program in (SYSTEMD, "unshare", "nsenter"):
             if not have(program):
                 skip(f"there is no {program}")
-        self.packages, self.groups = packages, []
+        self.packages, self.install, self.groups = packages, install, []
 
     def __enter__(self):
         try:
@@ -116,7 +122,8 @@ class World:
         return self
 
     def start(self):
-        script = WORLD % {"units": " ".join(UNITS), "targets": " ".join(TARGETS), "systemd": SYSTEMD}
+        script = WORLD % {"units": " ".join(UNITS), "targets": " ".join(TARGETS), "systemd": SYSTEMD,
+                          "install": "true" if self.install else "false"}
         path = write_file(temp_dir() + "/world", script)
         enter = "".join(f"echo $$ >{group}/cgroup.procs || exit 77; " for group in self.groups)
         self.process = spawn(["sh", "-c", enter + 'exec unshare --cgroup --pid --mount --uts --ipc '
@@ -152,14 +159,17 @@ class World:
         wait_until(gone, what="empty control groups")
 
     def run(self, *command):
-        """A command in there; looks at nothing but its end."""
-        done = subprocess.run(["nsenter", "-t", self.first, "-m", "-p", "-u", "-i", "-n", "-C", "-r",
-                               "-w", "--", *command], stdin=subprocess.DEVNULL, timeout=60, check=False,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-        class Said:
-            code, out = done.returncode, done.stdout.decode(errors="replace")
-        return Said
+        """A command in there. Its output goes to a file: what it leaves behind may hold it open."""
+        with tempfile.TemporaryFile() as out:
+            try:
+                code = subprocess.run(["nsenter", "-t", self.first, "-m", "-p", "-u", "-i", "-n",
+                                       "-C", "-r", "-w", "--", *command], stdin=subprocess.DEVNULL,
+                                      stdout=out, stderr=subprocess.STDOUT, timeout=40,
+                                      check=False).returncode
+            except subprocess.TimeoutExpired:
+                code = "none, it did not end"
+            out.seek(0)
+            return Said(code, out.read().decode(errors="replace"))
 
     def __call__(self, *command, code=0):
         done = self.run(*command)
