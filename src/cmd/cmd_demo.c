@@ -197,11 +197,11 @@ static int check_runtime(const struct options *o, struct err *err)
     if (str_eq(runtime, STR("podman")))
         return err_set(err, TTG_EUNSUPPORTED,
                        "--runtime podman: the demo's workers run as processes of this machine "
-                       "only; deploy/ has a compose file that runs them in containers");
+                       "only; deploy/compose/compose.yaml runs them in containers");
     return err_set(err, TTG_EUNSUPPORTED,
                    "--runtime k8s: the demo's workers run as processes of this machine only; "
-                   "deploy/ has manifests of the same job with a worker to kill, for kubectl and a "
-                   "cluster");
+                   "deploy/k8s/manifests/parallel-jobs-surviving.yaml is such a job for kubectl and "
+                   "a cluster: delete one of its pods");
 }
 
 static int configure(struct demo *d, struct err *err)

@@ -13,7 +13,8 @@ PAGE = ROOT + "/docs/operations.md"
 
 
 def packages():
-    for program in ("dpkg-shlibdeps", "redis-server", "redis-cli", "curl", "promtool"):
+    for program in ("dpkg-shlibdeps", "redis-server", "redis-cli", "curl", "openssl", "promtool",
+                    "rabbitmqctl"):
         if not have(program):
             skip(f"{program} is not installed")
     where = temp_dir()
