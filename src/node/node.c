@@ -128,8 +128,8 @@ static void on_writer(struct loop_poll *p, unsigned events)
     (void)p, (void)events; /* the end of the turn collects */
 }
 
-/* The end of the turn tries again what waits. Where nobody writes we look ourselves: who asks whether
- * the node is ready may be the one who lets writers in again. */
+/* The end of the turn tries again what waits. Where nobody writes we look ourselves: who asks
+ * whether the node is ready may be the one who lets writers in again. */
 static void on_full_timer(struct loop_timer *t)
 {
     struct node *n = container_of(t, struct node, full_timer);
