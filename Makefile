@@ -284,7 +284,7 @@ COMPLETIONS := bash-completion/completions/ttg zsh/$(ZSH_FUNCTIONS)/_ttg \
 install: all
 	install -d $(BIN) $(LIB)/pkgconfig $(INCLUDE) $(SHARE)/man/man1 \
 	    $(dir $(COMPLETIONS:%=$(SHARE)/%)) $(UNIT_DIR) $(SYSUSERS) \
-	    $(DOC)/decisions $(addprefix $(DOC)/examples/,grafana lib plugin prometheus systemd)
+	    $(DOC)/decisions $(DOC)/plots $(addprefix $(DOC)/examples/,grafana lib plugin prometheus systemd)
 	install $(B)/ttg $(BIN)/ttg
 	install -m 644 $(B)/libttg.a $(LIB)/libttg.a
 	install -m 644 $(B)/libttg.so $(LIB)/libttg.so.$(VERSION)
@@ -303,6 +303,7 @@ install: all
 	sed 's|(docs/|(|g' README.md >$(DOC)/README.md
 	install -m 644 CHANGELOG.md docs/*.md docs/*.png $(DOC)
 	install -m 644 docs/decisions/*.md $(DOC)/decisions
+	install -m 644 docs/plots/* $(DOC)/plots
 	install -m 644 deploy/systemd/*.env $(DOC)/examples/systemd
 	install examples/*.sh examples/*.py $(DOC)/examples
 	install -m 644 $(filter-out %/Makefile,$(wildcard examples/lib/*)) $(DOC)/examples/lib

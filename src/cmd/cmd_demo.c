@@ -198,10 +198,11 @@ static int check_runtime(const struct options *o, struct err *err)
         return err_set(err, TTG_EUNSUPPORTED,
                        "--runtime podman: the demo's workers run as processes of this machine "
                        "only; deploy/compose/compose.yaml runs them in containers");
-    return err_set(err, TTG_EUNSUPPORTED,
-                   "--runtime k8s: the demo's workers run as processes of this machine only; "
-                   "deploy/k8s/manifests/parallel-jobs-surviving.yaml is such a job for kubectl and "
-                   "a cluster: delete one of its pods");
+    return err_set(
+        err, TTG_EUNSUPPORTED,
+        "--runtime k8s: the demo's workers run as processes of this machine only; "
+        "deploy/k8s/manifests/parallel-jobs-surviving.yaml is such a job for kubectl and "
+        "a cluster: delete one of its pods");
 }
 
 static int configure(struct demo *d, struct err *err)
