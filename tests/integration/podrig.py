@@ -11,7 +11,9 @@ stands for debian:bookworm-slim with what the build needs, and for redis: no reg
 podman is not quite Kubernetes. `play` does first what its kubelet would do and podman's does not:
 makes pods of stateful sets and jobs, puts in $(NAME), hands secrets over. It leaves out ports, which this podman
 would open on the host, and probes, which it runs as programs of the image."""
+import atexit
 import base64
+import glob
 import json
 import os
 import re
@@ -47,6 +49,24 @@ INIT = ("mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm && ip link s
         "echo ready && while :; do sleep 1000; done")
 
 
+def control_groups():
+    """Those that a podman made, inner ones first."""
+    found = []
+    for top in glob.glob("/sys/fs/cgroup/*/libpod_parent") + glob.glob("/sys/fs/cgroup/*/buildah-*"):
+        found += [path for path, _, _ in os.walk(top, topdown=False)]
+    return found
+
+
+def remove_control_groups(but):
+    """Removes those that are empty and were not there before; nothing else takes them away."""
+    for path in control_groups():
+        if path not in but:
+            try:
+                os.rmdir(path)
+            except OSError:
+                pass
+
+
 def base_archive():
     """Path of the base image's files: made once, kept for a week."""
     kept = os.path.join(ROOT, "build/deploy/base.tar")
@@ -75,6 +95,7 @@ class Podman:
                 skip(program + " is not installed")
         if os.geteuid() != 0:
             skip("needs root")
+        atexit.register(remove_control_groups, set(control_groups()))
         self.dir = temp_dir()
         self.home = spawn(["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
                            "--propagation", "private", "sh", "-c", INIT])
