@@ -197,7 +197,7 @@ static int on_fewer(void *ctx, struct message *m)
 
 static int use_merge(struct aggregate *a, struct live *l, struct str text, struct err *err)
 {
-    struct held *h;
+    struct held *h = NULL;
     struct merge fewer;
     merge_init(&fewer);
     int rc = each_made(a, text, err, on_fewer, &fewer);

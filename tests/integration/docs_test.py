@@ -22,7 +22,7 @@ def run_page(path):
     root = temp_dir()
     os.mkdir(os.path.join(root, "build"))
     os.symlink(TTG, os.path.join(root, "build/ttg"))
-    for name in ("examples", "deploy"):
+    for name in ("examples", "deploy", "include"):
         os.symlink(os.path.join(ROOT, name), os.path.join(root, name))
     with open(path, encoding="utf-8") as file:
         text = file.read()
