@@ -35,9 +35,13 @@ def word(value):
     return raw(value).hex() or "-"
 
 
-def drive(where, lines, *options):
+def needed():
     if not os.path.exists(DRIVER):
         skip(f"{DRIVER} is not built: make check builds it")
+
+
+def drive(where, lines, *options):
+    needed()
     done = run([DRIVER, where, *options], stdin="\n".join(lines) + "\n", deadline_s=120)
     return done.out.splitlines()
 
@@ -121,8 +125,9 @@ def a_hundred_thousand_clients():
 
 @test
 def one_process_at_a_time():
+    needed()
     where = temp_dir()
-    holder = spawn([DRIVER, where], stdin=subprocess.PIPE) if os.path.exists(DRIVER) else skip("not built")
+    holder = spawn([DRIVER, where], stdin=subprocess.PIPE)
     wait_until(lambda: os.path.exists(os.path.join(where, ".ttg", "lock")))
     wait_until(lambda: glob.glob(os.path.join(where, ".ttg", "log-*")))
     done = run([DRIVER, where], stdin="", code=1)
@@ -134,6 +139,7 @@ def one_process_at_a_time():
 
 def killed_with_rows(where):
     """A directory whose log holds rows, of a process that was killed."""
+    needed()
     worker = spawn([DRIVER, where], stdin=subprocess.PIPE)
     worker.stdin.write(f"row {word('A')} {word('m1')} {word('v')}\ncommit\ncheckpoint\n"
                        f"row {word('A')} {word('m2')} {word('v')}\ncommit\n".encode())
