@@ -50,10 +50,11 @@ INIT = ("mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm && ip link s
 
 
 def control_groups():
-    """Those that a podman made, inner ones first."""
+    """Those that a podman made, inner ones first; version 1 has several trees of them, 2 has one."""
     found = []
-    for top in glob.glob("/sys/fs/cgroup/*/libpod_parent") + glob.glob("/sys/fs/cgroup/*/buildah-*"):
-        found += [path for path, _, _ in os.walk(top, topdown=False)]
+    for name in ("libpod_parent", "buildah-*"):
+        for top in glob.glob("/sys/fs/cgroup/" + name) + glob.glob("/sys/fs/cgroup/*/" + name):
+            found += [path for path, _, _ in os.walk(top, topdown=False)]
     return found
 
 
@@ -122,7 +123,7 @@ class Podman:
         return self.inside("podman", *words, **checks)
 
     def make_images(self):
-        """The base, and ttg from its Containerfile by build.sh; false reasons end as skips."""
+        """The base, and ttg from its Containerfile by build.sh. A base that cannot be had is a skip."""
         base = base_archive()
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         done = self("import", "-q", "--change", "ENV " + path, base, "docker.io/library/debian:bookworm-slim",
