@@ -79,10 +79,10 @@ def status(job):
 @test
 def a_running_job_is_watched_paused_and_resumed():
     out = os.path.join(temp_dir(), "out")
-    p = start("watched", out, "--workers", 2, "--simulate-ms", 1, params=6000, chunk=10)
+    p = start("watched", out, "--workers", 2, "--simulate-ms", 1, params=12000, chunk=10)
     wait_until(lambda: count_lines(out) > 30)
     s = status("watched")
-    assert s["state"] == "running" and s["chunks"] == 600 and 0 < s["completed"] < 600, s
+    assert s["state"] == "running" and s["chunks"] == 1200 and 0 < s["completed"] < 1200, s
     assert {w["worker"] for w in s["worker_list"]} == {"worker-0", "worker-1"}, s
     follower = spawn([TTG, "results", "watched", "--follow", "--queue", broker().url])
     ask("pause", "watched")
@@ -101,8 +101,8 @@ def a_running_job_is_watched_paused_and_resumed():
         open(out, encoding="utf-8").read().splitlines()), len(follower.out().splitlines())
     assert summary(p)["verified"], summary(p)
     s = status("watched")
-    assert s["state"] == "finished" and s["completed"] == 600, s
-    assert s["sum"] == 6000 * 5999 // 2, s
+    assert s["state"] == "finished" and s["completed"] == 1200, s
+    assert s["sum"] == 12000 * 11999 // 2, s
     ask("verify", "watched", "--output", out)
 
 
@@ -132,17 +132,17 @@ def a_job_without_a_collector_is_watched_and_read_and_collected_later():
 @test
 def a_visitor_makes_room_for_a_collector():
     out = os.path.join(temp_dir(), "out")
-    what = ["--params", 3000, "--chunk", 10, "--simulate-ms", 1]
+    what = ["--params", 1000000, "--chunk", 10, "--simulate-ms", 1]
     run([TTG, "submit", "room", "--queue", broker().url, *what])
     waiter = spawn([TTG, "wait", "room", "--queue", broker().url])
     wait_until(lambda: broker().queues().get("ttg.room.job.lock"))
-    p = start("room", out, "--workers", 2, "--simulate-ms", 1, params=3000, chunk=10)
+    p = start("room", out, "--workers", 2, "--simulate-ms", 1, params=1000000, chunk=10)
     wait_until(lambda: count_lines(out) > 10)
-    other = start("room", out + "2", "--workers", 0, "--simulate-ms", 1, params=3000, chunk=10)
+    other = start("room", out + "2", "--workers", 0, "--simulate-ms", 1, params=1000000, chunk=10)
     assert other.wait() != 0 and "another process collects" in other.err(), other.err()
-    assert p.wait() == 0, p.err()
-    assert waiter.wait() == 0, waiter.err()
-    assert summary(p)["verified"] and count_lines(out) == 300, summary(p)
+    ask("cancel", "room")
+    assert p.wait() == 1, p.err()
+    assert waiter.wait() == 1, waiter.err()
 
 
 @test
