@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Facts about RabbitMQ, from its management API: the broker, its nodes, and our queues. */
 #include "cmd/doctor.h"
+#include "io/loop.h"
 #include "queue/management.h"
 
 #include <stdio.h>
+
+enum { KNOCK_MS = 5000 };
 
 struct look {
     struct management management;
@@ -116,12 +119,53 @@ static int look(struct look *x, struct doctor_facts *broker, struct err *err)
     return rc ? rc : note_queues(x, nodes, err);
 }
 
+/* --- whether it is there at all --- */
+
+struct knock {
+    bool up, lost;
+    struct err why;
+};
+
+static void on_up(void *ctx)
+{
+    ((struct knock *)ctx)->up = true;
+}
+
+static void on_lost(void *ctx, const struct err *why)
+{
+    struct knock *k = ctx;
+    k->lost = true;
+    k->why = *why;
+}
+
+/* As a worker connects, and no more. */
+static int knock_at(const struct doctor_ask *a, struct err *err)
+{
+    struct knock k = {0};
+    struct queue *queue = NULL;
+    struct queue_config config = *a->config;
+    config.ctx = &k;
+    config.on_up = on_up;
+    config.on_down = NULL;
+    config.on_lost = on_lost;
+    if (config.retry_ms > KNOCK_MS)
+        config.retry_ms = KNOCK_MS;
+    int rc = queue_open(&queue, a->loop, &config, err);
+    while (!rc && !k.up && !k.lost)
+        rc = loop_turn(a->loop, LOOP_FOREVER) ? err_set(err, TTG_EIO, "event loop") : 0;
+    queue_close(queue);
+    return rc || k.up ? rc : err_set(err, k.why.code, "%s", k.why.text);
+}
+
 int doctor_rabbit(const struct doctor_ask *a, struct err *err)
 {
     struct look x = {.ask = a};
     char where[URL_TEXT_BYTES_MAX];
     struct err why = {0};
     url_show(a->config->url, where);
+    int there = knock_at(a, err);
+    if (there)
+        return there;
     struct doctor_facts *broker = doctor_place(a->doctor, DOCTOR_RABBIT, "%.240s", where);
     if (!broker)
         return err_set(err, TTG_ENOMEM, "out of memory");

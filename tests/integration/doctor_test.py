@@ -6,7 +6,7 @@ import os
 import resource
 
 from faultrig import SmallDisk
-from harness import TTG, Process, main, run, spawn, temp_dir, test, wait_until
+from harness import TTG, Process, free_port, main, run, spawn, temp_dir, test, wait_until
 from noderig import Node
 from rabbitrig import Rabbit
 from redisfleet import Cluster, Sentinels, Server
@@ -177,7 +177,11 @@ def a_rabbitmq_broker():
     assert doctor(broker.url, "--management", "http://127.0.0.1:1") == {
         "rabbit-management": "warning"}
     wrong = broker.url.replace("guest:guest", "guest:wrong")
-    assert doctor(wrong, *management) == {"rabbit-management": "warning"}
+    done = run([TTG, "doctor", "--queue", wrong, *management], code=3, err="ACCESS_REFUSED")
+    assert "wrong" not in done.err, done.err
+    nobody = f"amqp://127.0.0.1:{free_port()}/"
+    run([TTG, "doctor", "--queue", nobody, *management, "--queue-retry", 1], code=3,
+        err="no connection to amqp://")
 
 
 main()
