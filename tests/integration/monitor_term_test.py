@@ -137,7 +137,7 @@ def a_killed_worker_is_seen_and_its_chunk_moves(node, screen):
     workers[1].kill()
     screen.sees(r"worker-1 +lost +\d{5} +[\d.]+ m?s ago")
     screen.sees(r"chunk \d{5} taken over: worker-1 → worker-[02], \d+ ms after the loss")
-    screen.sees(r"1 taken over \(\d{5} worker-1 → worker-[02]")
+    screen.sees(r"[12] taken over \(\d{5} worker-1 → worker-[02]")
     screen.sees("1 loss")
     assert len(screen.lines()) == 24, screen.lines()
     screen.key("q")
