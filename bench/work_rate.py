@@ -54,7 +54,8 @@ def straggler(place, options):
     count = options.scaled(NAPS)
     jobs = [Job(system, durability, "nap", STRAGGLERS, count)
             for system, durability in chosen(options, "nap")
-            if durability == ("fsync" if "fsync" in system.classes else "none")]
+            if durability == ("fsync" if "fsync" in system.classes else "none")
+            or (system.name, durability) == ("ttg", "none")]  # beside those in memory
     return in_turn(place, jobs, options.rounds, over_ideal)
 
 
