@@ -77,7 +77,7 @@ def lines(title, x_name, y_name, series):
     """series: (name, [(x, y), …]), both axes logarithmic."""
     points = [p for _, ps in series for p in ps]
     xs, ys = decades(*bounds([p[0] for p in points])), decades(*bounds([p[1] for p in points]))
-    left, right, top, bottom = 70, WIDTH - 190, TOP, TOP + 260
+    left, right, top, bottom = 70, WIDTH - 280, TOP, TOP + 260
 
     def place(ticks, value, start, end):
         low, high = math.log10(ticks[0]), math.log10(ticks[-1])
