@@ -84,7 +84,8 @@ struct ttg_plugin {
      * say why. Optional. */
     int (*init)(uint32_t slot, const char *arg, void **ret_state, char *reason);
 
-    /* After the last chunk of a slot, in one thread. Optional. */
+    /* After the last chunk of a slot, in one thread; if a call came back too late for its worker to
+     * wait for it, then in the thread of that call. Optional. */
     void (*done)(void *state);
 };
 

@@ -30,8 +30,8 @@ enum {
 
 enum thread_state { THREAD_NONE, THREAD_IDLE, THREAD_RUN, THREAD_QUIT };
 
-/* What the slot's thread sees. Of its own memory: if the call never comes back, this stays behind.
- */
+/* What the slot's thread sees. Of its own memory: a call that does not come back in time keeps it,
+ * and the thread frees it if the call ever does. */
 struct run {
     struct ttg_call call;
     const struct ttg_plugin *plugin;
@@ -49,7 +49,9 @@ struct run {
     pthread_cond_t changed;
     pthread_t thread;
     enum thread_state thread_state;
-    bool abandoned; /* nobody waits any more */
+    bool ended;
+    bool abandoned;            /* nobody waits any more: the thread cleans up */
+    void (*done)(void *state); /* to call at the end; a copy, since the plugin may be gone by then */
     struct loop_async async;
     struct plugin_slot *slot;
 };
@@ -58,7 +60,7 @@ struct plugin_slot {
     struct kernel_slot base;
     struct run *run;
     unsigned quick;
-    bool initialised, in_thread;
+    bool in_thread;
     struct loop_timer grace; /* from stop to wedged */
 };
 
@@ -118,6 +120,17 @@ static void run_call(struct run *r)
     r->ns = c->mono_ns(c) - start_ns;
 }
 
+static void run_free(struct run *r)
+{
+    if (r->done)
+        r->done(r->state);
+    pthread_cond_destroy(&r->changed);
+    pthread_mutex_destroy(&r->lock);
+    buf_done(&r->output);
+    buf_done(&r->lines);
+    mem_free(r);
+}
+
 static void *thread_main(void *arg)
 {
     struct run *r = arg;
@@ -135,7 +148,11 @@ static void *thread_main(void *arg)
         if (!r->abandoned)
             loop_async_send(&r->async);
     }
+    r->ended = true;
+    bool abandoned = r->abandoned;
     pthread_mutex_unlock(&r->lock);
+    if (abandoned)
+        run_free(r);
     return NULL;
 }
 
@@ -340,7 +357,7 @@ static int open_slot(struct plugin_slot *ps, const struct ttg_plugin *plugin, st
     if (rc)
         return err_set(err, TTG_EUSAGE, "%s %s refused to start: %s", k->ops->name, plugin_name(k),
                        reason[0] ? reason : "it gave no reason");
-    ps->initialised = true;
+    r->done = plugin->done;
     return 0;
 }
 
@@ -382,11 +399,18 @@ static bool end_thread(struct run *r, uint64_t grace_ms)
     struct timespec until = {.tv_sec = (time_t)((c->wall_ms(c) + grace_ms) / 1000 + 1)};
     if (pthread_timedjoin_np(r->thread, NULL, &until) == 0)
         return true;
+    pthread_t thread = r->thread;
     pthread_mutex_lock(&r->lock);
-    r->abandoned = true;
-    pthread_mutex_unlock(&r->lock);
-    pthread_detach(r->thread);
-    return false;
+    bool ended = r->ended;
+    r->abandoned = !ended;
+    if (!ended)
+        loop_async_stop(&r->async);
+    pthread_mutex_unlock(&r->lock); /* from here on an abandoned run may be gone */
+    if (ended)
+        pthread_join(thread, NULL);
+    else
+        pthread_detach(thread);
+    return ended;
 }
 
 static bool close_slot(struct plugin_slot *ps)
@@ -396,17 +420,11 @@ static bool close_slot(struct plugin_slot *ps)
     if (!r)
         return true;
     bool came_back = end_thread(r, ps->base.result.wedged ? 0 : ps->base.k->config.kill_grace_ms);
-    loop_async_stop(&r->async);
-    if (!came_back)
-        return false;
-    if (ps->initialised && r->plugin->done)
-        r->plugin->done(r->state);
-    pthread_cond_destroy(&r->changed);
-    pthread_mutex_destroy(&r->lock);
-    buf_done(&r->output);
-    buf_done(&r->lines);
-    mem_free(r);
-    return true;
+    if (came_back) {
+        loop_async_stop(&r->async);
+        run_free(r);
+    }
+    return came_back;
 }
 
 static void plugin_close(struct kernel *k)

@@ -154,6 +154,30 @@ static void a_call_that_does_not_listen_wedges_its_slot(void **state)
     assert_int_equal(rig_wait(1)->status, KERNEL_OK);
 }
 
+static unsigned threads(void)
+{
+    unsigned n = 0;
+    DIR *d = opendir("/proc/self/task");
+    for (struct dirent *e; (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+/* The leak checker has seen to it, if the thread is gone before the program. */
+static void a_call_that_comes_back_too_late_cleans_up(void **state)
+{
+    unsigned before = threads();
+    a_call_that_does_not_listen_wedges_its_slot(state);
+    kernel_close(rig.kernel);
+    rig.kernel = NULL;
+    uint64_t until_ns = loop_now_ns(rig.loop) + 20000000000u;
+    while (threads() > before) {
+        assert_int_equal(loop_turn(rig.loop, 1), 0);
+        assert_true(loop_now_ns(rig.loop) < until_ns);
+    }
+}
+
 static void slots_run_at_the_same_time(void **state)
 {
     (void)state;
@@ -226,6 +250,7 @@ int main(void)
         RIG_TEST(reports_failures),
         RIG_TEST(quick_chunks_run_at_once),
         RIG_TEST(a_stopped_call_does_not_count),
+        RIG_TEST(a_call_that_comes_back_too_late_cleans_up),
         RIG_TEST(a_call_that_does_not_listen_wedges_its_slot),
         RIG_TEST(slots_run_at_the_same_time),
         RIG_TEST(gets_lines),
