@@ -112,6 +112,7 @@ static int configure(struct worker_command *w, struct worker_config *c)
         return rc;
     c->queue = w->choice.config;
     c->queue.client_name = w->name;
+    c->queue.stale_check_ms = option_ms(o, OPT_STALE_CHECK);
     c->job = w->choice.job;
     c->name = w->name;
     c->host = w->host;

@@ -39,9 +39,10 @@ struct queue_config {
     bool tls_no_verify;
     const char *queue_type; /* of a job's queues on RabbitMQ: classic, quorum; NULL: as they are */
     const char *job; /* whose server is looked for, in a Redis Cluster; NULL: the first asked for */
-    unsigned redis_wait; /* Redis: replicas that have a change before it counts */
-    uint64_t retry_ms;   /* without a connection for so long: lost */
-    uint64_t seed;       /* of the jitter */
+    unsigned redis_wait;     /* Redis: replicas that have a change before it counts */
+    uint64_t stale_check_ms; /* Redis: a busy worker looks after plain clients; 0: each 30 s */
+    uint64_t retry_ms;       /* without a connection for so long: lost */
+    uint64_t seed;           /* of the jitter */
     void *ctx;
     void (*on_up)(void *ctx);                        /* connected (again) */
     void (*on_down)(void *ctx, const struct err *e); /* cut; it will be tried again */

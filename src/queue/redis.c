@@ -197,6 +197,11 @@ static int adapt(struct resp_engine *e, struct queue_request *r, size_t *count)
     switch (r->verb) {
     case QUEUE_CREATE:
         return create_more((struct queue_create *)r, &r->words, count);
+    case QUEUE_TAKE:
+        if (e->queue.config->stale_check_ms == 0)
+            return 0;
+        *count += 2;
+        return option(&r->words, "LOOK", e->queue.config->stale_check_ms);
     case QUEUE_COMMIT:
         return commit_words((const struct queue_commit *)r, &r->words, count);
     case QUEUE_FAIL:

@@ -6,7 +6,7 @@ import time
 import redis
 
 from harness import main, test, wait_until
-from redisrig import Job, Redis, pairs
+from redisrig import Job, Redis, pairs, script
 
 
 def error_of(call, *words, **more):
@@ -183,9 +183,72 @@ def after_an_outage_of_the_server_nobody_is_lost():
     job("beat", "a", 1), job("look"), job("beat", "b", 1)
     s = job.status()
     assert s["workers_lost"] == 0 and s["workers"] == 3, s
-    job.r.hset(job.key("job"), "grace_ms", 0)
+    silence(job, "c")
     job("look")
     assert job.status()["workers_lost"] == 1, "c never came back"
+
+
+def alive(job):
+    return {name.decode(): score for name, score in job.r.zrange(job.key("alive"), 0, -1, withscores=True)}
+
+
+@test
+def silence_before_an_outage_is_kept():
+    """A server that comes and goes: who died is missed all the same, the others are not."""
+    job = Job(Redis())
+    job.create(100)
+    for worker in "ab":
+        job.join(worker)
+        job.take(worker)
+    for _ in range(2):
+        seen = int(time.time() * 1000) - 30000
+        job.r.hset(job.key("job"), mapping={"seen_ms": seen, "grace_ms": 0})
+        job.r.zadd(job.key("alive"), {"a": seen - 400, "b": seen - 1900})
+        job("look")
+        now, grace = (int(v) for v in job.r.hmget(job.key("job"), "seen_ms", "grace_ms"))
+        assert grace == now + 1000, (grace, now)
+        silent = {name: now - at for name, at in alive(job).items()}
+        assert -300 <= silent["a"] <= 0, silent
+        assert 900 <= silent["b"] <= 1200, silent
+    job.r.hset(job.key("job"), "grace_ms", 0)
+    job("beat", "a", 1)
+    assert job.status()["workers_lost"] == 0
+    job.r.zincrby(job.key("alive"), -1200, "b")
+    job("beat", "a", 1)
+    assert job.status()["workers_lost"] == 1 and set(alive(job)) == {"a"}
+
+
+@test
+def a_new_server_keeps_the_silence_whatever_its_clock_says():
+    job = Job(Redis())
+    job.create(10)
+    for worker in "ab":
+        job.join(worker)
+
+    def look(server):
+        job.r.eval(script("look"), 2, job.key("job"), job.key("@" + 16 * server), job.name)
+    look("1")
+    ahead = int(time.time() * 1000) + 3600000  # the old server's clock
+    job.r.hset(job.key("job"), mapping={"seen_ms": ahead, "grace_ms": ahead + 5})
+    job.r.zadd(job.key("alive"), {"a": ahead - 100, "b": ahead - 1800})
+    look("2")
+    now = int(job.r.hget(job.key("job"), "seen_ms"))
+    silent = {name: now - at for name, at in alive(job).items()}
+    assert now < ahead and silent["a"] <= 0 and 800 <= silent["b"] <= 1100, (now, ahead, silent)
+
+
+@test
+def a_mass_death_is_noticed_one_by_one():
+    job = Job(Redis())
+    job.create(100)
+    for worker in "abc":
+        job.join(worker)
+        job.take(worker)
+    silence(job, "b", "c")
+    job("look")
+    assert job.status()["workers_lost"] == 1
+    assert int(job.r.hget(job.key("job"), "grace_ms")) > int(job.r.hget(job.key("job"), "seen_ms"))
+    wait_until(lambda: job("look") is not None and job.status()["workers_lost"] == 2)
 
 
 @test
@@ -695,6 +758,36 @@ def leases_of_plain_clients_run_out():
     (lease,) = wait_until(lambda: job.take("w"), what="the stale chunk")
     assert lease[2] == 2 and job.commit("w", [lease]) == {}
     assert job.check()["reclaimed"] == 1 and len(job.events("lease.expired")) == 1
+
+
+@test
+def a_busy_worker_looks_for_such_leases_now_and_then():
+    job = Job(Redis())
+    job.create(100, STALE=1)
+    plain_take(job)
+    job.join("w")
+
+    def take(*more):
+        job.r.hset(job.key("job"), "audit_ms", int(time.time() * 1000) - 20000)  # so long ago
+        answer = job("take", "w", 1, "COUNT", 1, *more)
+        job("release", "w", 1, answer[1], answer[3])
+        return len(job.events("lease.expired"))
+    assert take() == 0 and take("LOOK", 30000) == 0, "each 30 s is enough"
+    assert take("BLOCK", 5, "LOOK", 10000) == 1, "more often when asked to"
+
+
+@test
+def the_interval_of_the_playbook_reaches_the_script():
+    for seconds in (1, 30):
+        server = Redis()
+        job = Job(server)
+        job.create(1)
+        with server.client.monitor() as monitor:
+            worker = server.worker(0, "--simulate-ms", 0, env={"STALE_CHECK_INTERVAL_SECONDS": seconds})
+            assert worker.wait() == 0, worker.err()
+            calls = (c["command"] for c in monitor.listen())
+            take = next(c for c in calls if c.startswith("EVAL") and " COUNT " in c[-99:])
+        assert take.endswith(f" LOOK {seconds}000"), take
 
 
 @test

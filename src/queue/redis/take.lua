@@ -1,6 +1,10 @@
 -- uses: job decimal range bulk lease worker result
--- job worker incarnation COUNT n
-local AUDIT_MS, AUDIT_BUSY_MS, AUDIT_MAX, STEAL_MS = 1000, 5000, 10000, 100
+-- job worker incarnation COUNT n [... LOOK ms]
+local AUDIT_MS, AUDIT_MAX, STEAL_MS = 1000, 10000, 100
+local look_ms = 30000
+for i = 6, #ARGV, 2 do
+    look_ms = ARGV[i] == 'LOOK' and tonumber(ARGV[i + 1]) or look_ms
+end
 if not open() then
     return no_job()
 end
@@ -209,7 +213,7 @@ if want > 0 then
     if want > taken then
         take_fresh(want - taken)
     end
-    audit(taken == 0 and AUDIT_MS or AUDIT_BUSY_MS)
+    audit(taken == 0 and math.min(AUDIT_MS, look_ms) or look_ms)
     if taken == 0 then
         take_ready()
     end

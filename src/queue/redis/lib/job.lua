@@ -53,6 +53,21 @@ for i, name in ipairs(FIELDS) do
     ABSORBED = name == 'absorbed' and i or ABSORBED
 end
 
+-- While the server was away nobody could be heard: the time does not count against anybody, but the
+-- silence before it does, less what a living worker may have been silent then. So who died is missed
+-- soon, also when the server comes and goes; and not all are missed at the same time.
+local GRACE_MS, JITTER_MS = 1000, 300 -- nobody is lost so soon; nobody as fast as the others
+local CREDIT_MS = 700                 -- longer than between two signs of life
+
+local function forgive_outage(seen_ms)
+    local alive = call('ZRANGE', ALIVE, 0, -1, 'WITHSCORES')
+    for i = 1, #alive, 2 do
+        local silence = math.max(0, seen_ms - tonumber(alive[i + 1]) - CREDIT_MS)
+        call('ZADD', ALIVE, int(now - silence + math.random(0, JITTER_MS)), alive[i])
+    end
+    return now, now + GRACE_MS -- seen_ms, grace_ms
+end
+
 -- Another server than before: a replica that was promoted, a restart, a moved slot. It may have lost
 -- the newest changes. So here a new generation begins: its epochs come from a range of their own,
 -- everybody gets time to come back, and who has read results finds out here how many of his are
@@ -91,10 +106,9 @@ local function begin_generation(absorbed, result_count)
     end
     call('HSET', JOB, 'server', SERVER, 'skip_us', int(skip))
     if generation > 1 then
-        call('HSET', JOB, 'seen_ms', '0') -- nobody was heard for long: check_presence gives time
-        for _, name in ipairs(call('ZRANGE', ALIVE, 0, -1)) do
-            call('ZADD', ALIVE, int(now), name) -- the clock here may be another one
-        end
+        -- By the stored time, since the clock here may be another one.
+        local seen, grace = forgive_outage(tonumber(call('HGET', JOB, 'seen_ms') or 0))
+        call('HSET', JOB, 'seen_ms', int(seen), 'grace_ms', int(grace))
     end
     return true
 end

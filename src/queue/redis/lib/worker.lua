@@ -1,7 +1,7 @@
 -- Workers: name -> "incarnation slots joined_ms completed failed lost host", and their signs of life.
 local PRESENCE_MS = 2000 -- silent for longer: lost
 local OUTAGE_MS = 1400   -- nobody was heard for so long: the server itself was away
-local GRACE_MS = 4000    -- to come back then; longer than a client's greatest pause
+local LOSS_MS = 10       -- between two losses, so that many at once do not hold up the others
 local TOUCH_MS = 200     -- signs of life are not written down more often
 
 local function read_worker(name)
@@ -71,13 +71,12 @@ local function lose(name, w, reason)
     return #leases
 end
 
--- Who was silent too long is lost: one worker a call, so that nothing stalls. After an outage of
--- the server itself everybody gets time to come back.
+-- Who was silent too long is lost: one worker a call, so that nothing stalls.
 local function check_presence()
-    if now - job.seen_ms > OUTAGE_MS then
-        job.grace_ms = now + GRACE_MS
-    end
-    if now - job.seen_ms >= TOUCH_MS then
+    local gap = now - job.seen_ms
+    if gap > OUTAGE_MS or gap < 0 then -- or its clock was set back
+        job.seen_ms, job.grace_ms = forgive_outage(job.seen_ms)
+    elseif gap >= TOUCH_MS then
         job.seen_ms = now
     end
     if now < job.grace_ms then
@@ -88,6 +87,7 @@ local function check_presence()
         local w = read_worker(silent[1])
         if w then
             lose(silent[1], w, 'silent for more than ' .. PRESENCE_MS .. ' ms')
+            job.grace_ms = now + LOSS_MS
         else
             call('ZREM', ALIVE, silent[1])
         end
