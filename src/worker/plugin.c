@@ -50,8 +50,9 @@ struct run {
     pthread_t thread;
     enum thread_state thread_state;
     bool ended;
-    bool abandoned;            /* nobody waits any more: the thread cleans up */
-    void (*done)(void *state); /* to call at the end; a copy, since the plugin may be gone by then */
+    bool abandoned; /* nobody waits any more: the thread cleans up */
+    void (*done)(
+        void *state); /* to call at the end; a copy, since the plugin may be gone by then */
     struct loop_async async;
     struct plugin_slot *slot;
 };
