@@ -12,8 +12,9 @@
 
 enum {
     EVENTS_COUNT = 100,
-    FULL_MS = 1000, /* between tries while the queue is full */
-    TELL_MS = 2000, /* we stay at most so long to tell of a death */
+    FULL_MS = 1000,  /* between tries while the queue is full */
+    TELL_MS = 2000,  /* we stay at most so long to tell of a death */
+    SETTLE_MS = 100, /* the queue knows of a loss at once, of its reason when we have told it */
 };
 
 enum phase {
@@ -37,7 +38,7 @@ struct run {
     struct output *output;
     struct obituaries obituaries;
     uint32_t untold;
-    struct loop_timer status_timer, finish, create_again, tell_limit;
+    struct loop_timer status_timer, finish, create_again, tell_limit, settle;
     struct log_limit full_limit;
     enum phase phase;
     enum run_end end;
@@ -46,7 +47,7 @@ struct run {
     bool crew_stopped;
     bool final_status, final_asked, final_known; /* of the status behind the last result */
     bool ended_before;                           /* the job had ended when we came: only collect */
-    uint64_t started_ns, event_seq, ends_seen;
+    uint64_t started_ns, event_seq, settled_seq, ends_seen;
     struct run_totals totals;
     bool (*worker_needed)(void *ctx, const char *name); /* the caller's */
     void (*on_worker)(void *ctx, const char *name, pid_t pid, bool died);
@@ -160,6 +161,7 @@ static void close_all(struct run *r)
 {
     r->phase = CLOSING;
     loop_timer_stop(&r->status_timer);
+    loop_timer_stop(&r->settle);
     if (r->crew)
         crew_stop(r->crew);
     else
@@ -198,27 +200,44 @@ static void keep_status(struct run *r)
     r->totals.has_status = true;
 }
 
-static void on_events(struct queue_request *q, int rc, const struct err *err)
-{
-    struct run *r = q->ctx;
-    (void)err;
-    if (!rc)
-        for (size_t i = 0; i < r->events.event_count; i++) {
-            r->event_seq = r->events.events[i].seq;
-            r->config.on_event(r->config.ctx, &r->events.events[i]);
-        }
-    if (r->final_known && r->phase == RUNNING)
-        close_all(r);
-}
-
 static void ask_events(struct run *r)
 {
-    if (queue_request_busy(&r->events.call.request))
+    if (queue_request_busy(&r->events.call.request) || loop_timer_is_set(&r->settle))
         return;
     r->events.call.job = str_of(r->config.job);
     r->events.after = r->event_seq;
     r->events.count = EVENTS_COUNT;
     queue_send(r->control, &r->events.call.request);
+}
+
+static void on_settled(struct loop_timer *t)
+{
+    ask_events(container_of(t, struct run, settle));
+}
+
+/* Of a loss that we have not seen before, our own word on its reason may be under way. */
+static bool is_settled(const struct run *r, const struct queue_event *e)
+{
+    return !r->crew || e->seq <= r->settled_seq ||
+           !(str_eq(e->event, STR("worker.lost")) || str_eq(e->event, STR("chunk.dead")));
+}
+
+static void on_events(struct queue_request *q, int rc, const struct err *err)
+{
+    struct run *r = q->ctx;
+    const struct queue_event *e = r->events.events, *end = e + (rc ? 0 : r->events.event_count);
+    (void)err;
+    for (; !rc && e < end && is_settled(r, e); e++) {
+        r->event_seq = e->seq;
+        r->config.on_event(r->config.ctx, e);
+    }
+    if (!rc && e < end) {
+        r->settled_seq = end[-1].seq;
+        if (r->phase < CLOSING && !loop_timer_after_ms(&r->settle, SETTLE_MS))
+            return;
+    }
+    if (r->final_known && r->phase == RUNNING)
+        close_all(r);
 }
 
 static void ask_status(struct run *r)
@@ -573,6 +592,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     loop_timer_init(&r->finish, loop, on_finish);
     loop_timer_init(&r->create_again, loop, on_create_again);
     loop_timer_init(&r->tell_limit, loop, on_tell_limit);
+    loop_timer_init(&r->settle, loop, on_settled);
     int rc = 0;
     if (config->crew.node || config->crew.workers > 0)
         rc = crew_start(&r->crew, loop, &r->config.crew, err);
@@ -603,6 +623,7 @@ void run_free(struct run *r)
     loop_timer_stop(&r->finish);
     loop_timer_stop(&r->create_again);
     loop_timer_stop(&r->tell_limit);
+    loop_timer_stop(&r->settle);
     collect_free(r->collect);
     output_close(r->output);
     tally_done(&r->tally);

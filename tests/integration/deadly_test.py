@@ -57,6 +57,9 @@ def a_command_that_kills_its_worker():
     attempts, err = deadly(j, f"embedded:{j.path('place')}", "--", *COMMAND)
     for text in attempts:
         assert "killed by SIGKILL" in text and 'line="about to do 2"' in text, text
+    (dead,) = [line for line in err.splitlines() if "chunk.dead" in line]
+    assert "killed by SIGKILL" in dead and "about to do 2" in dead, dead
+    assert err.count("worker.lost") == err.count("was killed by SIGKILL") == 3, err
     shown = [line.split()[2] for line in err.splitlines() if " INFO " in line[:40]]
     assert "command.stderr" not in shown, "what is below the level of the log is not shown"
 

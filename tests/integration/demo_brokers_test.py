@@ -20,7 +20,7 @@ def whole_demo(backend):
 @test
 def redis_tells_the_story():
     done = whole_demo("redis")
-    assert re.search(r"worker-1 is lost \(silent .*: 1 lease free again", done.out), done
+    assert re.search(r"worker-1 is lost \(killed by SIGKILL\): [12] leases? free again", done.out), done
 
 
 @test

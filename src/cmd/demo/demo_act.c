@@ -104,7 +104,9 @@ static void note_lost(struct demo_act *a, const struct queue_event *e)
     }
     k->lost_known = true;
     k->lost_ms = e->at_ms > k->at_ms ? e->at_ms - k->at_ms : 0;
-    snprintf(k->why, sizeof k->why, "%.*s", STR_ARG(e->text));
+    struct str rest, line = str_cut(e->text, '\n', &rest);
+    snprintf(k->why, sizeof k->why, "%.*s", STR_ARG(str_cut(line, '(', &rest)));
+    k->why[str_trim(str_of(k->why)).len] = '\0';
     if (broker)
         demo_say(a->demo, "  %6.2f s  worker-%u is lost (%s): the broker delivers its chunk again",
                  since_start(a, e->at_ms), worker, k->why);
@@ -222,13 +224,11 @@ static void on_end(void *ctx, enum run_end end, const struct run_totals *totals,
 static void worker_words(struct demo_act *a, const char *address)
 {
     struct command_words w = {0};
-    const char *const words[] = {"ttg",           "worker",
-                                 "--queue",       address,
-                                 "--job",         a->job,
-                                 "--name",        CREW_NAME,
-                                 "--simulate-ms", a->demo->preset->simulate_ms,
-                                 "--log-level",   "ERROR",
-                                 "--drain",       "1"};
+    const char *const words[] = {
+        "ttg",           "worker",         "--queue",       address,
+        "--job",         a->job,           "--name",        CREW_NAME,
+        "--incarnation", CREW_INCARNATION, "--simulate-ms", a->demo->preset->simulate_ms,
+        "--log-level",   "ERROR",          "--drain",       "1"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         command_word(&w, words[i]);
     memcpy(a->worker_words, w.list, sizeof w.list);
