@@ -128,6 +128,9 @@ void worker_rejoin(struct worker *w, const char *reason);
 void worker_join_init(struct worker *w);
 
 /* --- worker_take.c --- */
+/* How many chunks to have in hand beyond those that run: twice what the slots get through while a
+ * take is under way. Times are smoothed, 0 is not known; `max` is the user's. */
+uint64_t worker_prefetch(double chunk_ns, double take_ns, uint32_t slots, uint32_t max);
 
 void worker_take_init(struct worker *w);
 void worker_fill_slots(struct worker *w);

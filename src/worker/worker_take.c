@@ -137,14 +137,12 @@ void worker_fill_slots(struct worker *w)
 
 /* --- taking chunks --- */
 
-/* How many chunks to have in hand beyond those that run: twice what the slots get through while a
- * take is under way. */
-static uint64_t prefetch(const struct worker *w)
+uint64_t worker_prefetch(double chunk_ns, double take_ns, uint32_t slots, uint32_t max)
 {
-    if (w->config.prefetch_max == 0 || w->chunk_ns == 0 || w->chunk_ns > LONG_CHUNK * w->take_ns)
+    if (max == 0 || chunk_ns == 0 || chunk_ns > LONG_CHUNK * take_ns)
         return 0;
-    double ahead = 2 * w->take_ns / w->chunk_ns * w->config.kernel.slots + 1;
-    return ahead < w->config.prefetch_max ? (uint64_t)ahead : w->config.prefetch_max;
+    double ahead = 2 * take_ns / chunk_ns * slots + 1;
+    return ahead < max ? (uint64_t)ahead : max;
 }
 
 /* A take waits at the queue only when a slot is idle. Ahead of need it does not, so that its time
@@ -154,7 +152,9 @@ void worker_ask(struct worker *w)
     if (w->phase != WORKER_RUNNING || !w->joined || queue_request_busy(&w->take.call.request) ||
         loop_timer_is_set(&w->resume))
         return;
-    uint64_t have = w->backlog.chunks, idle = w->config.kernel.slots - w->busy, ahead = prefetch(w);
+    uint32_t slots = w->config.kernel.slots, idle = slots - w->busy;
+    uint64_t have = w->backlog.chunks,
+             ahead = worker_prefetch(w->chunk_ns, w->take_ns, slots, w->config.prefetch_max);
     bool needed = idle > 0 && have == 0;
     if ((!needed && (w->dry || have > ahead / 2)) || idle + ahead <= have)
         return;

@@ -77,8 +77,9 @@ def kill_all(process):
     wait_until(lambda: not any(alive(pid) for pid in pids), what="everybody to be gone")
 
 
-def counted(jobs, name="runs", sleep="0"):
-    """A command that notes each execution in a file, and the file's reader."""
+def counted(jobs, name="runs", sleep="0", until=None, after=0):
+    """A command that notes each execution in a file, and the file's reader. It sleeps; with `until`
+    chunks from `after` on wait for that file instead."""
     path = jobs.path(name)
 
     def executions():
@@ -87,4 +88,7 @@ def counted(jobs, name="runs", sleep="0"):
                 return [int(line) for line in file]
         except FileNotFoundError:
             return []
-    return ["sh", "-c", f"echo $TTG_CHUNK >>{path}; sleep {sleep}; cat"], executions
+    wait = f"sleep {sleep}"
+    if until:
+        wait = f"until [ $TTG_CHUNK -lt {after} ] || [ -e {until} ]; do sleep 0.02; done"
+    return ["sh", "-c", f"echo $TTG_CHUNK >>{path}; {wait}; cat"], executions

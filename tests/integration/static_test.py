@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import time
 
 from harness import ROOT, TTG, alive, main, run, spawn, temp_dir, test, wait_until, write_file
 
@@ -176,13 +175,11 @@ def a_chunk_past_the_drain_time_is_ended():
         wait_until(lambda: os.path.exists(pid))
         with open(pid, encoding="ascii") as file:
             command = int(file.read())
-        started = time.monotonic()
         child.kill(signal.SIGTERM)
         if signals == 2:
             child.wait_for(r"worker\.stopping")
             child.kill(signal.SIGTERM)
         assert child.wait() == 143
-        assert time.monotonic() - started < 15
         result = json.loads(child.out())
         assert result["status"] == "stopped" and result["params_processed"] == 0
         wait_until(lambda: not alive(command))

@@ -3,7 +3,7 @@
 #include "queue_rig.h"
 
 #include "base/prng.h"
-#include "worker/worker.h"
+#include "worker/worker_state.h"
 
 #include <ttg/version.h>
 
@@ -654,23 +654,50 @@ static void a_failure_is_repeated_after_a_cut(void **state)
 
 /* --- taking ahead --- */
 
-/* Three workers, few long chunks: nobody may hold more than it runs. */
-static void long_chunks_are_not_taken_ahead(void **state)
+static void as_many_are_taken_ahead_as_pays(void **state)
 {
     (void)state;
-    rig_job(12);
-    rig.config.kernel.simulate_ms = 15;
+    static const struct {
+        double chunk_ns, take_ns;
+        uint32_t slots, max;
+        uint64_t ahead;
+    } cases[] = {
+        {0, 1e6, 1, 1024, 0},        /* nothing is known yet */
+        {150e6, 2e6, 1, 1024, 0},    /* long chunks */
+        {51e6, 1e6, 64, 1024, 0},    /* just so long */
+        {50e6, 1e6, 1, 1024, 1},     /* one, to hide the way there and back */
+        {1e6, 1e6, 1, 1024, 3},      /* twice what is done meanwhile, and one */
+        {1e6, 1e6, 4, 1024, 9},      /* by all slots */
+        {1e3, 1e6, 4, 1024, 1024},   /* no more than allowed */
+        {1e3, 1e6, 4, 0, 0},         /* none at all */
+        {1, 1e18, 1024, 4096, 4096}, /* absurd times */
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_int_equal(
+            worker_prefetch(cases[i].chunk_ns, cases[i].take_ns, cases[i].slots, cases[i].max),
+            cases[i].ahead);
+}
+
+/* Nobody holds more than what runs, what pays by its own measure, and a commit under way. */
+static void no_more_is_taken_ahead(void **state)
+{
+    (void)state;
+    rig_job(40);
+    rig.config.kernel.simulate_ms = 0.5;
     start();
-    int turns = 0;
-    while (!rig.ended && turns++ < 20000) {
+    uint64_t most = 0;
+    for (int turns = 0; !rig.ended; turns++) {
+        assert_true(turns < 20000);
         turn();
-        while (rig_serve(0, true) || rig_serve(1, true))
-            ;
-        if (status().completed > 3)
-            assert_true(status().leased <= 2); /* one runs, one whose commit is under way */
+        while (rig_serve(0, true) || rig_serve(1, true)) {
+            uint64_t ahead = rig.ended ? 0
+                                       : worker_prefetch(rig.worker->chunk_ns, rig.worker->take_ns,
+                                                         1, rig.config.prefetch_max);
+            most = ahead > most ? ahead : most;
+            assert_true(status().leased <= 2 + most);
+        }
     }
-    assert_true(rig.ended);
-    all_done_once(12);
+    all_done_once(40);
 }
 
 static void prefetch_0_takes_one_at_a_time(void **state)
@@ -860,7 +887,8 @@ int main(void)
         STORY(an_input_that_is_not_there),
         STORY(failures_are_told_once),
         STORY(a_failure_is_repeated_after_a_cut),
-        STORY(long_chunks_are_not_taken_ahead),
+        STORY(as_many_are_taken_ahead_as_pays),
+        STORY(no_more_is_taken_ahead),
         STORY(prefetch_0_takes_one_at_a_time),
         STORY(whatever_happens_each_chunk_counts_once),
         STORY(without_memory_it_says_so),
