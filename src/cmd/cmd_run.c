@@ -275,6 +275,11 @@ static int go(struct run_command *c, const struct run_config *config)
                       &c->err);
     if (rc)
         return rc;
+    char where[URL_TEXT_BYTES_MAX];
+    url_show(&c->choice.url, where);
+    if (config->crew.workers == 0)
+        log_warn("run.no_workers", kv_str("queue", where),
+                 kv_str("then", "waiting for `ttg worker` there; --workers starts some here"));
     rc = run_start(&c->run, c->loop, config, &c->err);
     return rc ? rc : loop_run(c->loop);
 }

@@ -93,6 +93,8 @@ static int spec_input(struct job_spec *s, const struct command_run *r,
     } else if (rc == TTG_ESTALE) { /* what is computed already came from other lines */
         rc = err_set(err, TTG_EINVAL, "%s", err->text);
     }
+    if (rc == TTG_ENOENT || rc == TTG_EACCES)
+        return err_set(err, TTG_EINVAL, "%s", err->text); /* a wrong path, not a lost one */
     if (rc)
         return rc;
     s->spec.first = 0;

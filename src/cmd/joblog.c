@@ -87,7 +87,9 @@ static void add_command(struct joblog *j, uint64_t chunk, uint64_t attempt)
     snprintf(texts[2], sizeof texts[2], "%llu", (unsigned long long)chunk);
     snprintf(texts[3], sizeof texts[3], "%llu", (unsigned long long)attempt);
     const char *values[] = {texts[0], texts[1], texts[2], texts[3], j->job};
-    for (size_t i = 0; j->words[i]; i++) {
+    if (!j->words) /* a kernel without a command */
+        buf_add_str(&j->out, j->spec->kernel);
+    for (size_t i = 0; j->words && j->words[i]; i++) {
         if (i > 0)
             buf_add_char(&j->out, ' ');
         add_word(&j->out, j->words[i], names, values);
@@ -129,8 +131,9 @@ void joblog_results(struct joblog *j, struct str lines)
 void joblog_dead(struct joblog *j, const struct queue_event *e)
 {
     int status = 1, signal = 0;
-    char reason[64];
-    snprintf(reason, sizeof reason, "%.*s", STR_ARG(e->text));
+    char reason[400];
+    struct str rest, line = str_cut(e->text, '\n', &rest); /* behind it: what was said last */
+    snprintf(reason, sizeof reason, "%.*s", STR_ARG(line));
     if (sscanf(reason, "exit status %d", &status) != 1)
         status = 1;
     for (int n = 1; n < 32 && !signal; n++) {

@@ -13,8 +13,9 @@
 
 struct joblog;
 
-/* Appends when the file has lines already. `words`: the command, ends with NULL, may be empty; it
- * and the other pointers stay the caller's and live as long as the log. */
+/* Appends when the file has lines already. `words`: the command, ends with NULL, or NULL: then the
+ * kernel's description stands for it. It and the other pointers stay the caller's and live as long
+ * as the log. */
 int joblog_open(struct joblog **ret_log, const char *path, char *const *words, const char *job,
                 const struct ledger_spec *spec, struct err *err);
 /* Result lines, as they go into the output. */

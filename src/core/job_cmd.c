@@ -14,7 +14,11 @@ const char *job_state_text(enum ledger_state state)
 
 void reply_count(struct reply *r, uint64_t value)
 {
-    reply_int(r, value > INT64_MAX ? INT64_MAX : (int64_t)value);
+    char digits[24];
+    if (value <= INT64_MAX)
+        reply_int(r, (int64_t)value);
+    else /* the parameters of the greatest job: RESP has no such integer */
+        reply_str(r, str_make(digits, str_from_u64(digits, value)));
 }
 
 bool arg_job(struct core *c, struct core_call *call, size_t i, struct job **ret_job)

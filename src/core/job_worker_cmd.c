@@ -122,7 +122,7 @@ static void join_reply(struct core_call *call, const struct job *j, const struct
     reply_text(r, "first");
     reply_int(r, spec->first);
     reply_text(r, "chunk_params");
-    reply_int(r, (int64_t)spec->chunk_params);
+    reply_count(r, spec->chunk_params);
     reply_text(r, "params_total");
     reply_count(r, spec->params);
     reply_text(r, "chunks");

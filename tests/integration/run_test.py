@@ -58,6 +58,11 @@ def ranges():
     s = j.json("run", "--range", f"{top - 9}..{top}", "--chunk", 5, "--simulate-ms", 0,
                "-o", j.output)
     assert s["sum"] == sum(range(top - 9, top + 1)), s
+    os.unlink(j.output)
+    s = j.json("run", "--range", f"0..{top}", "--chunk", top, "-o", j.output, "--", "echo", "{start}-{end}")
+    assert s["params"] == 2**63 and s["completed"] == 2, s
+    assert sorted(r["output"] for r in j.lines()) == [f"0-{top - 1}\n", f"{top}-{top}\n"], j.lines()
+    j.run("run", "--range", f"-1..{top}", code=2, err=r"more than 2\^63 parameters")
     j.run("run", "--range", "5..1", code=2, err="the last parameter is below the first")
     j.run("run", "--range", "1", code=2, err=r"write it as A\.\.B")
     j.run("run", "--params", 5, "--range", "1..2", code=2, err="exclude each other")
@@ -109,6 +114,7 @@ def without_workers_others_do_it():
                 "--simulate-ms", 0, "-o", j.output)
     socket = os.path.join(place, "node.sock")
     wait_until(lambda: os.path.exists(socket), what="the node's socket")
+    p.wait_for(f"run.no_workers .*{socket}")
     j.run("worker", "-q", f"ttg+unix:{socket}", "--simulate-ms", 0)
     assert p.wait() == 0
     assert sorted(j.chunks()) == list(range(10))
@@ -133,7 +139,7 @@ def lines_of_a_file():
         assert outputs("--input", plain + ".zst") == wanted
     assert "".join(outputs("-0", "--input", nul)) in ("a b\0c\nd\0e\0", "a b\nc\nd\ne\n"), \
         outputs("-0", "--input", nul)
-    j.run("run", "--input", j.path("nope"), "--", "cat", code=None, err="nope")
+    j.run("run", "--input", j.path("nope"), "--", "cat", code=2, err="nope: No such file")
 
 
 @test
@@ -332,6 +338,15 @@ def dead_letters_keep_the_job():
                        "Signal", "Command"], rows
     assert sorted(int(r[0]) for r in rows[1:]) == [1, 2, 3, 4, 4, 5, 6, 7, 8], rows
     assert [r[6] for r in rows if r[0] == "4"] == ["1", "0"], rows
+
+
+@test
+def a_job_log_without_a_command():
+    j = Jobs()
+    j.run("run", "--params", 3, "--chunk", 1, "--simulate-ms", 0, "--joblog", j.path("log"), "-o", j.output)
+    with open(j.path("log"), encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file]
+    assert [r[8] for r in rows[1:]] == ["simulate 0 ms"] * 3, rows
 
 
 @test
