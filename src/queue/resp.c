@@ -17,9 +17,9 @@ enum {
     PAUSE_MS_MIN = 50,
     PAUSE_MS_MIN_UNIX = 5, /* a node on this machine is back at once, */
     SOON_MS = 100,         /* mostly before this: then a look costs less than the wait */
-    PAUSE_MS_MAX = 1000, /* and half as much again by chance: below PRESENCE_MS of redis/lib */
-    FOLLOW_MS = 2000, /* between looks for another master while one serves */
-    EAGER_MS = 5000,  /* a short outage ends before anybody takes us for lost */
+    PAUSE_MS_MAX = 1000,   /* and half as much again by chance: below PRESENCE_MS of redis/lib */
+    FOLLOW_MS = 2000,      /* between looks for another master while one serves */
+    EAGER_MS = 5000,       /* a short outage ends before anybody takes us for lost */
     TELL_MS = 1000,
     PAUSE_MS_EAGER = 300,
     POLL_MS_MIN = 10,

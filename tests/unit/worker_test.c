@@ -678,28 +678,6 @@ static void as_many_are_taken_ahead_as_pays(void **state)
             cases[i].ahead);
 }
 
-/* Nobody holds more than what runs, what pays by its own measure, and a commit under way. */
-static void no_more_is_taken_ahead(void **state)
-{
-    (void)state;
-    rig_job(40);
-    rig.config.kernel.simulate_ms = 0.5;
-    start();
-    uint64_t most = 0;
-    for (int turns = 0; !rig.ended; turns++) {
-        assert_true(turns < 20000);
-        turn();
-        while (rig_serve(0, true) || rig_serve(1, true)) {
-            uint64_t ahead = rig.ended ? 0
-                                       : worker_prefetch(rig.worker->chunk_ns, rig.worker->take_ns,
-                                                         1, rig.config.prefetch_max);
-            most = ahead > most ? ahead : most;
-            assert_true(status().leased <= 2 + most);
-        }
-    }
-    all_done_once(40);
-}
-
 static void prefetch_0_takes_one_at_a_time(void **state)
 {
     (void)state;
@@ -888,7 +866,6 @@ int main(void)
         STORY(failures_are_told_once),
         STORY(a_failure_is_repeated_after_a_cut),
         STORY(as_many_are_taken_ahead_as_pays),
-        STORY(no_more_is_taken_ahead),
         STORY(prefetch_0_takes_one_at_a_time),
         STORY(whatever_happens_each_chunk_counts_once),
         STORY(without_memory_it_says_so),
