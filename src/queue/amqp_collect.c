@@ -182,7 +182,9 @@ void collector_answer(struct amqp_engine *e, bool over)
     struct ledger_status s;
     ledger_status(c->ledger, &s);
     bool ended = c->visiting ? s.state >= LEDGER_FINISHED : c->stage == ENDED;
-    if (lines.len == 0 && !ended) {
+    /* Those before are with a collector that is away for a moment: who follows waits for it. */
+    bool gap = c->visiting && r->block_ms > 0 && r->cursor + 1 < c->lines.first;
+    if ((lines.len == 0 || gap) && !ended) {
         if (!over)
             return;
         c->results = NULL;

@@ -72,7 +72,8 @@ def a_plugin_that_crashes():
     for text in attempts:
         assert "killed by SIGSEGV" in text, text
         assert "the matrix is singular\nno way out" in text, text
-    assert err.count("the matrix is singular\n") == 3, "it is shown all the same"
+    # A worker may die before its result of the chunk before is told: that one is then charged.
+    assert err.count("the matrix is singular\n") >= 3, "it is shown all the same"
 
 
 @test

@@ -7,9 +7,10 @@ FENCE = re.compile(r"^```(.*?)\n(.*?)^```[ \t]*$", re.M | re.S)
 
 def blocks(text, run="sh"):
     """(line, script, expected lines or None) for each block of that kind, and each comment
-    `<!-- run …`: what has to be so before a block and is not the reader's to do."""
+    `<!-- run` or `<!-- run system`: what has to be so before a block of its kind and is not the
+    reader's to do."""
     found, last = [], None
-    text = re.sub(r"^<!-- run\n(.*?)^-->$", rf"```{run}\n\1```", text, flags=re.M | re.S)
+    text = re.sub(r"^<!-- run( \w+)?\n(.*?)^-->$", r"```sh\1\n\2```", text, flags=re.M | re.S)
     for block in FENCE.finditer(text):
         kind, body = block.group(1).strip(), block.group(2)
         line = text.count("\n", 0, block.start()) + 1

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What docs/operations.md tells an operator to type is typed, in order, as root on a machine with
 systemd: one of its own in namespaces, from whose package the services come (systemdrig). Comments
-`<!-- run` in the page make what a block is about: a full disk, a damaged file, a dead Redis."""
+`<!-- run system` in the page make what a block is about: a full disk, a damaged file, a dead Redis."""
 import glob
 
 from docrig import blocks, check_output
