@@ -59,7 +59,8 @@ def ranges():
                "-o", j.output)
     assert s["sum"] == sum(range(top - 9, top + 1)), s
     os.unlink(j.output)
-    s = j.json("run", "--range", f"0..{top}", "--chunk", top, "-o", j.output, "--", "echo", "{start}-{end}")
+    s = json.loads(j.run("run", "--json", "--range", f"0..{top}", "--chunk", top, "-o", j.output, "--",
+                         "echo", "{start}-{end}").out)
     assert s["params"] == 2**63 and s["completed"] == 2, s
     assert sorted(r["output"] for r in j.lines()) == [f"0-{top - 1}\n", f"{top}-{top}\n"], j.lines()
     j.run("run", "--range", f"-1..{top}", code=2, err=r"more than 2\^63 parameters")

@@ -83,7 +83,7 @@ static int run(void *state, struct ttg_call *call)
             nap_ms(1);
         return TTG_DONE;
     case 9:
-        nap_ms(1000);
+        nap_ms(2000);
         return TTG_DONE;
     default:
         return sum_all(call);
