@@ -198,7 +198,7 @@ def a_slow_stage_holds_up_the_source():
 
 @test
 def a_drained_pipeline_goes_on_later():
-    p = sales(20000)
+    p = sales(60000)
     running = p.start()
     wait_until(lambda: p.stage("sum").get("in", 0) > 500)
     status = json.loads(p.ask("drain", "--json"))
@@ -206,7 +206,7 @@ def a_drained_pipeline_goes_on_later():
     assert status["state"] == "drained" and all(s["queued"] == 0 for s in status["stages"]), status
     assert p.lines("top.jsonl") == []
     assert p.run()["state"] == "done"
-    check_sales(p, 20000)
+    check_sales(p, 60000)
 
 
 @test
