@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Jobs on a RabbitMQ cluster of three nodes with quorum queues: nodes are killed in turn and cut
 off in turn, workers and the collector die, too. Says what was done and how long it took until the
-next result was there. SOAK=1: the full counts."""
+next result was there. SOAK=1: the full counts.
+
+Its nodes take a busy machine for a broken network, so it runs alone."""
+# alone
 import functools
 import json
 import os

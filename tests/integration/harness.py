@@ -21,6 +21,7 @@ A test fails by an exception; use plain `assert`, or the checks that `run` makes
 last lines of output are then shown. A report of a sanitizer from any process fails the test.
 `TEST_FILE.py NAME…` runs the tests whose name contains one of the words."""
 import os
+import random
 import re
 import shutil
 import signal
@@ -279,10 +280,18 @@ def write_file(path, content="", mode=None):
 
 
 def free_port():
-    """A TCP port of 127.0.0.1 that was free just now. Prefer port 0 where the program tells it."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A TCP port of 127.0.0.1 that was free just now. Prefer port 0 where the program tells it.
+
+    Below those that the system gives to connections: a server that starts again on its port, or a
+    little later, would otherwise find one there now and then."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def alive(pid):
