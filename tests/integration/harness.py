@@ -279,6 +279,15 @@ def write_file(path, content="", mode=None):
     return path
 
 
+def is_free(port):
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def free_port():
     """A TCP port of 127.0.0.1 that was free just now. Prefer port 0 where the program tells it.
 
@@ -286,12 +295,8 @@ def free_port():
     little later, would otherwise find one there now and then."""
     while True:
         port = random.randrange(12000, 32000)
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
+        if is_free(port):
+            return port
 
 
 def alive(pid):

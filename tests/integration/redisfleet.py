@@ -8,20 +8,19 @@ import time
 
 import redis
 
-from harness import TTG, free_port, have, run, skip, spawn, temp_dir, wait_until, write_file
+from harness import TTG, free_port, have, is_free, run, skip, spawn, temp_dir, wait_until, write_file
 from redisrig import SERVER, Job
 
 NAME = "mymaster"
 DOWN_MS = 600  # silence after which a master counts as dead
 
 
-def close_ports(count, top=50000):
-    """Free ports whose bus ports (10,000 above) exist, too."""
+def close_ports(count):
+    """Free ports whose bus ports, 10,000 above, are free and not among those of connections."""
     found = []
     while len(found) < count:
         port = free_port()
-        port = port - 12000 if port > top else port
-        if port not in found:
+        if port < 22000 and port not in found and is_free(port + 10000):
             found.append(port)
     return found
 
@@ -237,7 +236,7 @@ class Cluster(Fleet):
         if not have(SERVER) or not have("redis-cli"):
             skip(f"{SERVER} is not installed")
         self.log = []
-        ports = close_ports(3 * (1 + replicas), top=50000)
+        ports = close_ports(3 * (1 + replicas))
         self.servers = [Server(p, "--cluster-enabled", "yes", "--cluster-port", p + 10000,
                                "--cluster-node-timeout", "1000") for p in ports]
         run(["redis-cli", "--cluster", "create", *[f"127.0.0.1:{p}" for p in ports],
