@@ -8,7 +8,8 @@ import time
 
 import redis
 
-from harness import TTG, free_port, have, is_free, run, skip, spawn, temp_dir, wait_until, write_file
+from harness import (TTG, free_port, have, is_free, run, skip, spawn, temp_dir, wait_until,
+                     write_file)
 from redisrig import SERVER, Job
 
 NAME = "mymaster"
