@@ -4,6 +4,7 @@
 that die under load, and writes that are lost for certain. SOAK=1: more of it."""
 import json
 import os
+import re
 
 from harness import TTG, main, run, temp_dir, test, wait_until
 from redisfleet import CHUNKS, Cluster, ended, lose_writes, read_lines, started, storm
@@ -65,12 +66,18 @@ def a_master_is_killed_and_its_newest_writes_are_lost():
     ended(fleet, process, out)
 
 
+def cursor_lines(out):
+    with open(out + ".cursor", encoding="ascii") as file:
+        return int(re.search(r" lines=(\d+)", file.read()).group(1))
+
+
 @test
 def a_collector_that_was_away_finds_out_too():
     """Killed with results in its output that the new master does not have: --resume cuts them."""
     fleet = Cluster()
     process, out = started(fleet)
-    lose_writes(fleet, out)
+    known = lose_writes(fleet, out)
+    wait_until(lambda: cursor_lines(out) > known, what="lines in the output that will be lost")
     process.kill()
     old = fleet.kill_master(work=False)
     old.start()
