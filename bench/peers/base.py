@@ -171,3 +171,38 @@ class PythonSystem(System):
     def python_env(self, env=None):
         return {"PYTHONPATH": PEERS, "BENCH_DIR": self.dir, "PYTHONDONTWRITEBYTECODE": "1",
                 **(env or {})}
+
+
+class DrivenSystem(PythonSystem):
+    """A job server and one script that is its worker and its client: SCRIPT PORT ping, worker KIND
+    BATCH, submit, or drive COUNT …."""
+    kinds = ("noop", "exec", "nap", "hang", "cold")
+    script = ""
+    batch = 1
+
+    def start_server(self):
+        """On self.port."""
+        raise NotImplementedError
+
+    def start(self):
+        self.port = harness.free_port()
+        self.start_server()
+        harness.wait_until(lambda: harness.run(self.python_command(self.script, self.port, "ping"),
+                                               code=None, env=self.python_env()).code == 0,
+                           what=f"{self.name} answers")
+        for i in range(self.workers):
+            self.add_worker(slow=self.kind == "nap" and i == 0)
+
+    def add_worker(self, slow=False):
+        nap_s = NAP_MS * (SLOW if slow else 1) / 1000
+        worker = self.python(self.script, self.port, "worker", self.kind,
+                             self.batch if self.kind == "noop" else 1,
+                             env={"BENCH_NAP_S": str(nap_s), "BENCH_HANG": self.place.hang,
+                                  "BENCH_STARTS": self.place.starts})
+        self.members.append(worker)
+        worker.wait_for("ready")
+        return worker
+
+    def driver(self, *words):
+        return self.drive(*self.python_command(self.script, self.port, *words),
+                          env=self.python_env())

@@ -4,6 +4,7 @@ import json
 import os
 
 from .base import NAP_MS, PYTHON, SLOW, PythonSystem, harness, module_version, need_module
+from .on_broker import OnRabbit, OnRedis
 from .place import Rabbit, Redis
 
 # Of the Redis transport, where a task that a dead worker held comes back after this time, and also
@@ -41,7 +42,6 @@ class Celery(PythonSystem):
         return [*pool, "--without-gossip", "--without-mingle", "--without-heartbeat"]
 
     def start(self):
-        self.start_broker()
         # In (c) and (d) each worker has to be known; the fast ones have a process each anyhow.
         if self.fast or self.kind in ("nap", "hang"):
             for i in range(self.workers):
@@ -83,24 +83,17 @@ class Celery(PythonSystem):
                           env=self.python_env())
 
 
-class CeleryRedis(Celery):
+class CeleryRedis(OnRedis, Celery):
     name = "celery-redis"
     title = "Celery on Redis, default"
     classes = {d: f"{s}; early acks, prefork" for d, s in
                (("fsync", "appendfsync always"), ("everysec", "appendfsync everysec"),
                 ("none", "no append-only file"))}
 
-    def start_broker(self):
-        self.broker = self.place.redis(self.durability)
-        self.broker.clear()
-
     def broker_config(self):
         options = {"visibility_timeout": VISIBILITY_S} if self.fast and self.kind == "hang" else {}
         return {"broker_url": self.broker.url + "/0", "result_backend": self.broker.url + "/1",
                 "broker_transport_options": options}
-
-    def check_durability(self):
-        self.broker.check_durability()
 
 
 class CeleryRedisFast(CeleryRedis):
@@ -120,16 +113,12 @@ class CeleryRedisFast(CeleryRedis):
         return settings
 
 
-class CeleryRabbit(Celery):
+class CeleryRabbit(OnRabbit, Celery):
     name = "celery-rabbit"
     title = "Celery on RabbitMQ, default"
     broker_kind = Rabbit
     classes = {"none": "durable queue, no confirms, results by rpc:// in memory; early acks, "
                        "prefork"}
-
-    def start_broker(self):
-        self.broker = self.place.rabbit()
-        self.broker.clear()
 
     def broker_config(self):
         return {"broker_url": self.broker.url, "result_backend": "rpc://"}

@@ -2,6 +2,7 @@
 """What the brokers can do at best: bare pipelined clients in C that check and recover nothing
 (redis_bare.c, amqp_bare.c), and a bare ping-pong over sockets."""
 from .base import BIN, System
+from .on_broker import OnRabbit, OnRabbitCluster, OnRedis
 from .place import Rabbit, Redis
 
 
@@ -15,7 +16,7 @@ class Pingpong(System):
         return self.drive(f"{BIN}/pingpong", str(self.workers), str(count))
 
 
-class RawRedis(System):
+class RawRedis(OnRedis, System):
     name = "raw-redis"
     title = "Redis Streams, bare C client"
     classes = {"fsync": "appendfsync always, COUNT 64",
@@ -27,20 +28,13 @@ class RawRedis(System):
     def version(cls):
         return Redis.version()
 
-    def start(self):
-        self.broker = self.place.redis(self.durability)
-        self.broker.clear()
-
     def work(self, count):
         return self.drive(f"{BIN}/redis_bare", "--port", str(self.broker.port), "--chunks",
                           str(count), "--processes", str(self.workers), "--payload",
                           str(self.payload))
 
-    def check_durability(self):
-        self.broker.check_durability()
 
-
-class RawRabbit(System):
+class RawRabbit(OnRabbit, System):
     name = "raw-rabbit"
     title = "RabbitMQ, bare C client, window 1000"
     classes = {"fsync": "classic durable queues, persistent messages, confirms"}
@@ -50,13 +44,6 @@ class RawRabbit(System):
     @classmethod
     def version(cls):
         return Rabbit.version()
-
-    def find_broker(self):
-        return self.place.rabbit()
-
-    def start(self):
-        self.broker = self.find_broker()
-        self.broker.clear()
 
     def work(self, count):
         outcome = self.drive(*self.broker.prefix, f"{BIN}/amqp_bare", *self.broker.where,
@@ -81,13 +68,10 @@ class RawQuorum(RawRabbit):
     options = ("--window", "1000", "--quorum")
 
 
-class RawCluster(RawQuorum):
+class RawCluster(OnRabbitCluster, RawQuorum):
     name = "raw-cluster"
     title = "RabbitMQ quorum, 3 nodes, bare C, window 1000"
     classes = {"fsync": "quorum queues, three nodes on this machine, confirms"}
-
-    def find_broker(self):
-        return self.place.cluster()
 
 
 SYSTEMS = [Pingpong, RawRedis, RawRabbit, RawRabbitOne, RawQuorum, RawCluster]

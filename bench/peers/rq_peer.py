@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """RQ, as it comes (a fork a job) and in the fastest sane setting (no fork)."""
 from .base import NAP_MS, SLOW, PythonSystem, harness, module_version, need_module
+from .on_broker import OnRedis
 from .place import Redis
 
 
-class Rq(PythonSystem):
+class Rq(OnRedis, PythonSystem):
     name = "rq"
     title = "RQ, default"
     classes = {d: f"{s}; a fork a job" for d, s in
@@ -20,8 +21,7 @@ class Rq(PythonSystem):
         return f"rq {module_version('rq')}, {Redis.version()}"
 
     def start(self):
-        self.broker = self.place.redis(self.durability)
-        self.broker.clear()
+        super().start()
         for i in range(self.workers):
             self.add_worker(slow=self.kind == "nap" and i == 0, wait=False)
         for worker in self.members:
@@ -57,9 +57,6 @@ class Rq(PythonSystem):
     def work(self, count):
         return self.drive(*self.python_command("rq_driver.py", self.kind, count),
                           env=self.python_env())
-
-    def check_durability(self):
-        self.broker.check_durability()
 
 
 class RqFast(Rq):

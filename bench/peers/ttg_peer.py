@@ -5,6 +5,7 @@ import os
 import re
 
 from .base import BENCH, BIN, NAP_MS, PYTHON, SLOW, Outcome, System, first_line, harness
+from .on_broker import OnRabbit, OnRabbitCluster, OnRedis
 from .place import Rabbit, Redis
 
 SYNC = {"fsync": "always", "everysec": "interval:1000", "none": "never"}
@@ -128,7 +129,7 @@ class TtgTcp(Ttg):
         self.queue = f"ttg://{found[1]}"
 
 
-class TtgRedis(Ttg):
+class TtgRedis(OnRedis, Ttg):
     name = "ttg-redis"
     title = "ttg run on Redis"
     classes = {"fsync": "appendfsync always", "everysec": "appendfsync everysec"}
@@ -139,20 +140,15 @@ class TtgRedis(Ttg):
     def version(cls):
         return Redis.version()
 
-    def start(self):
-        self.broker = self.place.redis(self.durability)
-        self.broker.clear()
-        self.queue = self.broker.url
-        super().start()
+    @property
+    def queue(self):
+        return self.broker.url
 
     def start_queue(self):
         """It is there."""
 
-    def check_durability(self):
-        self.broker.check_durability()
 
-
-class TtgRabbit(Ttg):
+class TtgRabbit(OnRabbit, Ttg):
     name = "ttg-rabbit"
     title = "ttg run on RabbitMQ"
     classes = {"fsync": "classic durable queues, persistent messages, confirms"}
@@ -163,15 +159,13 @@ class TtgRabbit(Ttg):
     def version(cls):
         return Rabbit.version()
 
-    def find_broker(self):
-        return self.place.rabbit()
+    @property
+    def queue(self):
+        return self.broker.url
 
-    def start(self):
-        self.broker = self.find_broker()
-        self.prefix = self.broker.prefix
-        self.broker.clear()
-        self.queue = self.broker.url
-        super().start()
+    @property
+    def prefix(self):
+        return self.broker.prefix
 
     def start_queue(self):
         """It is there."""
@@ -188,13 +182,10 @@ class TtgQuorum(TtgRabbit):
     more = ("--queue-type", "quorum")
 
 
-class TtgCluster(TtgQuorum):
+class TtgCluster(OnRabbitCluster, TtgQuorum):
     name = "ttg-cluster"
     title = "ttg run on RabbitMQ, quorum, 3 nodes"
     classes = {"fsync": "quorum queues, three nodes on this machine, confirms"}
-
-    def find_broker(self):
-        return self.place.cluster()
 
 
 SYSTEMS = [Ttg, TtgRoundTrip, TtgPython, TtgTcp, TtgRedis, TtgRabbit, TtgQuorum,
