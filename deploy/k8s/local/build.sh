@@ -27,12 +27,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --load-kind) load=1 ;;
-    --dry-run) dry_run=1 ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) die 2 "unknown option $1; --help shows what there is" ;;
+    *) common_option "$1" ;;
     esac
     shift
 done

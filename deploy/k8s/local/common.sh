@@ -24,10 +24,27 @@ usage() {
     sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"
 }
 
+# What all of them understand; anything else is an error.
+common_option() {
+    case $1 in
+    --dry-run) dry_run=1 ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *) die 2 "unknown option $1; --help shows what there is" ;;
+    esac
+}
+
 # do_ WORDS...: runs a command and shows it; with --dry-run it is only shown.
 do_() {
     echo "+ $*" >&2
     [ -n "$dry_run" ] || "$@"
+}
+
+create_secrets() {
+    echo "+ $here/secrets.sh | kubectl create -f -" >&2
+    [ -n "$dry_run" ] || "$here/secrets.sh" | kubectl create -f -
 }
 
 # need PROGRAM HINT: ends with exit code 3 when it is not there.

@@ -26,12 +26,7 @@ while [ $# -gt 0 ]; do
         timeout=$2
         shift
         ;;
-    --dry-run) dry_run=1 ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) die 2 "unknown option $1; --help shows what there is" ;;
+    *) common_option "$1" ;;
     esac
     shift
 done
@@ -58,8 +53,7 @@ if [ -n "$dry_run" ] || ! kubectl get secret ttg-secrets >/dev/null 2>&1; then
         claimed data-ttg-node-0; }; then
         die 1 'the Secret ttg-secrets is gone, but data is there: make it again from your copy'
     fi
-    echo "+ $here/secrets.sh | kubectl create -f -" >&2
-    [ -n "$dry_run" ] || "$here/secrets.sh" | kubectl create -f -
+    create_secrets
 fi
 
 # pod_lost NAME: it is not there, has ended, or hangs on a machine that is lost.

@@ -25,12 +25,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --skip-image) image= ;;
-    --dry-run) dry_run=1 ;;
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    *) die 2 "unknown option $1; --help shows what there is" ;;
+    *) common_option "$1" ;;
     esac
     shift
 done
@@ -51,7 +46,6 @@ fi
 if [ -z "$dry_run" ] && kubectl get secret ttg-secrets >/dev/null 2>&1; then
     say 'the Secret ttg-secrets is there'
 else
-    echo "+ $here/secrets.sh | kubectl create -f -" >&2
-    [ -n "$dry_run" ] || "$here/secrets.sh" | kubectl create -f -
+    create_secrets
 fi
 do_ kubectl get nodes
