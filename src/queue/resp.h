@@ -4,7 +4,8 @@
  * A node understands the TTG.* commands of docs/protocol.md. On Redis each of them is a script of
  * the same name that takes the same words and gives the same answers, so that everything but the
  * head of a command and the way of waiting is common. resp.c owns the connection, resp_encode.c
- * makes words of requests, resp_decode.c makes structs of answers, redis.c knows the scripts. */
+ * makes words of requests, resp_decode.c makes structs of answers (with the tables of resp_fields),
+ * redis.c knows the scripts. */
 #ifndef TTG_QUEUE_RESP_H
 #define TTG_QUEUE_RESP_H
 

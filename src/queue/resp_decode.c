@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "queue/resp.h"
+#include "queue/resp_fields.h"
 
 #include "base/log.h"
 
@@ -43,176 +44,20 @@ int resp_decode_error(struct str text, struct err *err)
     return err_set(err, error_code(text), "%.*s", STR_ARG(error_text(text)));
 }
 
-/* An array of `count` elements in the scratch memory. */
-static void *array(struct buf *scratch, size_t count, size_t bytes)
-{
-    char *at;
-    buf_clear(scratch);
-    if (buf_reserve(scratch, count * bytes + 16, &at))
-        return NULL;
-    memset(at, 0, count * bytes);
-    return at; /* start is 0 after the clear: aligned as malloc's */
-}
-
-static bool next_u64(struct resp_cursor *c, uint64_t *ret_value)
-{
-    struct resp_value v;
-    if (!resp_next(c, &v))
-        return false;
-    if (v.type == RESP_INT && v.number >= 0) {
-        *ret_value = (uint64_t)v.number;
-        return true;
-    }
-    return v.type == RESP_STR && str_to_u64(v.s, ret_value) == 0;
-}
-
-static bool next_u32(struct resp_cursor *c, uint32_t *ret_value)
-{
-    uint64_t value;
-    if (!next_u64(c, &value) || value > UINT32_MAX)
-        return false;
-    *ret_value = (uint32_t)value;
-    return true;
-}
-
-static bool next_state(struct resp_cursor *c, enum ledger_state *ret_state)
-{
-    uint64_t value;
-    if (!next_u64(c, &value) || value > LEDGER_CANCELED)
-        return false;
-    *ret_state = (enum ledger_state)value;
-    return true;
-}
-
-/* --- maps: a table says which key goes where, unknown keys are passed over --- */
-
-enum field_type { F_U64, F_U32, F_I64, F_STR, F_SUM, F_BOOL, F_STATE, F_DIGEST, F_STATE_NAME };
-
-struct field {
-    const char *key;
-    enum field_type type;
-    size_t offset;
-};
-
-static bool parse_digest(struct str s, uint64_t out[2])
-{
-    if (s.len != 32)
-        return false;
-    out[0] = out[1] = 0;
-    for (size_t i = 0; i < 32; i++) {
-        const char *hex = "0123456789abcdef", *at = memchr(hex, s.ptr[i], 16);
-        if (!at)
-            return false;
-        out[i / 16] = out[i / 16] << 4 | (uint64_t)(at - hex);
-    }
-    return true;
-}
-
-static bool parse_state(struct str s, enum ledger_state *out)
-{
-    static const char *const names[] = {"running", "paused", "finished", "canceled"};
-    for (int i = LEDGER_RUNNING; i <= LEDGER_CANCELED; i++)
-        if (str_eq(s, str_of(names[i]))) {
-            *out = (enum ledger_state)i;
-            return true;
-        }
-    return false;
-}
-
-static bool read_field(struct resp_cursor *c, const struct field *f, void *base)
-{
-    void *to = (char *)base + f->offset;
-    struct str s;
-    int64_t n;
-    switch (f->type) {
-    case F_U64:
-        return next_u64(c, to);
-    case F_U32:
-        return next_u32(c, to);
-    case F_I64:
-        return resp_next_int(c, to);
-    case F_STR:
-        return resp_next_str(c, to);
-    case F_SUM:
-        return resp_next_str(c, &s) && (s.len == 0 || str_to_i128(s, to) == 0);
-    case F_BOOL:
-        if (!resp_next_int(c, &n))
-            return false;
-        *(bool *)to = n != 0;
-        return true;
-    case F_STATE:
-        return next_state(c, to);
-    case F_STATE_NAME:
-        return resp_next_str(c, &s) && parse_state(s, to);
-    case F_DIGEST:
-        return resp_next_str(c, &s) && parse_digest(s, to);
-    }
-    return false;
-}
-
-/* `special` may take a key that the table does not have; it then returns 1 (taken), 0 or -1. */
-static bool read_map(struct resp_cursor *c, const struct field *fields, size_t count, void *base,
-                     int (*special)(struct resp_cursor *c, struct str key, void *ctx), void *ctx)
-{
-    size_t words;
-    if (!resp_next_array(c, &words) || words % 2)
-        return false;
-    for (size_t i = 0; i < words; i += 2) {
-        struct str key;
-        if (!resp_next_str(c, &key))
-            return false;
-        size_t k = 0;
-        while (k < count && !str_eq(key, str_of(fields[k].key)))
-            k++;
-        if (k < count) {
-            if (!read_field(c, &fields[k], base))
-                return false;
-            continue;
-        }
-        int taken = special ? special(c, key, ctx) : 0;
-        if (taken < 0)
-            return false;
-        if (taken == 0)
-            resp_skip(c);
-    }
-    return true;
-}
-
-#define FIELD(type, key, kind, member)                                                             \
-    {                                                                                              \
-        key, kind, offsetof(type, member)                                                          \
-    }
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
-/* An array of maps, each into one element of `bytes`. */
-static void *read_maps(struct resp_cursor *c, struct buf *scratch, const struct field *fields,
-                       size_t field_count, size_t bytes, size_t *ret_count)
-{
-    size_t count;
-    if (!resp_next_array(c, &count))
-        return NULL;
-    char *elements = array(scratch, count, bytes);
-    for (size_t i = 0; elements && i < count; i++)
-        if (!read_map(c, fields, field_count, elements + i * bytes, NULL, NULL))
-            return NULL;
-    *ret_count = count;
-    return elements;
-}
-
 static bool decode_create(struct queue_create *r, struct resp_cursor *c)
 {
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(struct queue_create, "created", F_BOOL, created),
         FIELD(struct queue_create, "created_ms", F_U64, created_ms),
     };
-    return read_map(c, fields, COUNT(fields), r, NULL, NULL);
+    return resp_read_map(c, fields, COUNT(fields), r, NULL, NULL);
 }
 
 #define S(key, kind, member) FIELD(struct queue_status, key, kind, status.member)
 #define Q(key, kind, member) FIELD(struct queue_status, key, kind, member)
 static bool decode_status(struct queue_status *r, struct resp_cursor *c)
 {
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         S("job", F_STR, name),
         S("state", F_STATE_NAME, state),
         S("created_ms", F_U64, created_ms),
@@ -259,13 +104,13 @@ static bool decode_status(struct queue_status *r, struct resp_cursor *c)
         Q("input", F_STR, input),
     };
     r->status = (struct ledger_status){0};
-    return read_map(c, fields, COUNT(fields), r, NULL, NULL);
+    return resp_read_map(c, fields, COUNT(fields), r, NULL, NULL);
 }
 
 static bool decode_list(struct queue_list *r, struct resp_cursor *c, struct buf *scratch)
 {
     typedef struct queue_job_info info;
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(info, "job", F_STR, job),
         FIELD(info, "state", F_STATE_NAME, state),
         FIELD(info, "chunks", F_U64, chunks),
@@ -274,7 +119,7 @@ static bool decode_list(struct queue_list *r, struct resp_cursor *c, struct buf 
         FIELD(info, "workers", F_U64, workers),
         FIELD(info, "created_ms", F_U64, created_ms),
     };
-    r->jobs = read_maps(c, scratch, fields, COUNT(fields), sizeof(info), &r->count);
+    r->jobs = resp_read_maps(c, scratch, fields, COUNT(fields), sizeof(info), &r->count);
     return r->jobs != NULL;
 }
 
@@ -288,7 +133,8 @@ static int join_held(struct resp_cursor *c, struct str key, void *ctx)
         return -1;
     for (size_t i = 0; i < r->held_count; i++) {
         uint64_t chunk;
-        if (!next_u64(c, &chunk) || chunk != r->held[i].chunk || !next_u64(c, &r->held[i].epoch))
+        if (!resp_next_u64(c, &chunk) || chunk != r->held[i].chunk ||
+            !resp_next_u64(c, &r->held[i].epoch))
             return -1;
     }
     return 1;
@@ -296,7 +142,7 @@ static int join_held(struct resp_cursor *c, struct str key, void *ctx)
 
 static bool decode_join(struct queue_join *r, struct resp_cursor *c)
 {
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(struct queue_join, "state", F_STATE_NAME, state),
         FIELD(struct queue_join, "first", F_I64, first),
         FIELD(struct queue_join, "params_total", F_U64, params_total),
@@ -311,20 +157,20 @@ static bool decode_join(struct queue_join *r, struct resp_cursor *c)
     };
     r->protocol = r->created_ms = 0;
     r->version = STR("");
-    return read_map(c, fields, COUNT(fields), r, join_held, r);
+    return resp_read_map(c, fields, COUNT(fields), r, join_held, r);
 }
 
 static bool decode_take(struct queue_take *r, struct resp_cursor *c, struct buf *scratch)
 {
     size_t words;
-    if (!resp_next_array(c, &words) || words % 4 != 1 || !next_state(c, &r->state))
+    if (!resp_next_array(c, &words) || words % 4 != 1 || !resp_next_state(c, &r->state))
         return false;
     r->run_count = words / 4;
-    struct ledger_run *runs = array(scratch, r->run_count, sizeof *runs);
+    struct ledger_run *runs = resp_scratch(scratch, r->run_count, sizeof *runs);
     uint64_t total = 0;
     for (size_t i = 0; runs && i < r->run_count; i++) {
-        if (!next_u64(c, &runs[i].chunk) || !next_u64(c, &runs[i].count) ||
-            !next_u64(c, &runs[i].epoch) || !next_u32(c, &runs[i].attempt))
+        if (!resp_next_u64(c, &runs[i].chunk) || !resp_next_u64(c, &runs[i].count) ||
+            !resp_next_u64(c, &runs[i].epoch) || !resp_next_u32(c, &runs[i].attempt))
             return false;
         if (runs[i].count == 0 || runs[i].count > r->count || (total += runs[i].count) > r->count)
             return false;
@@ -341,13 +187,13 @@ static bool decode_commit(struct queue_commit *r, struct resp_cursor *c, struct 
                                         [LEDGER_REFUSED] = "refused",
                                         [LEDGER_INVALID] = "invalid"};
     size_t words;
-    if (!resp_next_array(c, &words) || words % 2 != 1 || !next_u64(c, &r->accepted))
+    if (!resp_next_array(c, &words) || words % 2 != 1 || !resp_next_u64(c, &r->accepted))
         return false;
     r->verdict_count = words / 2;
-    struct queue_verdict *v = array(scratch, r->verdict_count, sizeof *v);
+    struct queue_verdict *v = resp_scratch(scratch, r->verdict_count, sizeof *v);
     for (size_t i = 0; v && i < r->verdict_count; i++) {
         struct str name;
-        if (!next_u64(c, &v[i].chunk) || !resp_next_str(c, &name))
+        if (!resp_next_u64(c, &v[i].chunk) || !resp_next_str(c, &name))
             return false;
         size_t k = 0;
         while (k < COUNT(names) && !str_eq(name, str_of(names[k])))
@@ -365,7 +211,7 @@ static bool decode_fail(struct queue_fail *r, struct resp_cursor *c)
     size_t words;
     struct str fate;
     if (!resp_next_array(c, &words) || words != 2 || !resp_next_str(c, &fate) ||
-        !next_u64(c, &r->retry_ms))
+        !resp_next_u64(c, &r->retry_ms))
         return false;
     r->fate = str_eq(fate, STR("retry"))  ? LEDGER_RETRY
               : str_eq(fate, STR("dead")) ? LEDGER_DEAD
@@ -376,13 +222,13 @@ static bool decode_fail(struct queue_fail *r, struct resp_cursor *c)
 static bool decode_beat(struct queue_beat *r, struct resp_cursor *c, struct buf *scratch)
 {
     size_t words;
-    if (!resp_next_array(c, &words) || words < 2 || !next_state(c, &r->state) ||
-        !next_u64(c, &r->outstanding))
+    if (!resp_next_array(c, &words) || words < 2 || !resp_next_state(c, &r->state) ||
+        !resp_next_u64(c, &r->outstanding))
         return false;
     r->gone_count = words - 2;
-    uint64_t *gone = array(scratch, r->gone_count, sizeof *gone);
+    uint64_t *gone = resp_scratch(scratch, r->gone_count, sizeof *gone);
     for (size_t i = 0; gone && i < r->gone_count; i++)
-        if (!next_u64(c, &gone[i]))
+        if (!resp_next_u64(c, &gone[i]))
             return false;
     r->gone = gone;
     return gone != NULL;
@@ -391,14 +237,14 @@ static bool decode_beat(struct queue_beat *r, struct resp_cursor *c, struct buf 
 static bool decode_workers(struct queue_workers *r, struct resp_cursor *c, struct buf *scratch)
 {
     typedef struct ledger_worker_info info;
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(info, "worker", F_STR, name),   FIELD(info, "incarnation", F_U64, incarnation),
         FIELD(info, "host", F_STR, host),     FIELD(info, "joined_ms", F_U64, joined_ms),
         FIELD(info, "slots", F_U32, slots),   FIELD(info, "foreign", F_BOOL, foreign),
         FIELD(info, "held", F_U64, held),     FIELD(info, "completed", F_U64, completed),
         FIELD(info, "failed", F_U64, failed), FIELD(info, "lost", F_U64, lost),
     };
-    r->workers = read_maps(c, scratch, fields, COUNT(fields), sizeof(info), &r->count);
+    r->workers = resp_read_maps(c, scratch, fields, COUNT(fields), sizeof(info), &r->count);
     return r->workers != NULL;
 }
 
@@ -406,8 +252,8 @@ static bool decode_results(struct queue_results *r, struct resp_cursor *c)
 {
     size_t words;
     int64_t ended;
-    if (!resp_next_array(c, &words) || words != 4 || !next_u64(c, &r->last) ||
-        !resp_next_int(c, &ended) || !next_u64(c, &r->first) || !resp_next_str(c, &r->lines))
+    if (!resp_next_array(c, &words) || words != 4 || !resp_next_u64(c, &r->last) ||
+        !resp_next_int(c, &ended) || !resp_next_u64(c, &r->first) || !resp_next_str(c, &r->lines))
         return false;
     r->ended = ended != 0;
     r->cursors = NULL;
@@ -427,12 +273,12 @@ static void cursor_limit(struct queue_results *r, struct str error)
 static bool decode_dead_list(struct queue_dead_list *r, struct resp_cursor *c, struct buf *scratch)
 {
     typedef struct queue_dead dead;
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(dead, "chunk", F_U64, chunk),     FIELD(dead, "attempts", F_U32, attempts),
         FIELD(dead, "dead_ms", F_U64, dead_ms), FIELD(dead, "worker", F_STR, worker),
         FIELD(dead, "reason", F_STR, reason),
     };
-    r->dead = read_maps(c, scratch, fields, COUNT(fields), sizeof(dead), &r->dead_count);
+    r->dead = resp_read_maps(c, scratch, fields, COUNT(fields), sizeof(dead), &r->dead_count);
     return r->dead != NULL;
 }
 
@@ -444,7 +290,7 @@ struct show_context {
 static int show_reasons(struct resp_cursor *c, struct str key, void *ctx)
 {
     typedef struct queue_reason reason;
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(reason, "at_ms", F_U64, at_ms),
         FIELD(reason, "attempt", F_U32, attempt),
         FIELD(reason, "worker", F_STR, worker),
@@ -453,14 +299,14 @@ static int show_reasons(struct resp_cursor *c, struct str key, void *ctx)
     struct show_context *s = ctx;
     if (!str_eq(key, STR("reasons")))
         return 0;
-    s->show->reasons =
-        read_maps(c, s->scratch, fields, COUNT(fields), sizeof(reason), &s->show->reason_count);
+    s->show->reasons = resp_read_maps(c, s->scratch, fields, COUNT(fields), sizeof(reason),
+                                      &s->show->reason_count);
     return s->show->reasons ? 1 : -1;
 }
 
 static bool decode_dead_show(struct queue_dead_show *r, struct resp_cursor *c, struct buf *scratch)
 {
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(struct queue_dead_show, "first", F_I64, first),
         FIELD(struct queue_dead_show, "last", F_I64, last),
         FIELD(struct queue_dead_show, "attempts", F_U32, attempts),
@@ -469,26 +315,26 @@ static bool decode_dead_show(struct queue_dead_show *r, struct resp_cursor *c, s
     struct show_context s = {r, scratch};
     r->reasons = NULL;
     r->reason_count = 0;
-    return read_map(c, fields, COUNT(fields), r, show_reasons, &s);
+    return resp_read_map(c, fields, COUNT(fields), r, show_reasons, &s);
 }
 
 static bool decode_events(struct queue_events *r, struct resp_cursor *c, struct buf *scratch)
 {
     typedef struct queue_event event;
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(event, "seq", F_U64, seq),     FIELD(event, "at_ms", F_U64, at_ms),
         FIELD(event, "event", F_STR, event), FIELD(event, "chunk", F_I64, chunk),
         FIELD(event, "from", F_STR, from),   FIELD(event, "to", F_STR, to),
         FIELD(event, "value", F_U64, value), FIELD(event, "text", F_STR, text),
     };
-    r->events = read_maps(c, scratch, fields, COUNT(fields), sizeof(event), &r->event_count);
+    r->events = resp_read_maps(c, scratch, fields, COUNT(fields), sizeof(event), &r->event_count);
     return r->events != NULL;
 }
 
 static bool decode_explain(struct queue_explain *r, struct resp_cursor *c)
 {
     typedef struct queue_explain explain;
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(explain, "place", F_STR, place),       FIELD(explain, "why", F_STR, why),
         FIELD(explain, "worker", F_STR, worker),     FIELD(explain, "reason", F_STR, reason),
         FIELD(explain, "attempts", F_U64, attempts), FIELD(explain, "epoch", F_U64, epoch),
@@ -496,35 +342,7 @@ static bool decode_explain(struct queue_explain *r, struct resp_cursor *c)
     };
     r->place = r->why = r->worker = r->reason = STR("");
     r->attempts = r->epoch = r->since_ms = r->due_ms = 0;
-    return read_map(c, fields, COUNT(fields), r, NULL, NULL);
-}
-
-/* Rows of numbers in one flat array, a text before the numbers of each when `texts`. Counts only
- * when `rows` is NULL; a row is `words` words and takes `bytes` there. */
-static bool read_rows(struct resp_cursor *c, bool texts, size_t words, char *rows, size_t bytes,
-                      size_t *ret_count)
-{
-    size_t count;
-    if (!resp_next_array(c, &count) || count % words)
-        return false;
-    *ret_count = count / words;
-    for (size_t i = 0; i < count / words; i++, rows += rows ? bytes : 0) {
-        if (texts) {
-            struct str text;
-            if (!resp_next_str(c, &text))
-                return false;
-            if (rows)
-                *(struct str *)(void *)rows = text;
-        }
-        for (size_t k = texts; k < words; k++) {
-            uint64_t number;
-            if (!next_u64(c, &number))
-                return false;
-            if (rows)
-                ((uint64_t *)(void *)(rows + (texts ? sizeof(struct str) : 0)))[k - texts] = number;
-        }
-    }
-    return true;
+    return resp_read_map(c, fields, COUNT(fields), r, NULL, NULL);
 }
 
 struct map_context {
@@ -546,8 +364,8 @@ static int map_rows(struct resp_cursor *c, struct str key, void *ctx)
     };
     for (size_t i = 0; i < COUNT(parts); i++)
         if (str_eq(key, str_of(parts[i].key)))
-            return read_rows(c, parts[i].texts, parts[i].words, m->at[i], parts[i].bytes,
-                             parts[i].count)
+            return resp_read_rows(c, parts[i].texts, parts[i].words, m->at[i], parts[i].bytes,
+                                  parts[i].count)
                        ? 1
                        : -1;
     return 0;
@@ -555,7 +373,7 @@ static int map_rows(struct resp_cursor *c, struct str key, void *ctx)
 
 static bool decode_map(struct queue_map *r, struct resp_cursor *c, struct buf *scratch)
 {
-    static const struct field fields[] = {
+    static const struct resp_field fields[] = {
         FIELD(struct queue_map, "now_ms", F_U64, now_ms),
         FIELD(struct queue_map, "chunks", F_U64, chunks),
         FIELD(struct queue_map, "per_cell", F_U64, per_cell),
@@ -563,10 +381,10 @@ static bool decode_map(struct queue_map *r, struct resp_cursor *c, struct buf *s
     struct map_context m = {.map = r};
     struct resp_cursor again = *c;
     r->cell_count = r->lease_count = r->ran_count = 0;
-    if (!read_map(c, fields, COUNT(fields), r, map_rows, &m) || r->per_cell == 0)
+    if (!resp_read_map(c, fields, COUNT(fields), r, map_rows, &m) || r->per_cell == 0)
         return false;
     size_t cells = r->cell_count * sizeof *r->cells, leases = r->lease_count * sizeof *r->leases;
-    char *at = array(scratch, cells + leases + r->ran_count * sizeof *r->ran, 1);
+    char *at = resp_scratch(scratch, cells + leases + r->ran_count * sizeof *r->ran, 1);
     if (!at)
         return false;
     m.at[0] = at;
@@ -575,7 +393,7 @@ static bool decode_map(struct queue_map *r, struct resp_cursor *c, struct buf *s
     r->cells = (const struct queue_cell *)(const void *)m.at[0];
     r->leases = (const struct queue_map_lease *)(const void *)m.at[1];
     r->ran = (const struct queue_ran *)(const void *)m.at[2];
-    return read_map(&again, fields, COUNT(fields), r, map_rows, &m);
+    return resp_read_map(&again, fields, COUNT(fields), r, map_rows, &m);
 }
 
 static bool decode(struct queue_request *r, struct resp_cursor *c, struct buf *scratch)
@@ -603,7 +421,7 @@ static bool decode(struct queue_request *r, struct resp_cursor *c, struct buf *s
     case QUEUE_LEAVE:
     case QUEUE_LOST:
     case QUEUE_TRIM:
-        return next_u64(c, &number);
+        return resp_next_u64(c, &number);
     case QUEUE_BEAT:
         return decode_beat((struct queue_beat *)r, c, scratch);
     case QUEUE_WORKERS:
@@ -615,9 +433,9 @@ static bool decode(struct queue_request *r, struct resp_cursor *c, struct buf *s
     case QUEUE_DEAD_SHOW:
         return decode_dead_show((struct queue_dead_show *)r, c, scratch);
     case QUEUE_DEAD_REDRIVE:
-        return next_u64(c, &((struct queue_dead_redrive *)r)->redriven);
+        return resp_next_u64(c, &((struct queue_dead_redrive *)r)->redriven);
     case QUEUE_DEAD_DROP:
-        if (!next_u64(c, &number))
+        if (!resp_next_u64(c, &number))
             return false;
         ((struct queue_dead_drop *)r)->dropped = number > 0;
         return true;
