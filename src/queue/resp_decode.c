@@ -104,6 +104,7 @@ static bool decode_status(struct queue_status *r, struct resp_cursor *c)
         Q("input", F_STR, input),
     };
     r->status = (struct ledger_status){0};
+    r->kernel = r->input = STR("");
     return resp_read_map(c, fields, COUNT(fields), r, NULL, NULL);
 }
 
@@ -156,7 +157,7 @@ static bool decode_join(struct queue_join *r, struct resp_cursor *c)
         FIELD(struct queue_join, "version", F_STR, version),
     };
     r->protocol = r->created_ms = 0;
-    r->version = STR("");
+    r->version = r->kernel = r->input = STR("");
     return resp_read_map(c, fields, COUNT(fields), r, join_held, r);
 }
 
@@ -203,7 +204,7 @@ static bool decode_commit(struct queue_commit *r, struct resp_cursor *c, struct 
         v[i].verdict = (enum ledger_verdict)k;
     }
     r->verdicts = v;
-    return v != NULL && r->accepted + r->verdict_count == r->count;
+    return v != NULL && r->accepted <= r->count && r->verdict_count == r->count - r->accepted;
 }
 
 static bool decode_fail(struct queue_fail *r, struct resp_cursor *c)
@@ -362,12 +363,15 @@ static int map_rows(struct resp_cursor *c, struct str key, void *ctx)
         {"leases", true, 5, sizeof(struct queue_map_lease), &m->map->lease_count},
         {"ran", true, 5, sizeof(struct queue_ran), &m->map->ran_count},
     };
-    for (size_t i = 0; i < COUNT(parts); i++)
-        if (str_eq(key, str_of(parts[i].key)))
-            return resp_read_rows(c, parts[i].texts, parts[i].words, m->at[i], parts[i].bytes,
-                                  parts[i].count)
-                       ? 1
-                       : -1;
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        if (!str_eq(key, str_of(parts[i].key)))
+            continue;
+        if (!m->at[i] && *parts[i].count > 0) /* a second time: there would be room for one */
+            return -1;
+        bool read = resp_read_rows(c, parts[i].texts, parts[i].words, m->at[i], parts[i].bytes,
+                                   parts[i].count);
+        return read ? 1 : -1;
+    }
     return 0;
 }
 

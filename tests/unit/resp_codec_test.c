@@ -415,6 +415,9 @@ static const struct {
     {QUEUE_MAP, false, TTG_EPROTO, "*2\r\n" BULK(8, "per_cell") ":0\r\n"},
     {QUEUE_MAP, false, TTG_EPROTO,
      "*4\r\n" BULK(8, "per_cell") ":1\r\n" BULK(5, "cells") "*2\r\n:2\r\n:1\r\n"},
+    {QUEUE_MAP, false, TTG_EPROTO, /* cells twice, the second time none */
+     "*6\r\n" BULK(8, "per_cell") ":1\r\n" BULK(
+         5, "cells") "*6\r\n:2\r\n:1\r\n:0\r\n:0\r\n:0\r\n:0\r\n" BULK(5, "cells") "*0\r\n"},
     {QUEUE_TAKE, false, TTG_EAGAIN, "*-1\r\n"},
     {QUEUE_TAKE, false, 0, "*1\r\n:0\r\n"},
     {QUEUE_TAKE, false, 0, "*5\r\n:0\r\n:7\r\n:3\r\n:99\r\n:1\r\n"},
@@ -430,6 +433,9 @@ static const struct {
     {QUEUE_COMMIT, true, 0, "*5\r\n:0\r\n$1\r\n3\r\n" BULK(5, "again") ":4\r\n" BULK(7, "refused")},
     {QUEUE_COMMIT, false, TTG_EPROTO, "*1\r\n:1\r\n"}, /* of two results */
     {QUEUE_COMMIT, false, TTG_EPROTO, "*3\r\n:1\r\n:3\r\n" BULK(5, "stole")},
+    {QUEUE_COMMIT, false, TTG_EPROTO, /* more than two, were the sum not to wrap */
+     "*7\r\n" BULK(20, "18446744073709551615") ":3\r\n" BULK(5, "stale") ":3\r\n" BULK(
+         5, "stale") ":3\r\n" BULK(5, "stale")},
     {QUEUE_FAIL, false, 0, "*2\r\n" BULK(5, "retry") ":100\r\n"},
     {QUEUE_FAIL, false, TTG_EPROTO, "*1\r\n" BULK(5, "retry")},
     {QUEUE_BEAT, false, 0, "*3\r\n:0\r\n:5\r\n:7\r\n"},
@@ -504,6 +510,15 @@ static void what_answers_say(void **state)
     assert_int_equal(a.take.runs[0].count, 3);
     assert_int_equal(a.take.runs[0].epoch, 99);
     assert_int_equal(a.take.runs[0].attempt, 2);
+    queue_request_done(&a.request);
+
+    /* What an answer leaves out is not that of the one before. */
+    a = make(QUEUE_STATUS);
+    struct str long_one = STR("*2\r\n" BULK(6, "kernel") BULK(1, "k")), none = STR("*0\r\n");
+    assert_int_equal(resp_node_dialect.decode(&engine, &a.request, long_one, NULL), 0);
+    assert_int_equal(a.status.kernel.len, 1);
+    assert_int_equal(resp_node_dialect.decode(&engine, &a.request, none, NULL), 0);
+    assert_int_equal(a.status.kernel.len, 0);
     queue_request_done(&a.request);
 
     a = make(QUEUE_RESULTS);
