@@ -48,10 +48,11 @@ def a_full_disk_under_the_output():
 
 
 def use_up(connection):
-    """Writes until the node refuses: it has set aside the room of the log it writes to."""
-    for _ in range(80):
+    """Writes until the node refuses: it has set aside the room of the log it writes to. In big
+    pieces, because the job goes on meanwhile."""
+    for _ in range(20):
         try:
-            connection("SET", "probe", "x" * (1 << 20))
+            connection("SET", "probe", "x" * (4 << 20))
         except Error as error:
             assert "MISCONF" in str(error), error
             return
@@ -60,7 +61,7 @@ def use_up(connection):
 
 def full_under_data(queue, **options):
     with SmallDisk(mib=300) as disk:
-        rig = Rig(queue, SEED, chunks=3000, data=disk.dir, ms=8, **options)
+        rig = Rig(queue, SEED, chunks=6000, data=disk.dir, ms=8, **options)
         rig.wait_lines(100)
         for _ in range(2):
             disk.fill()
