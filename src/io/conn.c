@@ -11,6 +11,8 @@ enum { READS_A_TURN = 16, IN_ROOM_MIN = 16 * 1024 };
 
 static void watch(struct conn *c)
 {
+    if (!c->poll.loop)
+        return;
     unsigned events = c->paused && !c->opening ? 0 : LOOP_READ;
     if (c->waits_writable)
         events |= LOOP_WRITE;
@@ -186,17 +188,9 @@ static void write_ready(struct conn *c)
         c->handler->on_sent(c);
 }
 
-/* Both the connect of a client and the handshake of TLS. True when it stands. */
+/* The handshake of TLS, where there is one. */
 static void open_ready(struct conn *c)
 {
-    int error = 0;
-    socklen_t len = sizeof(error);
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error) {
-        err_set_errno(&c->failure, error, "connect");
-        c->failure.code = TTG_EUNREACH;
-        over(c, TTG_EUNREACH, "");
-        return;
-    }
     if (c->tls) {
         enum tls_want want;
         int rc = tls_handshake(c->tls, &want, &c->failure);
@@ -237,61 +231,73 @@ static void on_ready(struct loop_poll *p, unsigned events)
         over(c, TTG_ECLOSED, failure_text(TTG_ECLOSED));
 }
 
-static int start(struct conn *c, struct loop *l, int fd, struct tls *tls, const char *host,
-                 const struct conn_handler *handler, size_t in_bytes_max, size_t out_bytes_max)
+static void init(struct conn *c, struct loop *l, const struct conn_handler *handler,
+                 size_t in_bytes_max, size_t out_bytes_max)
 {
-    *c = (struct conn){.handler = handler, .loop = l, .fd = fd};
+    *c = (struct conn){.handler = handler, .loop = l, .fd = -1};
     buf_init(&c->in, in_bytes_max);
     buf_init(&c->out, out_bytes_max);
+}
+
+/* `host` NULL: the peer is the client. */
+static int start(struct conn *c, int fd, struct tls *tls, const char *host)
+{
+    c->fd = fd;
     int rc = tls ? tls_session_new(tls, fd, host, &c->tls) : 0;
-    return rc;
+    return rc ? rc : loop_poll_start(&c->poll, c->loop, fd, LOOP_READ, on_ready);
 }
 
 int conn_open(struct conn *c, struct loop *l, int fd, struct tls *tls,
               const struct conn_handler *handler, size_t in_bytes_max, size_t out_bytes_max)
 {
-    int rc = start(c, l, fd, tls, NULL, handler, in_bytes_max, out_bytes_max);
+    init(c, l, handler, in_bytes_max, out_bytes_max);
     c->opening = tls != NULL;
-    if (!rc)
-        rc = loop_poll_start(&c->poll, l, fd, LOOP_READ, on_ready);
+    int rc = start(c, fd, tls, NULL);
     if (rc)
         conn_close(c);
     return rc;
 }
 
-int conn_connect(struct conn *c, struct loop *l, const struct net_addr *addr, struct tls *tls,
-                 const char *host, const struct conn_handler *handler, size_t in_bytes_max,
-                 size_t out_bytes_max, struct err *err)
+static void on_dialed(void *ctx, int fd, const struct err *err)
 {
-    int fd;
-    c->fd = -1;
-    int rc = net_connect(addr, &fd, err);
-    if (rc)
-        return rc;
-    /* A name server that was slow may have held the turn up for long: the owner's time limit for
-     * this connection, set next, begins now. */
-    loop_now_update(l);
-    rc = start(c, l, fd, tls, host, handler, in_bytes_max, out_bytes_max);
-    c->opening = c->waits_writable = true;
-    if (!rc)
-        rc = loop_poll_start(&c->poll, l, fd, LOOP_READ | LOOP_WRITE, on_ready);
-    if (rc) {
-        conn_close(c);
-        err_set(err, rc, "cannot start a connection: %s", err_text(rc));
+    struct conn *c = ctx;
+    struct dial *dial = c->dial;
+    c->dial = NULL;
+    int rc = fd >= 0 ? start(c, fd, c->dial_tls, dial_host(dial)) : err->code;
+    if (fd < 0) {
+        c->failure = *err;
+        buf_done(&c->out);
     }
-    return rc;
+    dial_free(dial);
+    if (rc)
+        over(c, rc, err_text(rc));
+    else
+        open_ready(c);
+}
+
+int conn_connect(struct conn *c, struct loop *l, const struct dial_to *to, struct tls *tls,
+                 const struct conn_handler *handler, size_t in_bytes_max, size_t out_bytes_max,
+                 struct err *err)
+{
+    init(c, l, handler, in_bytes_max, out_bytes_max);
+    c->dial_tls = tls;
+    c->opening = true;
+    return dial_start(&c->dial, l, to, on_dialed, c, err);
 }
 
 void conn_close(struct conn *c)
 {
-    if (c->fd < 0)
+    if (!conn_is_open(c))
         return;
     if (c->tls && !c->opening)
         tls_bye(c->tls);
     tls_session_free(c->tls);
     loop_poll_stop(&c->poll);
-    close(c->fd);
+    if (c->fd >= 0)
+        close(c->fd);
+    dial_free(c->dial);
     c->fd = -1;
+    c->dial = NULL;
     c->tls = NULL;
     buf_done(&c->in);
     buf_done(&c->out);

@@ -8,6 +8,7 @@
 #define TTG_IO_CONN_H
 
 #include "base/buf.h"
+#include "io/dial.h"
 #include "io/net.h"
 #include "io/tls.h"
 
@@ -33,6 +34,8 @@ struct conn {
     struct loop *loop;
     struct loop_poll poll;
     struct tls_session *tls; /* NULL: plain */
+    struct dial *dial;       /* it is being connected, there is no descriptor yet */
+    struct tls *dial_tls;    /* for the session, then; NULL: plain */
     int fd;                  /* -1: closed */
     struct buf in;           /* read and not taken */
     struct buf out;          /* written and not sent */
@@ -46,15 +49,15 @@ struct conn {
 /* Limits of both buffers. The descriptor is taken (also on failure). `tls` NULL: plain. */
 int conn_open(struct conn *c, struct loop *l, int fd, struct tls *tls,
               const struct conn_handler *handler, size_t in_bytes_max, size_t out_bytes_max);
-/* From this end: on_open or on_over comes. `host` is the name that the certificate must carry. */
-int conn_connect(struct conn *c, struct loop *l, const struct net_addr *addr, struct tls *tls,
-                 const char *host, const struct conn_handler *handler, size_t in_bytes_max,
-                 size_t out_bytes_max, struct err *err);
+/* From this end: on_open or on_over comes. A certificate must carry the name of the host. */
+int conn_connect(struct conn *c, struct loop *l, const struct dial_to *to, struct tls *tls,
+                 const struct conn_handler *handler, size_t in_bytes_max, size_t out_bytes_max,
+                 struct err *err);
 /* At once; what was not sent is lost. No callback comes any more. Harmless when closed (fd -1). */
 void conn_close(struct conn *c);
 static inline bool conn_is_open(const struct conn *c)
 {
-    return c->fd >= 0;
+    return c->fd >= 0 || c->dial;
 }
 
 /* Lets the next `bytes` of `out` leave, as far as the peer takes them now, the rest later. */

@@ -271,19 +271,15 @@ static int put_request(struct http_client *c, const struct http_get *get, struct
 
 int http_client_start(struct http_client *c, const struct http_get *get, struct err *err)
 {
-    struct net_addr addr;
-    char text[300];
+    struct dial_to to = {.host = get->host, .port = get->port};
     ensure(!c->busy);
     buf_clear(&c->bytes);
     int rc = put_request(c, get, err);
-    snprintf(text, sizeof text, strchr(get->host, ':') ? "[%s]:%u" : "%s:%u", get->host, get->port);
-    if (!rc)
-        rc = net_addr_parse(&addr, str_of(text), get->port, err);
     if (!rc && loop_timer_after_ms(&c->timer, get->timeout_ms))
         rc = err_set(err, TTG_ENOMEM, "out of memory");
     if (!rc)
-        rc = conn_connect(&c->conn, c->loop, &addr, get->tls, get->host, &handler,
-                          HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX, err);
+        rc = conn_connect(&c->conn, c->loop, &to, get->tls, &handler, HTTP_BODY_BYTES_MAX,
+                          HTTP_HEAD_BYTES_MAX, err);
     if (rc)
         loop_timer_stop(&c->timer);
     c->busy = !rc;

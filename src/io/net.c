@@ -52,22 +52,37 @@ static int host_port_cut(struct str text, struct str *ret_host, struct str *ret_
     return 0;
 }
 
-static int name_resolve(struct net_addr *ret_addr, struct str host, uint16_t port, struct err *err)
+static int resolve(const char *host, uint16_t port, int flags, struct net_addr *addrs, size_t max,
+                   size_t *ret_count)
 {
-    char name[256], service[8];
-    if (host.len >= sizeof(name))
-        return err_set(err, TTG_EUSAGE, "host name too long");
-    memcpy(name, host.ptr ? host.ptr : "", host.len);
-    name[host.len] = 0;
+    char service[8];
     snprintf(service, sizeof(service), "%u", port);
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found;
-    int rc = getaddrinfo(name, service, &hints, &found);
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags},
+                    *found;
+    *ret_count = 0;
+    int rc = getaddrinfo(host, service, &hints, &found);
     if (rc)
-        return err_set(err, TTG_EUNREACH, "host '%s': %s", name, gai_strerror(rc));
-    *ret_addr = (struct net_addr){.len = found->ai_addrlen};
-    memcpy(&ret_addr->storage, found->ai_addr, found->ai_addrlen);
+        return rc;
+    for (struct addrinfo *i = found; i && *ret_count < max; i = i->ai_next) {
+        struct net_addr *a = &addrs[(*ret_count)++];
+        *a = (struct net_addr){.len = i->ai_addrlen};
+        memcpy(&a->storage, i->ai_addr, i->ai_addrlen);
+    }
     freeaddrinfo(found);
     return 0;
+}
+
+int net_resolve(const char *host, uint16_t port, struct net_addr *addrs, size_t max,
+                size_t *ret_count, struct err *err)
+{
+    int rc = resolve(host, port, 0, addrs, max, ret_count);
+    return rc ? err_set(err, TTG_EUNREACH, "host '%s': %s", host, gai_strerror(rc)) : 0;
+}
+
+bool net_addr_is_numeric(struct net_addr *ret_addr, const char *host, uint16_t port)
+{
+    size_t count;
+    return resolve(host, port, AI_NUMERICHOST, ret_addr, 1, &count) == 0;
 }
 
 int net_addr_parse(struct net_addr *ret_addr, struct str text, uint16_t default_port,
@@ -88,7 +103,13 @@ int net_addr_parse(struct net_addr *ret_addr, struct str text, uint16_t default_
         host = STR("127.0.0.1");
     if (str_eq(host, STR("*")))
         host = STR("0.0.0.0");
-    return name_resolve(ret_addr, host, (uint16_t)port, err);
+    char name[256];
+    size_t count;
+    if (host.len >= sizeof(name))
+        return err_set(err, TTG_EUSAGE, "host name too long");
+    memcpy(name, host.ptr, host.len);
+    name[host.len] = '\0';
+    return net_resolve(name, (uint16_t)port, ret_addr, 1, &count, err);
 }
 
 bool net_addr_is_unix(const struct net_addr *a)

@@ -20,11 +20,17 @@ struct net_addr {
     socklen_t len; /* 0: none */
 };
 
-/* Names are resolved, which may take a while; `default_port` when there is none (0: it must be
- * given). TTG_EUSAGE, TTG_EUNREACH when the name is not known. */
+/* To listen on: names are resolved, which may take a while; `default_port` when there is none (0:
+ * it must be given). TTG_EUSAGE, TTG_EUNREACH when the name is not known. */
 int net_addr_parse(struct net_addr *ret_addr, struct str text, uint16_t default_port,
                    struct err *err);
 int net_addr_unix(struct net_addr *ret_addr, struct str path, struct err *err);
+/* The addresses of a name, in the order in which to try them; waits for the name server (see
+ * io/lookup.h and io/dial.h for loops). TTG_EUNREACH. */
+int net_resolve(const char *host, uint16_t port, struct net_addr *addrs, size_t max,
+                size_t *ret_count, struct err *err);
+/* The host is an address: nobody has to be asked for it. */
+bool net_addr_is_numeric(struct net_addr *ret_addr, const char *host, uint16_t port);
 bool net_addr_is_unix(const struct net_addr *a);
 /* Reachable from this machine only: a Unix socket, 127.0.0.0/8 or ::1. */
 bool net_addr_is_local(const struct net_addr *a);

@@ -428,15 +428,11 @@ static const struct conn_handler handler = {
 
 static void engine_dial(struct resp_engine *e)
 {
-    struct net_addr addr;
     struct err err;
-    const char *host = e->node.host;
-    int rc = e->locate ? resp_node_address(host, e->node.port, &addr, &err)
-                       : resp_address(e->queue.config->url, e->host, &addr, &host, &err);
-    if (!rc)
-        rc = conn_connect(&e->conn, e->queue.loop, &addr, e->tls, host, &handler, IN_BYTES_MAX,
-                          OUT_BYTES_MAX, &err);
-    if (rc)
+    struct dial_to to = e->locate ? (struct dial_to){.host = e->node.host, .port = e->node.port}
+                                  : resp_address(e->queue.config->url, e->host);
+    if (conn_connect(&e->conn, e->queue.loop, &to, e->tls, &handler, IN_BYTES_MAX, OUT_BYTES_MAX,
+                     &err))
         engine_retry(e, &err);
     else
         loop_timer_after_ms(&e->timer, CONNECT_MS);

@@ -81,9 +81,8 @@ extern const struct resp_dialect resp_redis_dialect;
  * resp_hello_check: TTG_EAUTH, TTG_EAGAIN (later), TTG_EUSAGE. */
 int resp_hello(const struct url *u, const char *name, struct buf *out);
 int resp_hello_check(struct str reply, struct err *err);
-/* Where host number `host` (modulo their number) is; *ret_host is its name for TLS, or NULL. */
-int resp_address(const struct url *u, size_t host, struct net_addr *addr, const char **ret_host,
-                 struct err *err);
+/* Where host number `host` (modulo their number) is. */
+struct dial_to resp_address(const struct url *u, size_t host);
 
 /* Words of a request without its name; *ret_count of them in r->words. */
 int resp_encode(struct queue_request *r, size_t *ret_count);

@@ -95,25 +95,16 @@ void resp_ask_done(struct resp_ask *a)
     buf_done(&a->bytes);
 }
 
-int resp_node_address(const char *host, uint16_t port, struct net_addr *addr, struct err *err)
-{
-    char text[300];
-    snprintf(text, sizeof text, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-    return net_addr_parse(addr, str_of(text), port, err);
-}
-
 int resp_ask_start(struct resp_ask *a, const struct resp_server *server, uint64_t timeout_ms,
                    struct err *err)
 {
-    struct net_addr addr;
+    struct dial_to to = {.host = server->host, .port = server->port, .path = server->path};
     ensure(!a->busy && a->expected > 0 && a->expected <= RESP_ASK_REPLIES_MAX);
-    int rc = server->host ? resp_node_address(server->host, server->port, &addr, err)
-                          : net_addr_unix(&addr, str_of(server->path), err);
-    if (!rc && loop_timer_after_ms(&a->timer, timeout_ms))
-        rc = err_set(err, TTG_ENOMEM, "out of memory");
+    int rc =
+        loop_timer_after_ms(&a->timer, timeout_ms) ? err_set(err, TTG_ENOMEM, "out of memory") : 0;
     if (!rc)
-        rc = conn_connect(&a->conn, a->loop, &addr, server->tls, server->host, &handler,
-                          RESP_ASK_BYTES_MAX, RESP_ASK_BYTES_MAX, err);
+        rc = conn_connect(&a->conn, a->loop, &to, server->tls, &handler, RESP_ASK_BYTES_MAX,
+                          RESP_ASK_BYTES_MAX, err);
     if (rc)
         loop_timer_stop(&a->timer);
     a->busy = !rc;

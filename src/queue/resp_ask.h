@@ -35,8 +35,6 @@ struct resp_server {
     const char *path; /* of a Unix socket */
 };
 
-int resp_node_address(const char *host, uint16_t port, struct net_addr *addr, struct err *err);
-
 void resp_ask_init(struct resp_ask *a, struct loop *loop,
                    void (*on_done)(struct resp_ask *a, int rc, const struct err *err), void *ctx);
 /* Nothing comes any more. */

@@ -3,16 +3,12 @@
  * dialect of ttg nodes, which serve the commands as they are. */
 #include "queue/resp.h"
 
-int resp_address(const struct url *u, size_t host, struct net_addr *addr, const char **ret_host,
-                 struct err *err)
+struct dial_to resp_address(const struct url *u, size_t host)
 {
-    if (u->scheme == URL_TTG_UNIX) {
-        *ret_host = NULL;
-        return net_addr_unix(addr, str_of(u->path), err);
-    }
+    if (u->scheme == URL_TTG_UNIX)
+        return (struct dial_to){.path = u->path};
     size_t i = host % u->host_count;
-    *ret_host = u->hosts[i].name;
-    return resp_node_address(u->hosts[i].name, u->hosts[i].port, addr, err);
+    return (struct dial_to){.host = u->hosts[i].name, .port = u->hosts[i].port};
 }
 
 int resp_hello(const struct url *u, const char *name, struct buf *out)

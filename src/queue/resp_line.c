@@ -129,19 +129,14 @@ static const struct conn_handler handler = {
 static void on_timer(struct loop_timer *t)
 {
     struct resp_line *l = container_of(t, struct resp_line, timer);
-    struct net_addr addr;
+    struct dial_to to = resp_address(l->config->url, l->host);
     struct err err;
-    const char *host;
     if (conn_is_open(&l->conn)) {
         err_set(&err, TTG_ETIMEOUT, "no answer to the greeting within %d s", CONNECT_MS / 1000);
         resp_line_cut(l, &err);
         return;
     }
-    int rc = resp_address(l->config->url, l->host, &addr, &host, &err);
-    if (!rc)
-        rc = conn_connect(&l->conn, l->loop, &addr, l->tls, host, &handler, BYTES_MAX, BYTES_MAX,
-                          &err);
-    if (rc)
+    if (conn_connect(&l->conn, l->loop, &to, l->tls, &handler, BYTES_MAX, BYTES_MAX, &err))
         line_retry(l, &err);
     else
         loop_timer_after_ms(&l->timer, CONNECT_MS);

@@ -3,15 +3,11 @@
 
 #include "io/conn.h"
 #include "io/loop.h"
-#include "io/net.h"
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BLOCK_BYTES = 48 * 1024, BLOCKS = 400, LIMIT = 1 << 20 };
@@ -113,40 +109,11 @@ static void a_loop_leaves_signals_alone_and_writing_to_nobody_is_an_error(void *
     loop_close(loop);
 }
 
-/* Whoever looked a name up for a while sets a time limit next: it must not be over already. */
-static void time_limits_of_a_connection_begin_when_it_does(void **state)
-{
-    (void)state;
-    struct loop *loop;
-    struct net_addr addr;
-    struct conn c;
-    struct err err;
-    char name[64];
-    snprintf(name, sizeof name, "/tmp/ttg-conn-test-%d", (int)getpid());
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    memcpy(un.sun_path, name, strlen(name) + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
-    assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(loop_open(&loop, NULL), 0);
-    assert_int_equal(net_addr_unix(&addr, str_of(name), &err), 0);
-    uint64_t before_ns = loop_now_ns(loop);
-    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); /* the name server */
-    assert_int_equal(loop_now_ns(loop), before_ns);
-    assert_int_equal(conn_connect(&c, loop, &addr, NULL, NULL, &writer, LIMIT, LIMIT, &err), 0);
-    assert_true(loop_now_ns(loop) >= before_ns + 2000000);
-    conn_close(&c);
-    loop_close(loop);
-    close(fd);
-    unlink(name);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loops_of_two_threads_do_not_disturb_each_other),
         cmocka_unit_test(a_loop_leaves_signals_alone_and_writing_to_nobody_is_an_error),
-        cmocka_unit_test(time_limits_of_a_connection_begin_when_it_does),
     };
     return tap_run(tests);
 }
