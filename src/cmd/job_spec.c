@@ -130,6 +130,7 @@ void job_spec_limits(struct ledger_spec *spec, const struct options *o)
     spec->retry_max_ms =
         spec->retry_min_ms > LEDGER_RETRY_MAX_MS ? spec->retry_min_ms : LEDGER_RETRY_MAX_MS;
     spec->retry_jitter = LEDGER_RETRY_JITTER;
+    spec->retry_asked = o->slots[OPT_RETRY_DELAY].source != OPTION_FROM_DEFAULT;
     spec->stale_ms = stale_ms < UINT32_MAX ? (uint32_t)stale_ms : UINT32_MAX;
 }
 

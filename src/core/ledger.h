@@ -70,6 +70,7 @@ struct ledger_spec {
     uint64_t chunk_params; /* parameters a chunk, the last one may have fewer; > 0 */
     uint32_t window, max_attempts;
     uint32_t retry_min_ms, retry_max_ms, retry_jitter; /* doubling from min to max, +- percent */
+    bool retry_asked; /* somebody chose them; not kept. RabbitMQ has another default */
     uint32_t stale_ms;
     struct str kernel, input; /* descriptions: part of the job's identity, not interpreted */
 };

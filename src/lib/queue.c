@@ -103,6 +103,7 @@ static struct ledger_spec spec_of(const struct ttg_job_options *o)
         .retry_min_ms = retry_min_ms,
         .retry_max_ms = retry_max_ms > retry_min_ms ? retry_max_ms : retry_min_ms,
         .retry_jitter = LEDGER_RETRY_JITTER,
+        .retry_asked = o->retry_min_ms > 0 || o->retry_max_ms > 0,
         .stale_ms = LEDGER_STALE_MS,
         .kernel = str_of(o->kernel ? o->kernel : "function"),
         .input = STR(""),

@@ -34,7 +34,11 @@ struct amqp_names {
 /* ttg.tasks for the default job, ttg.NAME.tasks for others. */
 void amqp_names_of(struct amqp_names *n, struct str job);
 
-enum { AMQP_RETRY_MS = 5000 /* the playbook's retry queue */ };
+enum {
+    AMQP_RETRY_MS = 5000, /* the playbook's retry queue */
+    AMQP_RETRY_STEPS = 4, /* queues of each delay, spread over its jitter */
+    AMQP_RETRIES_MAX = 32 * AMQP_RETRY_STEPS,
+};
 
 /* What the message in ttg.job says. */
 struct amqp_marker {
@@ -49,8 +53,14 @@ int amqp_marker_add(struct buf *out, const struct amqp_marker *m);
 int amqp_marker_read(struct amqp_marker *m, struct str text, struct err *err);
 uint64_t amqp_marker_chunks(const struct amqp_marker *m);
 
-/* How long a chunk waits after its `attempt` failed, and the queue it waits in. */
-uint32_t amqp_retry_ms(const struct ledger_spec *s, uint64_t attempt);
+/* Where nobody asked for other delays: the playbook's, always the same. */
+void amqp_retry_default(struct ledger_spec *s);
+/* How long a chunk waits after its `attempt` failed, and the queue it waits in. All messages of a
+ * queue wait equally long, as only the first one of a queue expires; so the jitter is a choice
+ * among AMQP_RETRY_STEPS queues, evenly from the shortest delay to the longest. */
+uint32_t amqp_retry_ms(const struct ledger_spec *s, uint64_t attempt, unsigned step);
+/* All delays of a job for which a queue may have been made beside the playbook's. */
+size_t amqp_retry_all(const struct ledger_spec *s, uint32_t ret_ms[AMQP_RETRIES_MAX]);
 void amqp_retry_name(const struct amqp_names *n, uint32_t ms, char out[AMQP_NAME_BYTES]);
 
 /* What became of a chunk's attempts travels with it: a JSON object, attempt by attempt. `add` makes

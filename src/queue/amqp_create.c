@@ -92,17 +92,13 @@ static void on_purged(struct amqp_engine *e, void *ctx, int rc, const struct amq
 void collector_purge_tasks(struct amqp_engine *e)
 {
     char queue[AMQP_NAME_BYTES];
-    const struct ledger_spec *s = &e->marker.spec;
-    uint32_t before = AMQP_RETRY_MS;
+    uint32_t ms[AMQP_RETRIES_MAX];
+    size_t count = amqp_retry_all(&e->marker.spec, ms);
     collector_purge(e, e->names.tasks);
     collector_purge(e, e->names.suspect);
     collector_purge(e, e->names.retry);
-    for (uint32_t attempt = 1; attempt < s->max_attempts; attempt++) {
-        uint32_t ms = amqp_retry_ms(s, attempt);
-        if (ms == before || ms == 0)
-            break;
-        before = ms;
-        amqp_retry_name(&e->names, ms, queue);
+    for (size_t i = 0; i < count; i++) {
+        amqp_retry_name(&e->names, ms[i], queue);
         struct amqp_call call = {.op = AMQP_PURGE, .queue = str_of(queue)};
         amqp_post(e, &call, on_purged, e->names.retry);
     }
@@ -355,6 +351,7 @@ void collector_create(struct amqp_engine *e, struct queue_create *create)
 {
     struct amqp_collector *c = e->collector;
     c->create = create;
+    amqp_retry_default(&create->spec);
     c->visiting = false;
     c->stage = LOCKING;
     c->lock_until_ms = 0;

@@ -26,15 +26,43 @@ void amqp_names_of(struct amqp_names *n, struct str job)
     snprintf(n->lock, sizeof n->lock, "%s.job.lock", head);
 }
 
-uint32_t amqp_retry_ms(const struct ledger_spec *s, uint64_t attempt)
+void amqp_retry_default(struct ledger_spec *s)
 {
-    /* Nobody asked for another delay: the playbook's. */
-    if (s->retry_min_ms == LEDGER_RETRY_MIN_MS && s->retry_max_ms == LEDGER_RETRY_MAX_MS)
-        return AMQP_RETRY_MS;
+    if (s->retry_asked)
+        return;
+    s->retry_min_ms = s->retry_max_ms = AMQP_RETRY_MS;
+    s->retry_jitter = 0;
+}
+
+uint32_t amqp_retry_ms(const struct ledger_spec *s, uint64_t attempt, unsigned step)
+{
     uint64_t ms = s->retry_min_ms;
     for (uint64_t i = 1; i < attempt && ms < s->retry_max_ms; i++)
         ms *= 2;
-    return (uint32_t)(ms < s->retry_max_ms ? ms : s->retry_max_ms);
+    ms = ms < s->retry_max_ms ? ms : s->retry_max_ms;
+    uint64_t spread = ms * s->retry_jitter / 100;
+    return (uint32_t)(ms - spread + 2 * spread * step / (AMQP_RETRY_STEPS - 1));
+}
+
+static bool is_among(const uint32_t *ms, size_t count, uint32_t wanted)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ms[i] == wanted)
+            return true;
+    return false;
+}
+
+size_t amqp_retry_all(const struct ledger_spec *s, uint32_t ret_ms[AMQP_RETRIES_MAX])
+{
+    size_t count = 0;
+    for (uint64_t attempt = 1; attempt < s->max_attempts && attempt <= 32; attempt++) {
+        for (unsigned step = 0; step < AMQP_RETRY_STEPS; step++) {
+            uint32_t ms = amqp_retry_ms(s, attempt, step);
+            if (ms > 0 && ms != AMQP_RETRY_MS && !is_among(ret_ms, count, ms))
+                ret_ms[count++] = ms;
+        }
+    }
+    return count;
 }
 
 void amqp_retry_name(const struct amqp_names *n, uint32_t ms, char out[AMQP_NAME_BYTES])

@@ -224,7 +224,7 @@ void delivery_fail(struct amqp_engine *e, struct queue_fail *f)
         return;
     }
     f->fate = LEDGER_RETRY;
-    f->retry_ms = amqp_retry_ms(s, d->attempt);
+    f->retry_ms = amqp_retry_ms(s, d->attempt, (unsigned)prng_below(&e->prng, AMQP_RETRY_STEPS));
     struct amqp_call note = delivery_note(e, f->chunk, d->attempt, "retry", f->reason);
     amqp_post(e, &note, NULL, NULL);
     call.attempt++;

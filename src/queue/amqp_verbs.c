@@ -109,33 +109,34 @@ static void state_changed(struct amqp_engine *e, struct verb *v)
     collector_check_end(e);
 }
 
+static void forget_queue(struct amqp_engine *e, struct verb *v, const char *queue)
+{
+    struct amqp_call call = {.op = AMQP_DELETE, .queue = str_of(queue)};
+    v->left++;
+    amqp_post(e, &call, on_deleted, v);
+}
+
 static void forget(struct amqp_engine *e, struct verb *v, struct reply *r)
 {
     struct amqp_collector *c = e->collector;
     const struct amqp_names *n = &e->names;
     const char *queues[] = {n->tasks, n->suspect, n->retry, n->results,
                             n->dlq,   n->notes,   n->state, n->job};
+    uint32_t ms[AMQP_RETRIES_MAX];
+    size_t count = amqp_retry_all(&e->marker.spec, ms);
     struct ledger_status s;
     ledger_status(c->ledger, &s);
     if (s.state < LEDGER_FINISHED) {
         reply_error(r, "ERR the job has not ended; cancel it first");
         return;
     }
-    for (uint32_t attempt = 1; attempt < e->marker.spec.max_attempts; attempt++) {
+    for (size_t i = 0; i < count; i++) {
         char queue[AMQP_NAME_BYTES];
-        uint32_t ms = amqp_retry_ms(&e->marker.spec, attempt);
-        if (ms == 0 || ms == AMQP_RETRY_MS)
-            break;
-        amqp_retry_name(n, ms, queue);
-        struct amqp_call call = {.op = AMQP_DELETE, .queue = str_of(queue)};
-        v->left++;
-        amqp_post(e, &call, on_deleted, v);
+        amqp_retry_name(n, ms[i], queue);
+        forget_queue(e, v, queue);
     }
-    for (size_t i = 0; i < sizeof queues / sizeof *queues; i++) {
-        struct amqp_call call = {.op = AMQP_DELETE, .queue = str_of(queues[i])};
-        v->left++;
-        amqp_post(e, &call, on_deleted, v);
-    }
+    for (size_t i = 0; i < sizeof queues / sizeof *queues; i++)
+        forget_queue(e, v, queues[i]);
     v->yields = true; /* nothing is left to look at */
     reply_status(r, "OK");
 }

@@ -57,6 +57,15 @@ def children(process):
         return [int(pid) for pid in file.read().split()]
 
 
+def retry_delays(job):
+    """Of the job's queues for other delays than the playbook's: ms."""
+    name = f"ttg.{job}.tasks.retry."
+    delays = {q[len(name):]: a["arguments"]["x-message-ttl"] for q, a in broker().queues().items()
+              if q.startswith(name)}
+    assert all(int(text) == ms for text, ms in delays.items()), delays
+    return set(delays.values())
+
+
 @test
 def the_default_job_has_the_names_and_arguments_of_the_playbook():
     out = os.path.join(temp_dir(), "out")
@@ -152,13 +161,28 @@ def failures_are_retried_and_then_kept_as_dead_letters_with_their_reason():
     (task, headers), = broker().get("ttg.dead.tasks.dlq")
     assert task["chunk_id"] == "00005" and task["start_param"] == 50, task
     assert headers["x-ttg-attempt"] == 3 and "no luck" in headers["x-ttg-reason"], headers
-    delays = {name: q["arguments"]["x-message-ttl"] for name, q in broker().queues().items()
-              if name.startswith("ttg.dead.tasks.retry.")}
-    assert delays == {"ttg.dead.tasks.retry.20": 20, "ttg.dead.tasks.retry.40": 40}, delays
+    first, second = sorted(retry_delays("dead"))
+    assert first in (15, 18, 21, 25) and second in (30, 36, 43, 50), (first, second)
     # Nobody redrove it: resuming finds the job as it was.
     again = start("dead", out, *options, "--resume", *command, params=200, chunk=10)
     assert again.wait() == 1, again.err()
     assert summary(again)["completed"] == 19, summary(again)
+
+
+@test
+def delays_are_spread_where_somebody_chose_one_and_the_playbooks_where_not():
+    where = temp_dir()
+    command = ["--", "/bin/sh", "-c", "[ {attempt} -gt 1 ]"]
+    chosen = start("spread", where + "/1", "--workers", 2, "--retry-delay", 0.1, *command,
+                   params=60, chunk=1)
+    usual = start("usual", where + "/2", "--workers", 2, *command, params=60, chunk=1)
+    for p in (chosen, usual):
+        assert p.wait() == 0, p.err()
+        assert summary(p)["completed"] == 60 and summary(p)["attempts"] == 120, summary(p)
+    delays = retry_delays("spread")  # 100 ms and a quarter of it both ways, in four steps
+    assert delays <= {75, 91, 108, 125} and len(delays) > 1, delays
+    assert retry_delays("usual") == set()
+    assert broker().queues()["ttg.usual.tasks.retry"]["arguments"]["x-message-ttl"] == 5000
 
 
 @test

@@ -14,7 +14,7 @@ import threading
 import urllib.error
 import urllib.request
 
-from harness import (DEADLINE_S, free_port, keep, run, skip, spawn, temp_dir, wait_until,
+from harness import (DEADLINE_S, TTG, free_port, keep, run, skip, spawn, temp_dir, wait_until,
                      write_file)
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
@@ -290,11 +290,26 @@ class Cluster:
             wait_until(self.is_whole, 120, "three nodes are one")
             wait_until(self.in_sync, 60, "the queues' replicas are back")
         except AssertionError:
-            for node in self.nodes:
-                print(f"# r{node.number} sees {node.members()} nodes; the end of its log:")
-                for line in node.log()[-20:]:
-                    print("#  ", line[:300])
+            self.tell()
             raise
+
+    def tell(self):
+        """What is wrong, and where the brokers' whole logs are kept."""
+        kept = os.path.join(os.path.dirname(TTG), "broker-logs")
+        shutil.rmtree(kept, ignore_errors=True)
+        for node in self.nodes:
+            shutil.copytree(os.path.join(node.dir, "log"), os.path.join(kept, f"r{node.number}"))
+            print(f"# r{node.number} sees {node.members()} nodes; the end of its log:")
+            for line in node.log()[-20:]:
+                print("#  ", line[:300])
+            try:
+                for q in node.queues().values():
+                    if q.get("type") == "quorum" and set(q["online"]) != set(q["members"]):
+                        print(f"# r{node.number}: {q['name']}: leader {q.get('leader')}, online "
+                              f"{q['online']} of {q['members']}, state {q.get('state')}")
+            except (OSError, KeyError) as e:
+                print(f"# r{node.number}: queues: {e!r}")
+        print(f"# their logs: {kept}", flush=True)
 
     def is_whole(self):
         return all(n.members() == 3 for n in self.nodes)

@@ -25,19 +25,50 @@ static void retries(void **state)
     struct amqp_names n;
     char queue[AMQP_NAME_BYTES];
     struct ledger_spec spec = {.retry_min_ms = LEDGER_RETRY_MIN_MS,
-                               .retry_max_ms = LEDGER_RETRY_MAX_MS};
+                               .retry_max_ms = LEDGER_RETRY_MAX_MS,
+                               .retry_jitter = LEDGER_RETRY_JITTER};
+    struct ledger_spec asked = spec;
     (void)state;
     amqp_names_of(&n, STR("default"));
-    assert_int_equal(amqp_retry_ms(&spec, 1), 5000); /* nobody asked: the playbook's queue */
-    assert_int_equal(amqp_retry_ms(&spec, 4), 5000);
+    amqp_retry_default(&spec); /* nobody asked: the playbook's queue */
+    for (unsigned step = 0; step < AMQP_RETRY_STEPS; step++) {
+        assert_int_equal(amqp_retry_ms(&spec, 1, step), 5000);
+        assert_int_equal(amqp_retry_ms(&spec, 4, step), 5000);
+    }
     amqp_retry_name(&n, 5000, queue);
     assert_string_equal(queue, "ttg.tasks.retry");
-    spec.retry_min_ms = 400;
-    assert_int_equal(amqp_retry_ms(&spec, 1), 400);
-    assert_int_equal(amqp_retry_ms(&spec, 3), 1600);
-    assert_int_equal(amqp_retry_ms(&spec, 60), 5000);
-    amqp_retry_name(&n, 1600, queue);
-    assert_string_equal(queue, "ttg.tasks.retry.1600");
+    asked.retry_asked = true;
+    amqp_retry_default(&asked);
+    static const struct {
+        uint64_t attempt;
+        uint32_t ms[AMQP_RETRY_STEPS];
+    } rows[] = {
+        {1, {75, 91, 108, 125}},        {2, {150, 183, 216, 250}},
+        {3, {300, 366, 433, 500}},      {7, {3750, 4583, 5416, 6250}}, /* the longest */
+        {60, {3750, 4583, 5416, 6250}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (unsigned step = 0; step < AMQP_RETRY_STEPS; step++)
+            assert_int_equal(amqp_retry_ms(&asked, rows[i].attempt, step), rows[i].ms[step]);
+    amqp_retry_name(&n, 366, queue);
+    assert_string_equal(queue, "ttg.tasks.retry.366");
+    uint32_t all[AMQP_RETRIES_MAX];
+    spec.max_attempts = asked.max_attempts = 3;
+    assert_int_equal(amqp_retry_all(&spec, all), 0);
+    assert_int_equal(amqp_retry_all(&asked, all), 8);
+    assert_int_equal(all[7], 250);
+    asked.max_attempts = 100000;
+    assert_int_equal(amqp_retry_all(&asked, all), 28);
+    asked.retry_min_ms = 1;
+    asked.retry_max_ms = 86400000;
+    assert_true(amqp_retry_all(&asked, all) < AMQP_RETRIES_MAX);
+    assert_int_equal(all[0], 1);
+    asked.retry_min_ms = 0;
+    assert_int_equal(amqp_retry_all(&asked, all), 0);
+    asked.retry_min_ms = asked.retry_max_ms = 86400000; /* no overflow */
+    asked.retry_jitter = 100;
+    assert_int_equal(amqp_retry_ms(&asked, 3, 0), 0);
+    assert_int_equal(amqp_retry_ms(&asked, 3, AMQP_RETRY_STEPS - 1), 172800000);
 }
 
 static const struct ledger_spec some = {
