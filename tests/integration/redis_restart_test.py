@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Redis is killed and comes back, a few times in a row, and with it a worker dies that nobody starts
-again: its chunk runs elsewhere, nobody else is taken for lost. SOAK=1: 60 restarts, and how long it
-took from the moment at which Redis was back for good."""
+again: its chunk runs elsewhere, nobody else is taken for lost. Also while Redis dies again and again.
+SOAK=1: 60 restarts, and how long it took from the moment at which Redis was back for good."""
 import os
 import signal
 import time
@@ -43,19 +43,27 @@ class Fleet:
 
     def die_with_the_server(self, restarts):
         """The first worker dies and Redis with it. Seconds until its chunk started in the free one."""
-        free, before = self.worker(), len(self.lines())
+        before = self.kill_one()
+        for n in range(restarts):
+            back = self.restart(UP_S if n < restarts - 1 else 0)
+        wait_until(lambda: len(self.lines()) > before, what="the chunk to start elsewhere")
+        return max(0.0, float(self.lines()[before][2]) - back)
+
+    def kill_one(self):
+        """The first worker; a free one is there. How many chunks had started."""
+        self.workers.append(self.worker())
         victim = self.workers.pop(0)
         os.kill(victim.pid, signal.SIGKILL)
-        for n in range(restarts):
-            self.server.kill()
-            self.server.start()
-            back = time.time()
-            if n < restarts - 1:
-                wait_until(lambda: time.time() > back + UP_S)
-        wait_until(lambda: len(self.lines()) > before, what="the chunk to start elsewhere")
         victim.wait()
-        self.workers.append(free)
-        return max(0.0, float(self.lines()[before][2]) - back)
+        return len(self.lines())
+
+    def restart(self, up_s):
+        """Redis dies, comes back and serves so long. When it was back."""
+        self.server.kill()
+        self.server.start()
+        back = time.time()
+        wait_until(lambda: time.time() >= back + up_s)
+        return back
 
 
 def rounds(restarts):
@@ -80,6 +88,20 @@ def a_worker_dies_with_the_server():
 @test
 def a_worker_dies_with_a_server_that_comes_and_goes():
     rounds(3)
+
+
+@test
+def a_worker_dies_while_the_server_dies_again_and_again():
+    """It is never up for long enough that somebody could be silent for 2 s."""
+    for up_s in (0.4, 0.8):
+        fleet = Fleet()
+        began, before, restarts = time.time(), fleet.kill_one(), 0
+        while len(fleet.lines()) == before:
+            assert restarts < 30, "the chunk did not start elsewhere as long as the server came and went"
+            fleet.restart(up_s)
+            restarts += 1
+        comment(f"up for {up_s} s at a time: {restarts} restarts, the chunk started elsewhere after "
+                f"{float(fleet.lines()[before][2]) - began:.1f} s")
 
 
 main()

@@ -202,7 +202,7 @@ def silence_before_an_outage_is_kept():
         job.take(worker)
     for _ in range(2):
         seen = int(time.time() * 1000) - 30000
-        job.r.hset(job.key("job"), mapping={"seen_ms": seen, "grace_ms": 0})
+        job.r.hset(job.key("job"), mapping={"seen_ms": seen, "grace_ms": 0, "up_ms": seen - 4000})
         job.r.zadd(job.key("alive"), {"a": seen - 400, "b": seen - 1900})
         job("look")
         now, grace = (int(v) for v in job.r.hmget(job.key("job"), "seen_ms", "grace_ms"))
@@ -216,6 +216,25 @@ def silence_before_an_outage_is_kept():
     job.r.zincrby(job.key("alive"), -1200, "b")
     job("beat", "a", 1)
     assert job.status()["workers_lost"] == 1 and set(alive(job)) == {"a"}
+
+
+@test
+def a_server_that_was_up_for_a_moment_forgives_as_little():
+    """Else who is dead would be as good as alive as long as the server dies again and again."""
+    job = Job(Redis())
+    job.create(100)
+    for worker in "ab":
+        job.join(worker)
+    for up_ms, kept_ms, grace_ms in ((4000, 0, 1000), (400, 200, 100), (400, 400, 100), (0, 400, 0)):
+        seen = int(time.time() * 1000) - 30000
+        job.r.hset(job.key("job"), mapping={"seen_ms": seen, "grace_ms": 0, "up_ms": seen - up_ms})
+        job.r.zadd(job.key("alive"), {"a": seen - 300 - kept_ms, "b": seen - 100})
+        job("look")
+        now, grace, up = (int(v) for v in job.r.hmget(job.key("job"), "seen_ms", "grace_ms", "up_ms"))
+        assert grace == now + grace_ms and up == now, (grace, now, up)
+        silent, part = now - alive(job)["a"], min(1, up_ms / 4000)
+        most = max(0, 300 + kept_ms - 700 * part)
+        assert most - 300 * part <= silent <= most, (up_ms, silent)
 
 
 @test

@@ -55,17 +55,22 @@ end
 
 -- While the server was away nobody could be heard: the time does not count against anybody, but the
 -- silence before it does, less what a living worker may have been silent then. So who died is missed
--- soon, also when the server comes and goes; and not all are missed at the same time.
+-- soon, and not all are missed at the same time. Where the server had been up for a short time, all
+-- this is as much shorter: else nobody would be missed as long as it dies again and again.
 local GRACE_MS, JITTER_MS = 1000, 300 -- nobody is lost so soon; nobody as fast as the others
 local CREDIT_MS = 700                 -- longer than between two signs of life
+local STEADY_MS = 4000                -- after so long: all of it
 
 local function forgive_outage(seen_ms)
+    local up_ms = seen_ms - tonumber(call('HGET', JOB, 'up_ms') or 0)
+    local part = math.min(1, math.max(0, up_ms) / STEADY_MS)
     local alive = call('ZRANGE', ALIVE, 0, -1, 'WITHSCORES')
     for i = 1, #alive, 2 do
-        local silence = math.max(0, seen_ms - tonumber(alive[i + 1]) - CREDIT_MS)
-        call('ZADD', ALIVE, int(now - silence + math.random(0, JITTER_MS)), alive[i])
+        local silence = math.max(0, seen_ms - tonumber(alive[i + 1]) - part * CREDIT_MS)
+        call('ZADD', ALIVE, int(now - silence + part * math.random(0, JITTER_MS)), alive[i])
     end
-    return now, now + GRACE_MS -- seen_ms, grace_ms
+    call('HSET', JOB, 'up_ms', int(now))
+    return now, now + floor(part * GRACE_MS) -- seen_ms, grace_ms
 end
 
 -- Another server than before: a replica that was promoted, a restart, a moved slot. It may have lost
