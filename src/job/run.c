@@ -1,62 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "job/run.h"
+#include "job/run_state.h"
 
-#include "base/log.h"
 #include "base/mem.h"
-#include "io/loop.h"
-#include "job/collect.h"
-#include "job/obituary.h"
-#include "job/tally.h"
 
 #include <stdio.h>
 
 enum {
     EVENTS_COUNT = 100,
-    FULL_MS = 1000,  /* between tries while the queue is full */
     TELL_MS = 2000,  /* we stay at most so long to tell of a death */
     SETTLE_MS = 100, /* the queue knows of a loss at once, of its reason when we have told it */
 };
 
-enum phase {
-    CREATING,
-    RUNNING, /* workers work, results are collected */
-    CLOSING, /* the end is known: crew and queues are being closed */
-    ENDED,
-};
-
-struct run {
-    struct run_config config;
-    struct loop *loop;
-    struct queue *control, *results; /* results: the collector's own, it waits there */
-    struct queue_config results_config;
-    struct queue_create create;
-    struct queue_status status;
-    struct queue_events events;
-    struct queue_workers workers; /* that were there before ours */
-    struct crew *crew;
-    struct collect *collect;
-    struct output *output;
-    struct obituaries obituaries;
-    uint32_t untold;
-    struct loop_timer status_timer, finish, create_again, tell_limit, settle;
-    struct log_limit full_limit;
-    enum phase phase;
-    enum run_end end;
-    unsigned stops;
-    struct tally tally; /* of the lines in the output */
-    bool crew_stopped;
-    bool final_status, final_asked, final_known; /* of the status behind the last result */
-    bool ended_before;                           /* the job had ended when we came: only collect */
-    uint64_t started_ns, event_seq, settled_seq, ends_seen;
-    struct run_totals totals;
-    bool (*worker_needed)(void *ctx, const char *name); /* the caller's */
-    void (*on_worker)(void *ctx, const char *name, pid_t pid, bool died);
-    struct err err, refused; /* refused: why the job could not be created */
-};
-
 static void close_all(struct run *r);
 
-static void run_failed(struct run *r, const struct err *err)
+void run_failed(struct run *r, const struct err *err)
 {
     if (r->phase >= CLOSING)
         return;
@@ -67,8 +24,7 @@ static void run_failed(struct run *r, const struct err *err)
 
 /* --- the end: collector, crew, queues, in this order, from the loop --- */
 
-/* What was written against what the ledger counted. */
-static void prove(struct run *r)
+void run_prove(struct run *r)
 {
     const struct ledger_status *s = &r->totals.status.status;
     struct tally_truth truth = {
@@ -107,7 +63,7 @@ static void on_finish(struct loop_timer *t)
         r->err = err;
     }
     if (r->end == RUN_DONE)
-        prove(r);
+        run_prove(r);
     /* Dead letters may be tried again, and what is wrong is to be looked at: the cursor stays. */
     bool complete = r->totals.proof == RUN_PROVEN && r->totals.status.status.dead == 0;
     if (r->end == RUN_DONE && complete && r->output && output_finish(r->output, &err)) {
@@ -192,7 +148,7 @@ static void look_for_progress(struct run *r)
     r->ends_seen = ends;
 }
 
-static void keep_status(struct run *r)
+void run_keep_status(struct run *r)
 {
     look_for_progress(r);
     r->totals.status = r->status;
@@ -240,7 +196,7 @@ static void on_events(struct queue_request *q, int rc, const struct err *err)
         close_all(r);
 }
 
-static void ask_status(struct run *r)
+void run_ask_status(struct run *r)
 {
     if (queue_request_busy(&r->status.call.request))
         return;
@@ -256,7 +212,7 @@ static bool went_back(const struct run *r)
            (scheme == URL_REDIS || scheme == URL_REDIS_SENTINEL || scheme == URL_REDIS_CLUSTER);
 }
 
-static void on_status(struct queue_request *q, int rc, const struct err *err)
+void run_on_status(struct queue_request *q, int rc, const struct err *err)
 {
     struct run *r = q->ctx;
     const struct ledger_status *s = &r->status.status;
@@ -271,10 +227,10 @@ static void on_status(struct queue_request *q, int rc, const struct err *err)
             run_failed(r, err);
         return;
     }
-    keep_status(r);
+    run_keep_status(r);
     if (r->final_status && !r->final_asked) { /* it was on its way, maybe for long */
         r->final_asked = true;
-        ask_status(r);
+        run_ask_status(r);
         return;
     }
     r->final_known = r->final_status;
@@ -300,13 +256,13 @@ static void on_status(struct queue_request *q, int rc, const struct err *err)
 static void on_status_timer(struct loop_timer *t)
 {
     struct run *r = container_of(t, struct run, status_timer);
-    ask_status(r);
+    run_ask_status(r);
     loop_timer_after_ms(&r->status_timer, r->config.status_ms);
 }
 
 /* --- results --- */
 
-static void on_collected(void *ctx, int rc, const struct err *err)
+void run_on_collected(void *ctx, int rc, const struct err *err)
 {
     struct run *r = ctx;
     if (rc) {
@@ -322,204 +278,7 @@ static void on_collected(void *ctx, int rc, const struct err *err)
     if (queue_request_busy(&r->status.call.request))
         return; /* asked before, so it may tell of a job that runs: on_status asks again */
     r->final_asked = true;
-    ask_status(r);
-}
-
-static int on_lines(void *ctx, struct str lines, uint64_t count)
-{
-    struct run *r = ctx;
-    (void)count;
-    if (r->config.on_lines)
-        r->config.on_lines(r->config.ctx, lines);
-    return tally_add(&r->tally, lines);
-}
-
-static int on_cut(void *ctx, struct err *err)
-{
-    struct run *r = ctx;
-    tally_clear(&r->tally);
-    return tally_file(&r->tally, r->config.output.path, err);
-}
-
-static int collect(struct run *r, struct err *err)
-{
-    struct output_cursor cursor;
-    const struct ledger_spec *spec = &r->config.spec;
-    r->tally.grid = (struct tally_grid){spec->first, spec->params, spec->chunk_params};
-    if (r->config.only_attach)
-        r->tally.grid =
-            (struct tally_grid){r->status.first, r->status.params_total, r->status.chunk_params};
-    r->config.output.job = r->config.job;
-    r->config.output.job_created_ms = r->create.created_ms;
-    int rc = output_open(&r->output, &r->config.output, &cursor, err);
-    if (!rc && cursor.bytes > 0) /* what earlier runs have written counts, too */
-        rc = tally_file(&r->tally, r->config.output.path, err);
-    if (rc)
-        return rc;
-    struct collect_config config = {.queue = r->results,
-                                    .job = r->config.job,
-                                    .output = r->output,
-                                    .output_path = r->config.output.path,
-                                    .cursor = cursor,
-                                    .ordered = r->config.ordered,
-                                    .there = &r->tally,
-                                    .follow = true,
-                                    .ctx = r,
-                                    .on_lines = on_lines,
-                                    .on_cut = on_cut,
-                                    .on_end = on_collected};
-    return collect_start(&r->collect, r->loop, &config, err);
-}
-
-/* --- the beginning --- */
-
-/* We died between the last step of collecting, which removes the cursor, and our own end. */
-static bool collected_already(struct run *r)
-{
-    struct err err;
-    if (tally_file(&r->tally, r->config.output.path, &err))
-        return false;
-    prove(r);
-    return r->totals.proof == RUN_PROVEN;
-}
-
-static void begin(struct run *r)
-{
-    struct err err = {0};
-    int rc = collect(r, &err);
-    if (rc == TTG_EEXIST && r->ended_before && collected_already(r)) {
-        r->phase = RUNNING;
-        r->totals.begun = true;
-        r->totals.lines = r->totals.status.status.completed;
-        on_collected(r, 0, NULL);
-        return;
-    }
-    if (rc) {
-        run_failed(r, &err);
-        return;
-    }
-    r->phase = RUNNING;
-    r->totals.begun = true;
-    if (r->crew && !r->ended_before)
-        crew_start_workers(r->crew);
-    if (r->config.status_ms > 0)
-        loop_timer_after_ms(&r->status_timer, r->config.status_ms);
-}
-
-/* A full disk of the queue becomes free again, or somebody stops us. */
-static void wait_for_room(struct run *r, const struct err *err)
-{
-    uint64_t left_out;
-    if (log_limit_pass(&r->full_limit, loop_now_ms(r->loop), &left_out))
-        log_warn("queue.full", kv_str("reason", err->text), kv_str("then", "waiting for room"));
-    loop_timer_after_ms(&r->create_again, FULL_MS);
-}
-
-static void on_created(struct queue_request *q, int rc, const struct err *err)
-{
-    struct run *r = q->ctx;
-    if (r->phase != CREATING)
-        return;
-    if (rc == TTG_ECANCELED || rc == TTG_EUNREACH)
-        return; /* on_lost tells */
-    if (rc == TTG_EFULL) {
-        wait_for_room(r, err);
-        return;
-    }
-    if (rc == TTG_EDONE && r->config.output.resume) {
-        r->refused = *err;
-        ask_status(r);
-        return;
-    }
-    if (rc)
-        run_failed(r, err);
-    else if (r->create.created)
-        begin(r);
-    else
-        ask_status(r); /* it was there: what happened before is told already */
-}
-
-static bool same_job(const struct run *r)
-{
-    const struct queue_status *s = &r->status;
-    const struct ledger_spec *spec = &r->config.spec;
-    return s->first == spec->first && s->params_total == spec->params &&
-           s->chunk_params == spec->chunk_params && str_eq(s->kernel, spec->kernel) &&
-           str_eq(s->input, spec->input);
-}
-
-/* Workers that are there keep their names: ours would replace them. */
-static void on_workers(struct queue_request *q, int rc, const struct err *err)
-{
-    struct run *r = q->ctx;
-    uint64_t first = r->config.crew.first_worker, number;
-    if (r->phase != CREATING || rc == TTG_ECANCELED || rc == TTG_EUNREACH)
-        return;
-    if (rc) {
-        run_failed(r, err);
-        return;
-    }
-    for (size_t i = 0; i < r->workers.count; i++) {
-        struct str name = r->workers.workers[i].name, prefix = STR("worker-");
-        if (str_starts(name, prefix) &&
-            str_to_u64(str_make(name.ptr + prefix.len, name.len - prefix.len), &number) == 0 &&
-            number >= first && number < UINT32_MAX - r->config.crew.workers)
-            first = number + 1;
-    }
-    crew_name_workers(r->crew, (uint32_t)first);
-    begin(r);
-}
-
-/* A job that ended while nobody collected is collected all the same. */
-static void on_attached(struct queue_request *q, int rc, const struct err *err)
-{
-    struct run *r = q->ctx;
-    if (r->phase != CREATING) {
-        on_status(q, rc, err);
-        return;
-    }
-    if (rc == TTG_ECANCELED || rc == TTG_EUNREACH)
-        return;
-    if (rc == TTG_EFULL) {
-        wait_for_room(r, err);
-        return;
-    }
-    if (rc) {
-        run_failed(r, err);
-        return;
-    }
-    if (r->refused.code && (r->status.status.state != LEDGER_FINISHED || !same_job(r))) {
-        run_failed(r, &r->refused);
-        return;
-    }
-    keep_status(r);
-    r->create.created_ms = r->status.status.created_ms;
-    r->event_seq = r->status.status.event_seq;
-    r->ended_before = r->status.status.state >= LEDGER_FINISHED;
-    if (r->config.share_names || !r->crew || r->config.crew.workers == 0) {
-        begin(r);
-        return;
-    }
-    r->workers.call.job = str_of(r->config.job);
-    queue_send(r->control, &r->workers.call.request);
-}
-
-static void create(struct run *r)
-{
-    if (r->config.only_attach) {
-        ask_status(r);
-        return;
-    }
-    r->create.call.job = str_of(r->config.job);
-    r->create.spec = r->config.spec;
-    queue_send(r->control, &r->create.call.request);
-}
-
-static void on_create_again(struct loop_timer *t)
-{
-    struct run *r = container_of(t, struct run, create_again);
-    if (r->phase == CREATING)
-        create(r);
+    run_ask_status(r);
 }
 
 static void on_up(void *ctx)
@@ -584,13 +343,10 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     if (r->on_worker)
         r->config.crew.on_worker = on_worker;
     r->config.crew.on_death = on_death;
-    queue_request_init(&r->create.call.request, QUEUE_CREATE, on_created, r);
-    queue_request_init(&r->status.call.request, QUEUE_STATUS, on_attached, r);
+    run_begin_init(r);
     queue_request_init(&r->events.call.request, QUEUE_EVENTS, on_events, r);
-    queue_request_init(&r->workers.call.request, QUEUE_WORKERS, on_workers, r);
     loop_timer_init(&r->status_timer, loop, on_status_timer);
     loop_timer_init(&r->finish, loop, on_finish);
-    loop_timer_init(&r->create_again, loop, on_create_again);
     loop_timer_init(&r->tell_limit, loop, on_tell_limit);
     loop_timer_init(&r->settle, loop, on_settled);
     int rc = 0;
@@ -606,7 +362,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
         run_free(r);
         return rc;
     }
-    create(r);
+    run_create(r);
     *ret_run = r;
     return 0;
 }
