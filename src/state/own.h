@@ -71,12 +71,6 @@ struct state_values {
     struct buf rows; /* as text behind the id, a length in front of each */
 };
 
-void state_values_clear(struct state_values *v);
-/* Fills the views; there must be as many as columns behind the id. TTG_EINVAL. */
-int state_values_end(const struct state *s, struct state_values *v);
-/* The views of those there are. */
-void state_values_view(struct state_values *v);
-
 struct state {
     struct state_options o;
     struct str columns[STATE_COLUMNS_MAX];
@@ -111,6 +105,14 @@ static inline struct str state_client_id(const struct client *c)
 
 /* Sets the sticky failure, except for what may pass (no room, no memory). Returns rc. */
 int state_failed(struct state *s, int rc, struct err *e, const char *what);
+
+/* ---- message.c: values of a row (a message's is made by state_process) ---- */
+
+void state_values_clear(struct state_values *v);
+/* Fills the views; there must be as many as columns behind the id. TTG_EINVAL. */
+int state_values_end(const struct state *s, struct state_values *v);
+/* The views of those there are. */
+void state_values_view(struct state_values *v);
 
 /* ---- client.c: who is in memory ---- */
 
