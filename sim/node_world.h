@@ -131,7 +131,7 @@ void conn_reply(struct sim_conn *conn, struct str reply);
 void conn_drop(struct sim_conn *conn);
 void world_free_conns(struct world *w);
 
-/* --- the node: node_host.c --- */
+/* --- the node: node_host.c, node_start.c --- */
 
 struct host *host_new(struct world *w);
 void host_free(struct host *h);
