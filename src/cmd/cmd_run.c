@@ -19,6 +19,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { ADDRESS_BYTES = 5000, EVENT_LINES_MAX = 20 /* a second */ };
@@ -54,6 +55,8 @@ static enum log_level worker_level(const struct command_run *r)
     return level;
 }
 
+/* An address that did not stand on our command line does not get onto theirs: it may hold a
+ * password, and everybody on the machine sees command lines. */
 static int worker_words(struct run_command *c)
 {
     static const enum option_id passed[] = {
@@ -65,8 +68,12 @@ static int worker_words(struct run_command *c)
     struct command_words a = {0};
     command_word(&a, "ttg");
     command_word(&a, "worker");
-    command_word(&a, "--queue");
-    command_word(&a, c->address);
+    if (c->embedded || r->options->slots[OPT_QUEUE].source == OPTION_FROM_FLAG) {
+        command_word(&a, "--queue");
+        command_word(&a, c->address);
+    } else if (setenv("TTG_QUEUE", c->address, 1) != 0) {
+        return err_set(&c->err, TTG_ENOMEM, "out of memory");
+    }
     command_word(&a, "--job");
     command_word(&a, c->choice.job);
     command_word(&a, "--name");

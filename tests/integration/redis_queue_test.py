@@ -208,6 +208,35 @@ def passwords():
     job.check()
 
 
+def command_lines(parent):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat, \
+                    open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as line:
+                if int(stat.read().rsplit(")", 1)[1].split()[1]) == parent:
+                    found.append(line.read())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+@test
+def a_password_in_a_variable_gets_onto_no_command_line():
+    server = Redis(password="s3cret")
+    env = {"QUEUE_MODE": "true", "QUEUE_BACKEND": "redis", "REDIS_HOST": "127.0.0.1",
+           "REDIS_PORT": server.port, "REDIS_PASSWORD": "s3cret"}
+    for env in (env, {"TTG_QUEUE": f"redis://:s3cret@127.0.0.1:{server.port}"}):
+        out = os.path.join(temp_dir(), "out")
+        p = spawn([TTG, "run", "--job", f"j{len(env)}", "--params", 200, "--chunk", 2,
+                   "--simulate-ms", 5, "--output", out], env=env)
+        wait_until(lambda: os.path.exists(out) and os.path.getsize(out) > 0, what="results")
+        lines = command_lines(p.pid)
+        assert len([x for x in lines if "worker-" in x]) > 0, lines
+        assert not [x for x in lines if "s3cret" in x], lines
+        assert p.wait() == 0, p.err()
+
+
 @test
 def a_user_with_the_rights_that_the_manual_names():
     server = Redis()
