@@ -328,7 +328,7 @@ static int name_downs(struct part *p)
     for (size_t k = 0; k < p->stage->to_count; k++)
         count += p->config.spec->stages[p->stage->to[k]].partitions;
     p->downs = mem_zalloc(count * sizeof *p->downs);
-    if (!p->downs || count > PIPE_DOWNS_MAX)
+    if (!p->downs)
         return TTG_ENOMEM;
     p->down_count = count;
     for (size_t k = 0; k < p->stage->to_count; k++) {

@@ -41,6 +41,7 @@ static int set_stages(struct spec_reader *r, struct json v)
 {
     struct spec *s = r->spec;
     struct json value;
+    uint64_t inboxes = 0;
     if (v.type != JSON_ARRAY)
         return spec_wrong(r, v.raw.ptr, "the stages are a list: [{\"name\": ...}, ...]");
     s->stages = spec_keep(s, SPEC_STAGES_MAX * sizeof *s->stages);
@@ -56,7 +57,12 @@ static int set_stages(struct spec_reader *r, struct json v)
         const char *new_name = s->stages[s->stage_count].name;
         if (spec_stage_of(s, str_of(new_name)) < SPEC_STAGES_MAX)
             return spec_wrong(r, value.raw.ptr, "there are two stages '%s'", new_name);
-        s->stage_count++;
+        inboxes += s->stages[s->stage_count++].partitions + 1;
+        if (inboxes > SPEC_INBOXES_MAX)
+            return spec_wrong(r, value.raw.ptr,
+                              "more than %d partitions in all, with one for dead letters in each "
+                              "stage: give some stages fewer",
+                              SPEC_INBOXES_MAX);
     }
     return 0;
 }

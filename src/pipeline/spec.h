@@ -15,6 +15,7 @@
 enum {
     SPEC_STAGES_MAX = 64,
     SPEC_PARTITIONS_MAX = 256,
+    SPEC_INBOXES_MAX = 1024, /* of all stages: partitions, and each one's dead letters */
     SPEC_NAME_BYTES = 64,
     SPEC_FILE_BYTES_MAX = 1 << 20,
     SPEC_WORDS_MAX = 256,

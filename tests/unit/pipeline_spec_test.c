@@ -9,6 +9,10 @@
 #define SINK ",\n{\"name\":\"out\",\"from\":\"a\",\"sink\":\"o\"}"
 #define FILE_OF(stage) "{\"pipeline\":\"p\",\n\"stages\":[\n" SOURCE stage SINK "]}"
 
+/* Each has 256 partitions and its dead letters: the fourth is too many. */
+#define WIDE(name, from)                                                                           \
+    "{\"name\":\"" name "\",\"from\":\"" from "\",\"exec\":[\"x\"],\"partitions\":256}"
+
 static const struct {
     const char *text, *error;
 } mistakes[] = {
@@ -68,6 +72,8 @@ static const struct {
     {FILE_OF("{\"name\":\"a\",\"from\":\"in\",\"exec\":[\"x\"],\"compact\":10}"),
      "a stage of kind 'exec' has no 'compact'"},
     {FILE_OF("{\"name\":\"a\",\"from\":\"in\",\"exec\":[\"x\"],\"timeout\":0}"), "seconds"},
+    {FILE_OF(WIDE("a", "in") ",\n" WIDE("b", "a") ",\n" WIDE("c", "b") ",\n" WIDE("d", "c")),
+     "f:7: more than 1024 partitions in all"},
     {FILE_OF("7"), "a stage is an object"},
 };
 
