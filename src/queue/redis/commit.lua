@@ -3,7 +3,7 @@
 -- `field` and `value` are the last field of the result; `parts` is what each result adds to the
 -- totals, "digest0 digest1 sum;" or, without a sum, "digest0 digest1 ;". It is needed only when not
 -- all are accepted, or when sum is ?.
-local GARBAGE_MAX = 5000
+local GARBAGE_MAX = 10000
 if not open() then
     return no_job()
 end
@@ -105,7 +105,8 @@ local function add_up(sum, digest0, digest1)
 end
 
 -- Entries of done chunks go by whole blocks once nothing below them is pending, which is far cheaper
--- than one by one; those above wait in a list. With dead letters around, one by one.
+-- than one by one; those above wait in a list, as "first last" of neighbours. With dead letters
+-- around, one by one.
 local function sweep(ids, accepted)
     if job.dead > 0 then
         call_sliced(ids, 'XDEL', TASKS)
@@ -115,20 +116,26 @@ local function sweep(ids, accepted)
     local bound = first_pending and chunk_of(first_pending[1]) or job.delivered
     bound = math.min(bound, lowest_bulk() or bound)
     call('XTRIM', TASKS, 'MINID', '~', id_of(bound))
-    local late = {}
+    local late, from = {}, nil
     for i = 1, done do
-        if numbers[i] > bound then
-            late[#late + 1] = accepted[i]
+        local chunk = numbers[i]
+        if chunk > bound then
+            from = from or chunk
+            job.littered = job.littered + 1
+            if numbers[i + 1] ~= chunk + 1 then
+                late[#late + 1] = int(from) .. ' ' .. int(chunk)
+                from = nil
+            end
         end
     end
     call_sliced(late, 'RPUSH', GARBAGE)
-    if #late > 0 and call('LLEN', GARBAGE) > GARBAGE_MAX then
-        local old = call('LPOP', GARBAGE, SLICE)
+    while job.littered > GARBAGE_MAX do
+        local first, last = string.match(call('LPOP', GARBAGE) or '0 -1', '^(%d+) ?(%-?%d*)$')
+        first, last = tonumber(first), tonumber(last == '' and first or last)
+        job.littered = last < first and 0 or job.littered - (last - first + 1)
         late = {}
-        for i = 1, #old do
-            if tonumber(old[i]) >= bound then
-                late[#late + 1] = id_of(tonumber(old[i]))
-            end
+        for chunk = math.max(first, bound), last do
+            late[#late + 1] = id_of(chunk)
         end
         call_sliced(late, 'XDEL', TASKS)
     end

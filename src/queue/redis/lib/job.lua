@@ -37,7 +37,7 @@ local NUMBERS = {'state', 'created_ms', 'chunks', 'fed', 'window', 'completed', 
                  'epoch', 'attempts', 'reclaimed', 'stale_dropped', 'failures', 'released',
                  'result_count', 'trimmed', 'seen_ms', 'grace_ms', 'started_ms', 'workers_lost',
                  'max_attempts', 'delivered', 'finished_ms', 'event_seq', 'audit_ms', 'redriven',
-                 'stale_ms', 'stolen', 'steal_ms', 'audit_at', 'skip_us'}
+                 'stale_ms', 'stolen', 'steal_ms', 'audit_at', 'skip_us', 'littered'}
 -- `absorbed`: id of the newest result that is accounted for.
 local TEXTS = {'first', 'chunk_params', 'last_count', 'absorbed', 'foreign', 'server'}
 local FIELDS, before = {}, nil
@@ -211,6 +211,7 @@ local function remove_closed()
         end
     until #page < SLICE
     call('DEL', GARBAGE)
+    job.littered = 0
 end
 
 local function finish_if_done()
