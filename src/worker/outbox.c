@@ -40,7 +40,7 @@ struct outbox {
     size_t batch_max;
     struct list failures;
     size_t failure_count, sent; /* sent: batches and failures under way */
-    uint64_t results;
+    uint64_t results, answered; /* here; answered so far */
     bool held;
     uint64_t now_ms; /* of the last flush */
     uint64_t refused_since_ms, refused_ms, retry_at_ms, retry_ms;
@@ -103,6 +103,7 @@ static void on_committed(struct queue_request *r, int rc, const struct err *err)
         histogram_add(o->config.latency, o->config.now_us(o->config.ctx) - b->sent_us);
     if (answered(o, rc, err)) {
         o->results -= b->count;
+        o->answered += b->count;
         b->state = BATCH_FREE;
         b->count = 0;
         b->closed = false;
@@ -270,6 +271,11 @@ uint64_t outbox_refused_ms(const struct outbox *o)
 uint64_t outbox_pending(const struct outbox *o)
 {
     return o->results + o->failure_count;
+}
+
+uint64_t outbox_answered(const struct outbox *o)
+{
+    return o->answered;
 }
 
 size_t outbox_list(const struct outbox *o, struct ledger_held *out, size_t max)

@@ -76,6 +76,8 @@ uint64_t outbox_refused_ms(const struct outbox *o);
 
 /* What is not answered, gathered results included. */
 uint64_t outbox_pending(const struct outbox *o);
+/* Results that were answered so far, whatever the verdict. */
+uint64_t outbox_answered(const struct outbox *o);
 /* Their leases, at most `max`; returns how many. */
 size_t outbox_list(const struct outbox *o, struct ledger_held *out, size_t max);
 /* Gives a result that has to be sent (again) its new epoch. False: not here. */

@@ -7,7 +7,6 @@
 #include "worker/worker_state.h"
 
 enum {
-    TICK_MS = 100,
     JOB_WAIT_MS = 200, /* between looks for a job that is not there yet */
     GIVE_UP_MS = 2000, /* for the queue's answers, once nothing runs any more */
     AWAY_MS = 5000, /* of the queue, until what a worker that was told to stop still runs is lost */
@@ -228,8 +227,9 @@ static void on_tick(struct loop_timer *t)
 {
     struct worker *w = container_of(t, struct worker, tick);
     uint64_t now_ms = loop_now_ms(w->loop);
-    loop_timer_after_ms(&w->tick, w->phase == WORKER_BEGINNING ? JOB_WAIT_MS : TICK_MS);
+    loop_timer_after_ms(&w->tick, w->phase == WORKER_BEGINNING ? JOB_WAIT_MS : WORKER_TICK_MS);
     worker_send_join(w);
+    worker_note_pace(w);
     if (w->phase == WORKER_RUNNING)
         worker_check_backlog(w);
     check_refused(w);
@@ -278,7 +278,7 @@ int worker_start(struct worker **ret_worker, struct loop *loop, const struct wor
     loop_hook_start(&w->hook, loop, on_turn);
     int rc = worker_connect(w, err);
     /* Timers have room once they have been set: heap places are kept. */
-    if (!rc && loop_timer_after_ms(&w->tick, TICK_MS))
+    if (!rc && loop_timer_after_ms(&w->tick, WORKER_TICK_MS))
         rc = err_set(err, TTG_ENOMEM, "out of memory");
     if (rc) {
         worker_free(w);

@@ -20,6 +20,8 @@
 #include "worker/pulse.h"
 #include "worker/worker.h"
 
+enum { WORKER_TICK_MS = 100 };
+
 enum worker_phase {
     WORKER_BEGINNING, /* no join has succeeded yet */
     WORKER_RUNNING,
@@ -87,6 +89,9 @@ struct worker {
     uint64_t params_total, chunk_params;
 
     double chunk_ns, take_ns; /* measured, smoothed */
+    double trip_ns;           /* of the fastest take */
+    double told_per_pace;     /* results that the queue has answered in a moment, lately */
+    uint64_t pace_since_ns, pace_told;
     uint64_t take_sent_ns, join_sent_ns;
     struct worker_totals totals;
     struct worker_figures figures; /* its histograms; the rest is filled in when asked */
@@ -131,6 +136,12 @@ void worker_join_init(struct worker *w);
 /* How many chunks to have in hand beyond those that run: twice what the slots get through while a
  * take is under way. Times are smoothed, 0 is not known; `max` is the user's. */
 uint64_t worker_prefetch(double chunk_ns, double take_ns, uint32_t slots, uint32_t max);
+
+/* How many chunks to have in hand at most, results that are not answered included: those that the
+ * queue has lately answered in WORKER_TICK_MS, or longer where a round trip takes long. */
+uint64_t worker_hand_max(double told_per_pace, double trip_ns, uint32_t slots);
+/* Each WORKER_TICK_MS. */
+void worker_note_pace(struct worker *w);
 
 void worker_take_init(struct worker *w);
 void worker_fill_slots(struct worker *w);

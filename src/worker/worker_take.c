@@ -10,6 +10,10 @@ enum {
     PAUSE_MS_MAX = 2000,
     CHECK_MS = LEDGER_STEAL_MS, /* prefetched leases older than this may have been moved */
     LONG_CHUNK = 50, /* times as long as a take: fetching ahead would gain less than 2 % */
+    PACE_NS = WORKER_TICK_MS * 1000000, /* what the queue accepts in this time may be in hand, */
+    PACE_TRIPS = 4,                     /* or in so many round trips, if that is longer */
+    HAND_MIN = 256,                     /* but so many always, */
+    HAND_START = 2048,                  /* and so many at first */
 };
 
 /* --- giving back --- */
@@ -145,6 +149,29 @@ uint64_t worker_prefetch(double chunk_ns, double take_ns, uint32_t slots, uint32
     return ahead < max ? (uint64_t)ahead : max;
 }
 
+/* What the queue is slower to accept than we are to compute only waits there if it is taken early:
+ * others wait longer, and what is held for long costs a Redis more. So a worker has no more in
+ * hand, results under way included, than the queue has lately accepted in a moment. */
+uint64_t worker_hand_max(double told_per_pace, double trip_ns, uint32_t slots)
+{
+    double paces = PACE_TRIPS * trip_ns / PACE_NS;
+    double most = told_per_pace * (paces > 1 ? paces : 1);
+    return slots + (most > HAND_MIN ? (uint64_t)most : HAND_MIN);
+}
+
+void worker_note_pace(struct worker *w)
+{
+    uint64_t now_ns = loop_now_ns(w->loop), took_ns = now_ns - w->pace_since_ns;
+    uint64_t told = w->outbox ? outbox_answered(w->outbox) : 0;
+    if (took_ns < PACE_NS / 2)
+        return;
+    double lately = (double)(told - w->pace_told) * PACE_NS / (double)took_ns;
+    bool faster = lately > w->told_per_pace;
+    w->told_per_pace = faster ? lately : (3 * w->told_per_pace + lately) / 4;
+    w->pace_since_ns = now_ns;
+    w->pace_told = told;
+}
+
 /* A take waits at the queue only when a slot is idle. Ahead of need it does not, so that its time
  * is the way there and back and not the wait for other workers' chunks. */
 void worker_ask(struct worker *w)
@@ -158,7 +185,12 @@ void worker_ask(struct worker *w)
     bool needed = idle > 0 && have == 0;
     if ((!needed && (w->dry || have > ahead / 2)) || idle + ahead <= have)
         return;
-    uint64_t want = idle + ahead - have;
+    uint64_t most = worker_hand_max(w->told_per_pace, w->trip_ns, slots);
+    uint64_t hand = have + w->busy + outbox_pending(w->outbox);
+    uint64_t room = most > hand ? most - hand : 0, want = idle + ahead - have;
+    if (room < want && room < most / 4)
+        return; /* until more results are answered */
+    want = want < room ? want : room;
     w->blocking = needed;
     w->take.call.job = worker_job(w);
     w->take.worker = worker_self(w);
@@ -201,11 +233,19 @@ static void take_runs(struct worker *w)
         worker_release_backlog(w);
 }
 
+static void measure_take(struct worker *w)
+{
+    double took_ns = (double)(loop_now_ns(w->loop) - w->take_sent_ns);
+    worker_measure(&w->take_ns, took_ns);
+    if (w->trip_ns == 0 || took_ns < w->trip_ns)
+        w->trip_ns = took_ns;
+}
+
 static void take_answered(struct worker *w)
 {
     w->refused_since_ms = 0;
     if (!w->blocking)
-        worker_measure(&w->take_ns, (double)(loop_now_ns(w->loop) - w->take_sent_ns));
+        measure_take(w);
     if (w->take.state >= LEDGER_FINISHED) {
         /* Whatever runs here has been done by others, or is not wanted. */
         worker_cancel_slots(w, true);
@@ -310,6 +350,8 @@ void worker_check_backlog(struct worker *w)
 void worker_take_init(struct worker *w)
 {
     backlog_init(&w->backlog);
+    w->told_per_pace = HAND_START;
+    w->pace_since_ns = loop_now_ns(w->loop);
     queue_request_init(&w->take.call.request, QUEUE_TAKE, on_take, w);
     queue_request_init(&w->check.call.request, QUEUE_BEAT, on_checked, w);
     loop_timer_init(&w->resume, w->loop, on_resume);

@@ -136,6 +136,7 @@ static void what_gathers_leaves_together(void **state)
     answer(0);
     assert_int_equal(outbox_pending(rig.outbox), 1);
     assert_int_equal(outbox_totals(rig.outbox).accepted, 2);
+    assert_int_equal(outbox_answered(rig.outbox), 2);
     assert_int_equal(rig.rooms, 1);
     outbox_flush(rig.outbox, 2);
     assert_true(str_eq(commit()->results[0].output, STR("three")));

@@ -38,6 +38,8 @@ static void results_gather_without_answers_up_to_a_limit(void **state)
     start();
     serve_takes(300);
     assert_false(rig.ended);
+    assert_true(status().leased > 100);
+    assert_true(status().leased < 2100); /* not all of them */
     finished(4096);
 }
 
@@ -264,6 +266,25 @@ static void as_many_are_taken_ahead_as_pays(void **state)
             cases[i].ahead);
 }
 
+static void no_more_is_in_hand_than_the_queue_accepts(void **state)
+{
+    (void)state;
+    static const struct {
+        double told, trip_ns;
+        uint32_t slots;
+        uint64_t most;
+    } cases[] = {
+        {0, 0, 1, 257},         /* nothing was answered lately: enough for a batch */
+        {0, 1e9, 1000, 1256},   /* all slots can be busy */
+        {5000, 1e6, 1, 5001},   /* what it accepts in 0.1 s */
+        {5000, 25e6, 1, 5001},  /* four round trips fit in */
+        {5000, 100e6, 1, 20001} /* far away: what it accepts in four */
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_int_equal(worker_hand_max(cases[i].told, cases[i].trip_ns, cases[i].slots),
+                         cases[i].most);
+}
+
 static void prefetch_0_takes_one_at_a_time(void **state)
 {
     (void)state;
@@ -434,6 +455,7 @@ int main(void)
         STORY(a_forgotten_job_is_an_error),
         STORY(an_ended_job_is_no_work),
         STORY(as_many_are_taken_ahead_as_pays),
+        cmocka_unit_test(no_more_is_in_hand_than_the_queue_accepts),
         STORY(prefetch_0_takes_one_at_a_time),
         STORY(whatever_happens_each_chunk_counts_once),
         STORY(without_memory_it_says_so),
