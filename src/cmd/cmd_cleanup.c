@@ -16,6 +16,7 @@ static const char *const kind_names[CLEANUP_KINDS] = {
     [CLEANUP_KUBERNETES] = "kubernetes",
     [CLEANUP_CONTAINER] = "container",
     [CLEANUP_POD] = "pod",
+    [CLEANUP_NETWORK] = "network",
     [CLEANUP_VOLUME] = "volume",
 };
 

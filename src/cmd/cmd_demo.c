@@ -25,6 +25,9 @@ static const struct demo_preset presets[] = {
      .chunk_params = 100,
      .chunk_us = 10000},
 };
+/* Containers start one after the other: with chunks of 10 ms the first would have done it all. */
+static const struct demo_preset medium_in_containers = {
+    .name = "medium", .simulate_ms = "1", .params = 10000, .chunk_params = 100, .chunk_us = 100000};
 
 /* --- places --- */
 
@@ -59,7 +62,7 @@ static int act_embedded(struct demo *d, struct demo_act *a, struct err *err)
 
 static int act_broker(struct demo *d, struct demo_act *a, const struct broker *b, struct err *err)
 {
-    struct demo_place place = {.address = b->url};
+    struct demo_place place = {.address = d->podman ? b->inner_url : b->url};
     struct url url;
     int rc = url_parse(&url, str_of(b->url), err);
     fill_queue(&place.queue, &url);
@@ -68,9 +71,18 @@ static int act_broker(struct demo *d, struct demo_act *a, const struct broker *b
 
 /* --- acts of a backend --- */
 
-static void say_command(struct demo *d, const struct broker *b)
+static void say_command(struct demo *d, const struct broker *b, const char *job)
 {
     const struct demo_preset *p = d->preset;
+    if (d->podman) {
+        demo_say(d, "$ ttg submit %s --params %llu --chunk %llu --queue %s", job,
+                 (unsigned long long)p->params, (unsigned long long)p->chunk_params, b->url);
+        demo_say(d,
+                 "$ podman run --network %s ttg:latest worker --job %s --queue %s "
+                 "--simulate-ms %s   # %u times",
+                 d->yard, job, b->inner_url, p->simulate_ms, d->workers);
+        return;
+    }
     demo_say(d, "$ ttg run --params %llu --chunk %llu --workers %u --simulate-ms %s%s%s",
              (unsigned long long)p->params, (unsigned long long)p->chunk_params, d->workers,
              p->simulate_ms, b ? " --queue " : "", b ? b->url : "");
@@ -85,7 +97,7 @@ static int one_act(struct demo *d, const struct broker *b, struct demo_act *a, b
                            .job = fault ? "fault" : "undisturbed"};
     if (d->fault)
         demo_say(d, fault ? "2. the same job, and one worker is killed" : "1. undisturbed");
-    say_command(d, b);
+    say_command(d, b, a->job);
     int rc = b ? act_broker(d, a, b, err) : act_embedded(d, a, err);
     if (!rc)
         demo_show_act(d, a);
@@ -122,13 +134,14 @@ static int backend(struct demo *d, struct demo_line *l, struct err *err)
 {
     struct broker b = {0};
     int rc = 0;
-    if (l->backend == DEMO_EMBEDDED && !d->cli && !d->web) {
+    if (l->backend == DEMO_EMBEDDED && !d->cli && !d->web && !d->podman) {
         demo_say(d, "embedded: a node in a directory of its own; what it answers is on disk");
         rc = acts(d, NULL, l, err);
     } else {
-        rc = broker_installed(l->backend, err);
+        rc = d->podman ? 0 : broker_installed(l->backend, err);
         if (!rc)
-            demo_say(d, "%s: starting a server of our own ...", demo_backend_names[l->backend]);
+            demo_say(d, "%s: starting a server of our own%s ...", demo_backend_names[l->backend],
+                     d->podman ? ", in a container" : "");
         if (!rc)
             rc = broker_start(&b, d, l->backend, err);
         if (!rc) {
@@ -148,7 +161,7 @@ static int backend(struct demo *d, struct demo_line *l, struct err *err)
     }
     if (!rc)
         demo_show_cost(d, l);
-    if (!rc && d->keep && l->backend != DEMO_EMBEDDED)
+    if (!rc && d->keep && b.demo && (d->podman || l->backend != DEMO_EMBEDDED))
         demo_say(d, "%s still serves at %s", demo_backend_names[l->backend], b.url);
     return rc;
 }
@@ -189,20 +202,19 @@ static int make_dir(struct demo *d, struct err *err)
     return leftover_note(d->dir, getpid(), "demo", err);
 }
 
-static int check_runtime(const struct options *o, struct err *err)
+static int choose_runtime(struct demo *d, struct err *err)
 {
-    struct str runtime = option_str(o, OPT_RUNTIME);
-    if (str_eq(runtime, STR("local")))
+    struct str runtime = option_str(d->command->options, OPT_RUNTIME);
+    d->podman = str_eq(runtime, STR("podman"));
+    if (d->podman && d->preset == &presets[1])
+        d->preset = &medium_in_containers;
+    if (!str_eq(runtime, STR("k8s")))
         return 0;
-    if (str_eq(runtime, STR("podman")))
-        return err_set(err, TTG_EUNSUPPORTED,
-                       "--runtime podman: the demo's workers run as processes of this machine "
-                       "only; deploy/compose/compose.yaml runs them in containers");
-    return err_set(
-        err, TTG_EUNSUPPORTED,
-        "--runtime k8s: the demo's workers run as processes of this machine only; "
-        "deploy/k8s/manifests/parallel-jobs-surviving.yaml is such a job for kubectl and "
-        "a cluster: delete one of its pods");
+    return err_set(err, TTG_EUNSUPPORTED, "%s",
+                   "--runtime k8s: the demo starts nothing on a cluster. By hand: kubectl apply -f "
+                   "deploy/k8s/manifests/redis.yaml, then -f "
+                   "deploy/k8s/manifests/parallel-workers-standalone.yaml, and delete the pod "
+                   "ttg-worker-1; docs/kubernetes.md has all the steps");
 }
 
 static int configure(struct demo *d, struct err *err)
@@ -222,11 +234,11 @@ static int configure(struct demo *d, struct err *err)
     d->workers = (uint32_t)option_u64(o, OPT_DEMO_WORKERS);
     d->preset = &presets[option_u64(o, OPT_SCALE)];
     d->bar = stdio_is_terminal(STDIO_ERR) && !(term && strcmp(term, "dumb") == 0);
-    int rc = check_runtime(o, err);
+    int rc = choose_runtime(d, err);
     if (!rc)
         rc = loop_open(&d->loop, err);
     if (!rc)
-        rc = guard_open(&d->guard, BROKER_PROCESSES, err);
+        rc = guard_open(&d->guard, DEMO_SLOTS, err);
     if (!rc)
         rc = make_dir(d, err);
     return rc;
@@ -244,6 +256,7 @@ static int listen_to_signals(struct demo *d, struct err *err)
 
 static void close_demo(struct demo *d)
 {
+    demo_podman_close(d);
     guard_close(d->guard);
     if (d->loop) {
         loop_signal_stop(&d->sigint);
@@ -252,7 +265,8 @@ static void close_demo(struct demo *d)
         loop_close(d->loop);
     }
     if (d->dir[0] && d->keep && !d->signal)
-        demo_say(d, "kept: %s; `ttg cleanup --local` removes it", d->dir);
+        demo_say(d, "kept: %s; `ttg cleanup --local%s` removes it", d->dir,
+                 d->podman ? " --pods" : "");
     else if (d->dir[0])
         state_dir_remove(d->dir);
 }
@@ -299,6 +313,8 @@ int cmd_demo(struct command_run *r)
     struct err err = {0};
     uint64_t asked = option_u64(r->options, OPT_BACKEND);
     bool all = asked >= DEMO_BACKENDS;
+    enum demo_backend from = all ? DEMO_EMBEDDED : (enum demo_backend)asked;
+    enum demo_backend to = all ? DEMO_RABBITMQ : (enum demo_backend)asked;
     if (!option_given(r->options, OPT_LOG_LEVEL)) { /* the story is told by us */
         struct log_setup log = {.level = LOG_ERROR, .clock = realclock(), .sink = stdio_log_sink};
         log_setup(&log);
@@ -306,9 +322,9 @@ int cmd_demo(struct command_run *r)
     int rc = configure(&d, &err);
     if (!rc)
         rc = listen_to_signals(&d, &err);
-    int code = rc ? command_fail(r, &err)
-                  : go(&d, all ? DEMO_EMBEDDED : (enum demo_backend)asked,
-                       all ? DEMO_RABBITMQ : (enum demo_backend)asked);
+    if (!rc && d.podman)
+        rc = demo_podman_open(&d, from, to, &err);
+    int code = rc ? command_fail(r, &err) : go(&d, from, to);
     close_demo(&d);
     return code;
 }

@@ -184,7 +184,8 @@ COMMAND(DEMO, demo,
             "For --backend redis or rabbitmq a server of its own is started on free ports of "
             "127.0.0.1, with its files in a directory of its own below the state directory. "
             "Everything is removed at the end, also after Ctrl-C, unless --skip-cleanup is given. "
-            "--backend all shows one after the other, and a table.\n\n"
+            "--backend all shows one after the other, and a table. With --runtime podman server and "
+            "workers are containers, of the image ttg:latest.\n\n"
             "With --json standard output gets one line of JSON for each backend.")
 
 COMMAND(CLEANUP, cleanup,

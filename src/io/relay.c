@@ -51,8 +51,9 @@ static void settle(struct relay *r, size_t to, bool whole)
 {
     enum log_level level;
     if (!r->inside)
-        r->hidden = log_line_level(str_make(r->bytes + r->ready, to - r->ready), &level) &&
-                    level < r->level;
+        r->hidden =
+            r->quiet || (log_line_level(str_make(r->bytes + r->ready, to - r->ready), &level) &&
+                         level < r->level);
     r->inside = !whole;
     if (r->hidden)
         drop(r, r->ready, to);
@@ -117,6 +118,7 @@ void relay_init(struct relay *r, struct loop *l, enum log_level level)
 {
     r->fd = -1;
     r->level = level;
+    r->quiet = false;
     r->loop = l;
     loop_timer_init(&r->again, l, on_again);
 }

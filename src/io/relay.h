@@ -18,6 +18,7 @@ enum { RELAY_BYTES = 4096 }; /* a pipe's atomic write; longer lines are cut */
 struct relay {
     int fd; /* of the pipe; -1: closed */
     enum log_level level;
+    bool quiet; /* nothing is passed on: set it behind relay_init */
     struct loop *loop;
     struct loop_poll poll;
     struct loop_timer again;

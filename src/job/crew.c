@@ -26,6 +26,7 @@ enum {
     REASON_BYTES_MAX = 4096, /* what a queue keeps of a reason */
     NAME_BYTES = 257,
     DIGITS = 24,
+    PREFIXED_BYTES = 2 * NAME_BYTES,
 };
 
 struct member {
@@ -33,7 +34,8 @@ struct member {
     struct process process;
     struct loop_timer restart;
     _Atomic pid_t group;
-    char name[NAME_BYTES], digits[DIGITS]; /* digits: of the incarnation */
+    char name[NAME_BYTES], digits[DIGITS];             /* digits: of the incarnation */
+    char prefix[NAME_BYTES], prefixed[PREFIXED_BYTES]; /* of a word that ends with the name */
     uint64_t incarnation;
     struct relay relay; /* of a worker's standard error */
     char **argv;
@@ -210,9 +212,12 @@ static void member_start(struct member *m)
     struct crew *c = m->crew;
     struct err err;
     new_incarnation(m);
+    if (m->prefix[0]) /* names may have changed */
+        snprintf(m->prefixed, sizeof m->prefixed, "%s%s", m->prefix, m->name);
     /* The node must outlive the workers: when we die it gets a signal that does nothing, and goes
      * by the end of its standard input. */
-    struct process_spec spec = {.file = c->program,
+    const char *other = m->node ? NULL : c->config.worker_program;
+    struct process_spec spec = {.file = other ? other : c->program,
                                 .argv = m->argv,
                                 .envp = environ,
                                 .fds = {m->node ? c->life[0] : -1, -1, stderr_for(m)},
@@ -261,6 +266,16 @@ static void on_deadline(struct loop_timer *t)
     stop_on(c);
 }
 
+/* "prefix{worker-name}" becomes `prefixed`, of which the name is filled in at the start. */
+static char *prefixed_word(struct member *m, char *word)
+{
+    const char *name = m->node || !m->crew->config.worker_program ? NULL : strstr(word, CREW_NAME);
+    if (!name || strcmp(name, CREW_NAME) != 0 || name - word >= NAME_BYTES)
+        return word;
+    snprintf(m->prefix, sizeof m->prefix, "%.*s", (int)(name - word), word);
+    return m->prefixed;
+}
+
 static int member_init(struct crew *c, struct member *m, bool node, char *const *words,
                        const char *name)
 {
@@ -270,6 +285,7 @@ static int member_init(struct crew *c, struct member *m, bool node, char *const 
     snprintf(m->name, sizeof m->name, "%s", name);
     loop_timer_init(&m->restart, c->loop, on_restart);
     relay_init(&m->relay, c->loop, c->config.log_level);
+    m->relay.quiet = c->config.worker_program != NULL;
     while (words[count])
         count++;
     m->argv = mem_array(count + 1, sizeof(char *));
@@ -279,7 +295,7 @@ static int member_init(struct crew *c, struct member *m, bool node, char *const 
         m->argv[i] = !words[i]                                 ? NULL
                      : strcmp(words[i], CREW_NAME) == 0        ? m->name
                      : strcmp(words[i], CREW_INCARNATION) == 0 ? m->digits
-                                                               : words[i];
+                                                               : prefixed_word(m, words[i]);
     return 0;
 }
 

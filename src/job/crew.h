@@ -35,6 +35,9 @@ struct crew_config {
     char *const *node; /* `ttg node ...`; NULL: no node */
     char *const
         *worker; /* `ttg worker ...`; CREW_NAME and CREW_INCARNATION stand for those of a start */
+    /* Path of another program whose words these are, and which runs as long as the worker does.
+     * One of them may end with CREW_NAME. What it writes is not shown. NULL: this very program. */
+    const char *worker_program;
     bool node_lives; /* another one serves there still: ours starts when it is needed */
     uint32_t workers, first_worker; /* named worker-FIRST ... */
     const char *worker_name;        /* of a single one; NULL: as above */

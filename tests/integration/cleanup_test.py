@@ -203,6 +203,7 @@ case "${0##*/} $*" in
     case "$*" in *persistentvolumeclaims*) echo persistentvolumeclaim/ttg-redis ;; esac ;;
 "podman pod ps --filter label=app.kubernetes.io/part-of=ttg"*) echo ttg-pod ;;
 "podman ps --all --filter label=app.kubernetes.io/part-of=ttg"*) echo ttg-c1 ;;
+"podman network ls --filter label=app.kubernetes.io/part-of=ttg"*) echo ttg-net ;;
 "podman volume ls --filter label=app.kubernetes.io/part-of=ttg"*) echo ttg-data ;;
 *" get "*|*" ps "*|*" ls "*) echo foreign ;;
 esac
@@ -232,12 +233,12 @@ def only_labelled_objects_go():
     assert "pod/ttg-worker-1" in done.out and "foreign" not in done.out, done
     assert "claim" not in done.out and "ttg-data" not in done.out, done
     assert not [w for w in words() if re.search(r" (rm|delete) ", w)], words()
-    cleanup(demo, "--pods", "--force", env=env, code=3, err="removed 4 of 4")
+    cleanup(demo, "--pods", "--force", env=env, code=3, err="removed 5 of 5")
     removed = {w for w in words() if re.search(r" (rm|delete) ", w)}
     assert removed == {
         "kubectl delete deployment.apps/ttg-worker --ignore-not-found --wait=false",
         "kubectl delete pod/ttg-worker-1 --ignore-not-found --wait=false",
-        "podman pod rm --force ttg-pod", "podman rm --force ttg-c1"}, removed
+        "podman pod rm --force ttg-pod", "podman rm --force ttg-c1", "podman network rm ttg-net"}, removed
     looked = [w for w in words() if w not in removed]
     assert looked and all("app.kubernetes.io/part-of=ttg" in w for w in looked), looked
 
@@ -246,7 +247,7 @@ def only_labelled_objects_go():
 def volumes_go_with_all_only():
     demo = Demo()
     env, words = fakes()
-    cleanup(demo, "--all", "--force", env=env, code=3, err="removed 6 of 6")
+    cleanup(demo, "--all", "--force", env=env, code=3, err="removed 7 of 7")
     assert "podman volume rm ttg-data" in words(), words()
     assert any("delete persistentvolumeclaim/ttg-redis" in w for w in words()), words()
 
@@ -259,7 +260,8 @@ class Podman:
         if not real:
             skip("podman is not installed")
         conf = write_file(os.path.join(self.dir, "containers.conf"),
-                          '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n')
+                          '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n'
+                          f'[network]\nnetwork_config_dir="{self.dir}/networks"\n')
         bin_dir = os.path.join(self.dir, "bin")
         os.mkdir(bin_dir)
         self.path = write_file(os.path.join(bin_dir, "podman"), f"""#!/bin/sh
@@ -284,19 +286,23 @@ def foreign_containers_stay():
         podman("create", *words, "--name", name, "img", "/true")
         podman("volume", "create", *words, "data-" + name)
         podman("pod", "create", "--infra=false", *words, "--name", "pod-" + name)
+        podman("network", "create", *words, "net-" + name)
 
     def there():
         return {"containers": set(podman("ps", "--all", "--format", "{{.Names}}")),
                 "pods": set(podman("pod", "ps", "--format", "{{.Name}}")),
+                "networks": set(podman("network", "ls", "--format", "{{.Name}}")) - {"podman"},
                 "volumes": set(podman("volume", "ls", "--format", "{{.Name}}"))}
     before, foreign = there(), ("foreign-ttg", "ttg-worker")
     done = cleanup(demo, "--pods", "--dry-run", env=podman.env, code=None)
     assert "ours" in done.out and "foreign" not in done.out and there() == before, done
     cleanup(demo, "--pods", "--force", env=podman.env, code=None)
     assert there() == {"containers": set(foreign), "pods": {"pod-" + n for n in foreign},
+                       "networks": {"net-" + n for n in foreign},
                        "volumes": before["volumes"]}, there()
     cleanup(demo, "--all", "--force", env=podman.env, code=None)
     assert there() == {"containers": set(foreign), "pods": {"pod-" + n for n in foreign},
+                       "networks": {"net-" + n for n in foreign},
                        "volumes": {"data-" + n for n in foreign}}, there()
 
 

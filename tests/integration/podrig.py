@@ -20,7 +20,7 @@ import re
 import time
 
 import k8s_check
-from harness import ROOT, have, keep, run, skip, spawn, temp_dir, wait_until, write_file
+from harness import ROOT, TTG, have, keep, run, skip, spawn, temp_dir, wait_until, write_file
 
 PACKAGES = ("ca-certificates redis-server gcc make pkg-config libc6-dev librabbitmq-dev libssl-dev libzstd-dev "
             "libxxhash-dev zlib1g-dev").split()
@@ -41,6 +41,16 @@ STORAGE = """[storage]
 driver = "overlay"
 graphroot = "{dir}/storage"
 runroot = "{dir}/run"
+"""
+RABBITMQ = """FROM docker.io/library/debian:bookworm-slim
+ADD files.tar /
+RUN useradd --system --uid 999 --user-group --home-dir /var/lib/rabbitmq rabbitmq && \\
+    mkdir -p /etc/rabbitmq/conf.d /var/lib/rabbitmq/mnesia /var/log/rabbitmq && \\
+    echo '[rabbitmq_management].' >/etc/rabbitmq/enabled_plugins && \\
+    chown -R rabbitmq:rabbitmq /var/lib/rabbitmq /var/log/rabbitmq && chmod 777 /var/log/rabbitmq
+ENV PATH=/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/var/lib/rabbitmq
+VOLUME /var/lib/rabbitmq
+CMD ["rabbitmq-server"]
 """
 # Names that podman does not know are asked for at once and in vain, not until a time limit. The shell
 # stays, to reap what loses its parent.
@@ -70,6 +80,8 @@ def remove_control_groups(but):
 
 def base_archive():
     """Path of the base image's files: made once, kept for a week."""
+    if not have("mmdebstrap"):
+        skip("mmdebstrap is not installed")
     kept = os.path.join(ROOT, "build/deploy/base.tar")
     if os.path.exists(kept) and time.time() - os.path.getmtime(kept) < 7 * 86400:
         return kept
@@ -91,7 +103,7 @@ class Podman:
     """One for a test file; it goes with the file."""
 
     def __init__(self):
-        for program in ("podman", "runc", "mmdebstrap", "unshare", "nsenter", "ip", "iptables"):
+        for program in ("podman", "runc", "unshare", "nsenter", "ip", "iptables"):
             if not have(program):
                 skip(program + " is not installed")
         if os.geteuid() != 0:
@@ -122,27 +134,67 @@ class Podman:
     def __call__(self, *words, **checks):
         return self.inside("podman", *words, **checks)
 
-    def make_images(self):
-        """The base, and ttg from its Containerfile by build.sh. A base that cannot be had is a skip."""
-        base = base_archive()
-        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        done = self("import", "-q", "--change", "ENV " + path, base, "docker.io/library/debian:bookworm-slim",
-                    code=None, deadline_s=120)
-        if done.code != 0:
-            skip("podman cannot keep images here: " + done.err.strip()[-200:])
+    def import_base(self):
+        """A base that cannot be had is a skip."""
+        self.import_files(base_archive(), "docker.io/library/debian:bookworm-slim",
+                          "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         done = self("run", "--rm", "--network", "none", "debian:bookworm-slim", "true", code=None)
         if done.code != 0:
             skip("podman cannot run a container here: " + done.err.strip()[-200:])
         self("tag", "docker.io/library/debian:bookworm-slim", "docker.io/library/redis:7.2")
+
+    def import_files(self, archive, name, *changes):
+        words = [word for change in changes for word in ("--change", change)]
+        done = self("import", "-q", *words, archive, name, code=None, deadline_s=120)
+        if done.code != 0:
+            skip("podman cannot keep images here: " + done.err.strip()[-200:])
+
+    def import_ttg(self):
+        """ttg:latest out of the program under test, without the Containerfile: in seconds."""
+        files, archive = os.path.join(self.dir, "rootfs"), os.path.join(self.dir, "rootfs.tar")
+        run([os.path.join(ROOT, "deploy/container/rootfs"), TTG, files])
+        run(["tar", "-C", files, "-cf", archive, "."])
+        self.import_files(archive, "docker.io/library/ttg:latest", 'ENTRYPOINT ["/usr/bin/ttg"]', "USER 1000:1000",
+                          "ENV PATH=/usr/bin", "ENV HOME=/tmp", "WORKDIR /data",
+                          "LABEL app.kubernetes.io/part-of=ttg")
+        done = self("run", "--rm", "--network", "none", "ttg:latest", "version", code=None)
+        if done.code != 0:
+            skip("podman cannot run a container here: " + done.err.strip()[-200:])
+
+    def make_rabbitmq(self):
+        """The broker's image out of this machine's packages: Debian's 3.10 stands for 3.12 and the
+        image's own start script, as Debian's Redis does for Redis. On top of the base."""
+        packages = [name for name in run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\n", "erlang-*",
+                                          "rabbitmq-server"], code=None).out.split("\n")
+                    if name.startswith("ii ")]
+        if "ii rabbitmq-server" not in packages:
+            skip("rabbitmq-server is not installed")
+        listed = run(["dpkg", "-L", *[name[3:] for name in packages]]).out.split("\n")
+        wanted = [path for path in listed if path.startswith(("/usr/lib/erlang/", "/usr/lib/rabbitmq/", "/usr/bin/e"))
+                  and not os.path.isdir(path)]
+        names = write_file(os.path.join(self.dir, "names"), "\n".join(wanted))
+        context = os.path.join(self.dir, "rabbitmq")
+        os.mkdir(context)
+        run(["tar", "-C", "/", "-cf", context + "/files.tar", "--files-from", names], code=None)
+        write_file(context + "/Containerfile", RABBITMQ)
+        self("build", "-q", "-t", "docker.io/library/rabbitmq:3.12-management", context, deadline_s=120)
+
+    def make_cluster(self):
+        """What pods need besides: a container to hold them, a network, the Secret."""
         infra = write_file(os.path.join(self.dir, "Infra"),
                            'FROM debian:bookworm-slim\nENTRYPOINT ["/usr/bin/sleep","infinity"]\n')
         self("build", "-q", "-f", infra, "-t", "localhost/infra", self.dir + "/run")
-        self.inside(os.path.join(ROOT, "deploy/k8s/local/build.sh"), "--version", "0.0.1", deadline_s=300)
         self("network", "create", "cluster")
         (secret,) = k8s_check.load(run([ROOT + "/deploy/k8s/local/secrets.sh"]).out)
         self.secret = secret["stringData"]
         known = {key: base64.b64encode(value.encode()).decode() for key, value in self.secret.items()}
         self("secret", "create", "ttg-secrets", write_file(self.dir + "/secret", json.dumps(known)))
+
+    def make_images(self):
+        """The base, and ttg from its Containerfile by build.sh."""
+        self.import_base()
+        self.inside(os.path.join(ROOT, "deploy/k8s/local/build.sh"), "--version", "0.0.1", deadline_s=300)
+        self.make_cluster()
 
     # ---- what a kubelet does
 

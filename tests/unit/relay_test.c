@@ -95,6 +95,16 @@ static void hides_what_is_below_the_level_but_keeps_it(void **state)
     assert_true(str_starts(tail_str(&rig.relay.tail), STR("INFO quiet a=1\nWARN loud b=2\n")));
 }
 
+static void shows_nothing_of_a_quiet_one_but_keeps_it(void **state)
+{
+    (void)state;
+    rig.relay.quiet = true;
+    say("one\nERROR loud b=2\nlast words");
+    end();
+    assert_string_equal(shown(), "");
+    assert_true(str_eq(tail_str(&rig.relay.tail), STR("one\nERROR loud b=2\nlast words\n")));
+}
+
 static void cuts_endless_lines(void **state)
 {
     (void)state;
@@ -169,6 +179,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(shows_lines_as_they_end, setup, teardown),
         cmocka_unit_test_setup_teardown(hides_what_is_below_the_level_but_keeps_it, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(shows_nothing_of_a_quiet_one_but_keeps_it, setup, teardown),
         cmocka_unit_test_setup_teardown(cuts_endless_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(does_not_wait_for_a_reader, setup, teardown),
         cmocka_unit_test(the_newest_lines_that_fit),

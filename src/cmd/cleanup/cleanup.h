@@ -22,8 +22,9 @@ enum cleanup_kind {
     CLEANUP_RUN,  /* a directory of an embedded job */
     CLEANUP_JOB,  /* on a queue */
     CLEANUP_KUBERNETES,
-    CLEANUP_CONTAINER, /* of podman or docker, as are the next two */
+    CLEANUP_CONTAINER, /* of podman or docker, as are the next three */
     CLEANUP_POD,
+    CLEANUP_NETWORK,
     CLEANUP_VOLUME,
     CLEANUP_KINDS,
 };
@@ -62,6 +63,9 @@ void cleanup_trouble(struct cleanup *c, const struct err *err);
 int cleanup_local_find(struct cleanup *c, struct err *err);
 int cleanup_queues_find(struct cleanup *c, struct err *err);
 int cleanup_objects_find(struct cleanup *c, struct err *err);
+
+/* Whether an object has the name of a demo that runs just now (ttg-demo-PID...). */
+bool cleanup_demo_lives(const char *name);
 
 /* The jobs of a broker; called by cleanup_queues_find. */
 int cleanup_rabbit_find(struct cleanup *c, size_t source, const struct queue_config *config,

@@ -14,7 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = STATE_DIR_BYTES, NOTE_BYTES = 1024, GONE_TRIES = 200, GONE_MS = 10 };
+enum {
+    PATH_BYTES = STATE_DIR_BYTES,
+    NOTE_BYTES = 1024,
+    GONE_TRIES = 200,
+    GONE_MS = 10,
+    DEMO_DIRS_MAX = 8,
+};
 
 /* A directory with that file in it: nothing else in the state directory is ours to remove. */
 static bool is_ours(const char *path, const char *file)
@@ -54,6 +60,28 @@ static int find_demo(struct cleanup *c, const char *path, struct err *err)
     struct cleanup_item item = {
         .kind = CLEANUP_DEMO, .stays = in_use, .name = (char *)(uintptr_t)path, .note = note};
     return cleanup_add(c, &item, err);
+}
+
+bool cleanup_demo_lives(const char *name)
+{
+    struct leftover found[LEFTOVER_MAX];
+    char path[PATH_BYTES], top[STATE_DIR_BYTES];
+    struct str prefix = STR("ttg-demo-"), rest, digits;
+    uint64_t pid;
+    bool lives = false;
+    if (!str_starts(str_of(name), prefix))
+        return false;
+    digits = str_cut(str_of(name + prefix.len), '-', &rest);
+    if (str_to_u64(digits, &pid) || state_dir_path("demo", top, NULL))
+        return false;
+    for (unsigned i = 0; i < DEMO_DIRS_MAX && !lives; i++) { /* PID.0, or the next that was free */
+        snprintf(path, sizeof path, "%.3900s/%llu.%u", top, (unsigned long long)pid, i);
+        size_t n = leftover_read(path, found);
+        for (size_t j = 0; j < n; j++)
+            lives =
+                lives || (strcmp(found[j].name, "demo") == 0 && (uint64_t)found[j].mark.pid == pid);
+    }
+    return lives;
 }
 
 static int find_run(struct cleanup *c, const char *path, struct err *err)

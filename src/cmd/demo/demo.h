@@ -19,7 +19,12 @@
 #include "job/progress.h"
 #include "job/run.h"
 
-enum { DEMO_WORKERS_MAX = 64, DEMO_PATH_BYTES = STATE_DIR_BYTES, DEMO_TRIES = 3 };
+enum {
+    DEMO_WORKERS_MAX = 64,
+    DEMO_PATH_BYTES = STATE_DIR_BYTES,
+    DEMO_TRIES = 3,
+    DEMO_YARD_BYTES = 32,
+};
 
 enum demo_backend { DEMO_EMBEDDED, DEMO_REDIS, DEMO_RABBITMQ, DEMO_BACKENDS };
 
@@ -73,6 +78,9 @@ struct demo {
     const struct demo_preset *preset;
     uint32_t workers;
     bool fault, json, keep, bar, bar_drawn, cli, web;
+    bool podman; /* server and workers are containers */
+    char *podman_file, yard[DEMO_YARD_BYTES], worker_name[DEMO_YARD_BYTES + 32];
+    struct process killer; /* `podman kill` */
     char dir[DEMO_PATH_BYTES];
     struct demo_act *act;      /* that runs now */
     struct monitor_term *term; /* has the screen; what is said waits in `later` */
@@ -102,6 +110,9 @@ enum {
     BROKER_EPMD,
     BROKER_WEB, /* the dashboard */
     BROKER_PROCESSES,
+    DEMO_TOOL = BROKER_PROCESSES, /* the guard's slots of podman */
+    DEMO_KILLER,
+    DEMO_SLOTS,
     BROKER_URL_BYTES = RUN_DIR_BYTES + 32,
 };
 
@@ -113,6 +124,7 @@ struct broker {
     struct loop_timer look;
     char dir[DEMO_PATH_BYTES], log[DEMO_PATH_BYTES + 16], url[BROKER_URL_BYTES];
     char web_log[DEMO_PATH_BYTES + 16], web_url[256];
+    char inner_url[128]; /* as containers see it */
     uint16_t port;
     struct run_dir node; /* of a node of our own */
     bool up;
@@ -120,6 +132,11 @@ struct broker {
     struct err failed;
 };
 
+/* Starts process i: the server, or one that it needs. */
+int broker_process(struct broker *b, int i, const char *program, char *const *argv,
+                   char *const *envp, struct err *err);
+/* Ports of 127.0.0.1 that nobody has just now. */
+int broker_ports(uint16_t *ret_ports, size_t count, struct err *err);
 /* Whether the server's program is there; TTG_ENOENT with the name of its package. */
 int broker_installed(enum demo_backend backend, struct err *err);
 /* Starts a server of our own on free ports of 127.0.0.1 (a node: on a socket in its directory) and
@@ -129,6 +146,27 @@ int broker_start(struct broker *b, struct demo *d, enum demo_backend backend, st
 int broker_web(struct broker *b, struct err *err);
 /* Ends it; with `leave` it goes on without us. */
 void broker_stop(struct broker *b, bool leave);
+
+/* --- demo_podman.c ---
+ *
+ * With --runtime podman the server and the workers are containers on a network of the demo's own,
+ * the *yard*. All of them, the network and the server's volume are called after it and carry our
+ * label. We stay outside, and reach the server by a port of 127.0.0.1. */
+
+/* Whether podman and the images are there; makes the network. */
+int demo_podman_open(struct demo *d, enum demo_backend from, enum demo_backend to, struct err *err);
+/* Starts the server's container; its urls are known then. */
+int demo_podman_serve(struct broker *b, struct err *err);
+/* The address that workers have, once the server is up. */
+int demo_podman_address(struct broker *b, struct err *err);
+/* Removes the server's container and volume. */
+void demo_podman_end_server(struct broker *b);
+/* `podman run ... ttg worker ...` for the crew. */
+void demo_podman_worker(struct command_words *w, const struct demo *d);
+/* Kills a worker's container; it takes a moment until it is dead. */
+int demo_podman_kill(struct demo *d, uint32_t worker, struct err *err);
+/* Removes all that is left. */
+void demo_podman_close(struct demo *d);
 
 /* --- demo_watch.c --- */
 

@@ -43,23 +43,38 @@ static bool worker_number(struct str name, uint32_t *ret_number)
 
 /* --- the kill --- */
 
+/* A container is dead some 0.1 s after podman was told. */
+static void say_kill(const struct demo_act *a)
+{
+    const struct demo_kill *k = &a->kill;
+    struct demo *d = a->demo;
+    double at = since_start(a, k->at_ms);
+    if (d->podman)
+        demo_say(d, "  %6.2f s  %spodman kill --signal KILL %s-worker-%u%s   # while it computes",
+                 at, demo_red(d), d->yard, k->victim, demo_plain(d));
+    else
+        demo_say(d, "  %6.2f s  %skill -9 %d%s   # worker-%u, %llu ms into a chunk", at,
+                 demo_red(d), (int)k->pid, demo_plain(d), k->victim,
+                 (unsigned long long)k->into_ms);
+}
+
 static void on_kill_timer(struct loop_timer *t)
 {
     struct demo_act *a = container_of(t, struct demo_act, kill_timer);
+    struct demo *d = a->demo;
     struct demo_kill *k = &a->kill;
+    struct err err;
     pid_t pid = a->pids[k->victim];
     if (a->ended || k->done || pid <= 0 || a->done == a->chunks)
         return;
     k->at_ms = wall_ms();
-    if (kill(pid, SIGKILL) != 0)
+    if (d->podman ? demo_podman_kill(d, k->victim, &err) : kill(pid, SIGKILL))
         return;
     k->done = true;
     k->tries++;
     k->pid = pid;
     k->into_ms = k->at_ms - a->last_ms[k->victim];
-    demo_say(a->demo, "  %6.2f s  %skill -9 %d%s   # worker-%u, %llu ms into a chunk",
-             since_start(a, k->at_ms), demo_red(a->demo), (int)pid, demo_plain(a->demo), k->victim,
-             (unsigned long long)k->into_ms);
+    say_kill(a);
 }
 
 /* Once enough is done the victim's next result says that it has just begun another chunk. */
@@ -193,7 +208,12 @@ static void on_worker(void *ctx, const char *name, pid_t pid, bool died)
     a->pids[worker] = pid;
     if (died && !a->kill.done)
         demo_say(a->demo, "  %6.2f s  %s died", since_start(a, wall_ms()), name);
-    if (pid > 0 && a->kill.done && worker == a->kill.victim)
+    if (pid <= 0 || !a->kill.done || worker != a->kill.victim)
+        return;
+    if (a->demo->podman)
+        demo_say(a->demo, "  %6.2f s  %s starts again, in a new container",
+                 since_start(a, wall_ms()), name);
+    else
         demo_say(a->demo, "  %6.2f s  %s runs again, as process %d", since_start(a, wall_ms()),
                  name, (int)pid);
 }
@@ -224,11 +244,25 @@ static void on_end(void *ctx, enum run_end end, const struct run_totals *totals,
 static void worker_words(struct demo_act *a, const char *address)
 {
     struct command_words w = {0};
-    const char *const words[] = {
-        "ttg",           "worker",         "--queue",       address,
-        "--job",         a->job,           "--name",        CREW_NAME,
-        "--incarnation", CREW_INCARNATION, "--simulate-ms", a->demo->preset->simulate_ms,
-        "--log-level",   "ERROR",          "--drain",       "1"};
+    if (a->demo->podman)
+        demo_podman_worker(&w, a->demo);
+    else
+        command_word(&w, "ttg");
+    const char *const words[] = {"worker",
+                                 "--queue",
+                                 address,
+                                 "--job",
+                                 a->job,
+                                 "--name",
+                                 CREW_NAME,
+                                 "--incarnation",
+                                 CREW_INCARNATION,
+                                 "--simulate-ms",
+                                 a->demo->preset->simulate_ms,
+                                 "--log-level",
+                                 "ERROR",
+                                 "--drain",
+                                 "1"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         command_word(&w, words[i]);
     memcpy(a->worker_words, w.list, sizeof w.list);
@@ -293,6 +327,7 @@ int demo_act(struct demo *d, struct demo_act *a, const struct demo_place *place,
         .output = {.path = output},
         .crew = {.node = place->node,
                  .worker = a->worker_words,
+                 .worker_program = d->podman_file,
                  .workers = d->workers,
                  .drain_ms = STOP_DRAIN_MS,
                  .worker_needed = on_worker_needed,

@@ -12,10 +12,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum {
     LOOK_MS = 20,
+    ANSWER_US = 200000,
     START_MS_MAX = 60000,
     WEB_MS_MAX = 10000,
     GONE_TRIES = 200,
@@ -49,8 +51,7 @@ int broker_installed(enum demo_backend backend, struct err *err)
 
 /* --- ports --- */
 
-/* Ports of 127.0.0.1 that nobody has just now. */
-static int free_ports(uint16_t *ret_ports, size_t count, struct err *err)
+int broker_ports(uint16_t *ret_ports, size_t count, struct err *err)
 {
     int fds[4], rc = 0;
     size_t n = 0;
@@ -69,12 +70,20 @@ static int free_ports(uint16_t *ret_ports, size_t count, struct err *err)
     return rc;
 }
 
+/* Not only accepts: before a container's port podman may do that itself. Redis and a node say PONG;
+ * to RabbitMQ it is a header of the wrong kind, and it names the right one. */
 static bool serves(uint16_t port)
 {
+    static const char ping[8] = "PING\r\n\r\n";
+    struct timeval limit = {.tv_usec = ANSWER_US};
     struct sockaddr_in in = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    char answer;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool yes = fd >= 0 && connect(fd, (struct sockaddr *)&in, sizeof in) == 0;
+    bool yes = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
+               connect(fd, (struct sockaddr *)&in, sizeof in) == 0 &&
+               send(fd, ping, sizeof ping, MSG_NOSIGNAL) == sizeof ping &&
+               recv(fd, &answer, 1, 0) == 1;
     if (fd >= 0)
         close(fd);
     return yes;
@@ -110,8 +119,8 @@ static void on_helper_exit(struct process *p, struct process_exit e)
     (void)e;
 }
 
-static int start(struct broker *b, int i, const char *program, char *const *argv, char *const *envp,
-                 struct err *err)
+int broker_process(struct broker *b, int i, const char *program, char *const *argv,
+                   char *const *envp, struct err *err)
 {
     static const char *const names[] = {
         [BROKER_SERVER] = NULL, [BROKER_EPMD] = "epmd", [BROKER_WEB] = "monitor"};
@@ -151,7 +160,7 @@ static int start(struct broker *b, int i, const char *program, char *const *argv
 static int start_redis(struct broker *b, struct err *err)
 {
     char port[8];
-    int rc = free_ports(&b->port, 1, err);
+    int rc = broker_ports(&b->port, 1, err);
     if (rc)
         return rc;
     snprintf(port, sizeof port, "%u", b->port);
@@ -170,7 +179,8 @@ static int start_redis(struct broker *b, struct err *err)
                                  "--save",
                                  "",
                                  NULL};
-    return start(b, BROKER_SERVER, "redis-server", (char *const *)(uintptr_t)words, environ, err);
+    return broker_process(b, BROKER_SERVER, "redis-server", (char *const *)(uintptr_t)words,
+                          environ, err);
 }
 
 /* --- RabbitMQ --- */
@@ -221,7 +231,7 @@ static int start_rabbitmq(struct broker *b, struct err *err)
 {
     uint16_t ports[3] = {0}; /* AMQP, distribution, epmd */
     char epmd_port[8];
-    int rc = free_ports(ports, 3, err);
+    int rc = broker_ports(ports, 3, err);
     b->port = ports[0];
     if (!rc)
         rc = write_config(b, err);
@@ -245,10 +255,10 @@ static int start_rabbitmq(struct broker *b, struct err *err)
     variable(e, "ERL_EPMD_ADDRESS=127.0.0.1");
     const char *const epmd[] = {"epmd", "-address", "127.0.0.1", "-port", epmd_port, NULL};
     const char *const server[] = {rabbitmq_server, NULL};
-    rc = start(b, BROKER_EPMD, "epmd", (char *const *)(uintptr_t)epmd, e->list, err);
+    rc = broker_process(b, BROKER_EPMD, "epmd", (char *const *)(uintptr_t)epmd, e->list, err);
     if (!rc)
-        rc = start(b, BROKER_SERVER, rabbitmq_server, (char *const *)(uintptr_t)server, e->list,
-                   err);
+        rc = broker_process(b, BROKER_SERVER, rabbitmq_server, (char *const *)(uintptr_t)server,
+                            e->list, err);
     mem_free(e);
     return rc;
 }
@@ -269,7 +279,7 @@ static int start_node(struct broker *b, struct err *err)
     command_word(&words, b->node.data);
     command_word(&words, "--unix");
     command_word(&words, b->node.socket);
-    return start(b, BROKER_SERVER, "/proc/self/exe", words.list, environ, err);
+    return broker_process(b, BROKER_SERVER, "/proc/self/exe", words.list, environ, err);
 }
 
 /* --- the dashboard --- */
@@ -291,7 +301,8 @@ int broker_web(struct broker *b, struct err *err)
 {
     const char *const words[] = {"ttg", "monitor", "--web", ":0", "--queue", b->url, NULL};
     struct demo *d = b->demo;
-    int rc = start(b, BROKER_WEB, "/proc/self/exe", (char *const *)(uintptr_t)words, environ, err);
+    int rc = broker_process(b, BROKER_WEB, "/proc/self/exe", (char *const *)(uintptr_t)words,
+                            environ, err);
     uint64_t until_ms = loop_now_update(d->loop) / 1000000 + WEB_MS_MAX;
     while (!rc && !d->signal && !read_web_url(b)) {
         if (!process_runs(&b->processes[BROKER_WEB]) || loop_now_ms(d->loop) > until_ms)
@@ -303,10 +314,16 @@ int broker_web(struct broker *b, struct err *err)
 
 /* --- all of them --- */
 
+/* A node that is a process has a directory of an embedded job. */
+static bool has_node_dir(const struct broker *b)
+{
+    return b->backend == DEMO_EMBEDDED && !b->demo->podman;
+}
+
 static void on_look(struct loop_timer *t)
 {
     struct broker *b = container_of(t, struct broker, look);
-    b->up = b->backend == DEMO_EMBEDDED ? run_dir_node_lives(&b->node) : serves(b->port);
+    b->up = has_node_dir(b) ? run_dir_node_lives(&b->node) : serves(b->port);
     if (!b->up)
         loop_timer_after_ms(&b->look, LOOK_MS);
 }
@@ -349,17 +366,18 @@ int broker_start(struct broker *b, struct demo *d, enum demo_backend backend, st
     snprintf(b->log, sizeof b->log, "%s/server.log", b->dir);
     snprintf(b->web_log, sizeof b->web_log, "%s/monitor.log", b->dir);
     b->node.lock_fd = -1;
-    int rc = broker_installed(backend, err);
+    int rc = d->podman ? 0 : broker_installed(backend, err);
     if (!rc)
         rc = state_dir_make(b->dir, err);
     if (!rc)
-        rc = backend == DEMO_REDIS      ? start_redis(b, err)
+        rc = d->podman                  ? demo_podman_serve(b, err)
+             : backend == DEMO_REDIS    ? start_redis(b, err)
              : backend == DEMO_RABBITMQ ? start_rabbitmq(b, err)
                                         : start_node(b, err);
     if (!rc)
         rc = wait_until_up(b, err);
     if (!rc)
-        rc = note_children(b, err);
+        rc = d->podman ? demo_podman_address(b, err) : note_children(b, err);
     if (rc)
         broker_stop(b, false);
     return rc;
@@ -386,7 +404,7 @@ void broker_stop(struct broker *b, bool leave)
         return;
     struct err err;
     loop_timer_stop(&b->look);
-    if (!b->up && process_runs(&b->processes[BROKER_SERVER]))
+    if (!b->up && !b->demo->podman && process_runs(&b->processes[BROKER_SERVER]))
         note_children(b, &err);
     for (int i = 0; i < BROKER_PROCESSES; i++) {
         if (leave)
@@ -394,8 +412,10 @@ void broker_stop(struct broker *b, bool leave)
         else
             process_kill(&b->processes[i]);
     }
+    if (!leave && b->demo->podman)
+        demo_podman_end_server(b);
     if (!leave)
         wait_until_gone(b);
-    if (b->backend == DEMO_EMBEDDED)
+    if (has_node_dir(b))
         run_dir_close(&b->node, !leave);
 }
