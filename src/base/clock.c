@@ -64,3 +64,15 @@ void clock_text_ms(char *out, uint64_t wall_ms)
              c.month % 100u, c.day % 100u, c.hour % 100u, c.minute % 100u, c.second % 100u,
              wall_ms / 1000 > CLOCK_LAST_S ? 999 : (unsigned)(wall_ms % 1000));
 }
+
+uint64_t clock_of_date(unsigned year, unsigned month, unsigned day, unsigned hour, unsigned minute,
+                       unsigned second)
+{
+    if (year < 1970 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 ||
+        minute > 59 || second > 60)
+        return 0;
+    uint64_t y = month > 2 ? year : year - 1, era = y / 400, yoe = y % 400;
+    uint64_t doy = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    uint64_t days = era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000;
+}

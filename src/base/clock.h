@@ -33,4 +33,8 @@ void clock_text(char *out, uint64_t wall_ms);
 /* The same with milliseconds: "2026-02-09T10:00:12.345Z". */
 void clock_text_ms(char *out, uint64_t wall_ms);
 
+/* The instant of a date of the years 1970 to 9999, in ms; month and day from 1. 0: no such date. */
+uint64_t clock_of_date(unsigned year, unsigned month, unsigned day, unsigned hour, unsigned minute,
+                       unsigned second);
+
 #endif

@@ -2,11 +2,12 @@
 /* Facts about RabbitMQ, from its management API: the broker, its nodes, and our queues. */
 #include "cmd/doctor.h"
 #include "io/loop.h"
+#include "io/realclock.h"
 #include "queue/management.h"
 
 #include <stdio.h>
 
-enum { KNOCK_MS = 5000 };
+enum { KNOCK_MS = 5000, DATE_MS = 2000 /* how exact an HTTP server tells the time */ };
 
 struct look {
     struct management management;
@@ -84,7 +85,8 @@ static void escape(const char *text, char *out, size_t room)
 
 static int note_queues(struct look *x, int64_t nodes, struct err *err)
 {
-    static const char *const names[] = {"type", "durable", "effective_policy_definition", NULL};
+    static const char *const names[] = {
+        "type", "durable", "members", "online", "effective_policy_definition", NULL};
     char path[3200] = "/api/queues/", name[200];
     struct json queues, queue;
     escape(x->ask->config->url->path, path + strlen(path), sizeof path - strlen(path));
@@ -105,6 +107,48 @@ static int note_queues(struct look *x, int64_t nodes, struct err *err)
     return 0;
 }
 
+/* --- clocks --- */
+
+static struct doctor_facts *node_named(struct doctor *d, const char *name)
+{
+    char where[DOCTOR_WHERE_BYTES];
+    snprintf(where, sizeof where, "RabbitMQ node %s", name);
+    for (size_t i = 0; i < d->place_count; i++)
+        if (d->places[i]->kind == DOCTOR_RABBIT_NODE && strcmp(d->places[i]->where, where) == 0)
+            return d->places[i];
+    return NULL;
+}
+
+/* Each host of the address answers for the node that runs there. One that does not answer, or does
+ * not say the time, is left out; so is what the header is too coarse for. */
+static int note_clocks(struct look *x, struct err *err)
+{
+    struct management *m = &x->management;
+    struct clock *clock = realclock();
+    size_t hosts = x->ask->management ? 1 : x->ask->config->url->host_count;
+    struct err why = {0};
+    m->one_host = true;
+    for (size_t i = 0; i < hosts; i++) {
+        struct json overview;
+        struct buf name;
+        m->at = i;
+        uint64_t before_ms = clock->wall_ms(clock);
+        if (management_get(m, "/api/overview?columns=node", &overview, &why) || m->date_ms == 0)
+            continue;
+        uint64_t after_ms = clock->wall_ms(clock);
+        int64_t off = (int64_t)(m->date_ms + 500 - (before_ms + (after_ms - before_ms) / 2));
+        int64_t sure = off > DATE_MS ? off - DATE_MS : off < -DATE_MS ? off + DATE_MS : 0;
+        buf_init(&name, DOCTOR_WHERE_BYTES);
+        int rc = text_of(management_member(overview, STR("node")), &name);
+        struct doctor_facts *f = rc ? NULL : node_named(x->ask->doctor, buf_cstr(&name));
+        rc = f && doctor_note_i64(f, "ttg.clock_ms", sure);
+        buf_done(&name);
+        if (rc)
+            return err_set(err, TTG_ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
 static int look(struct look *x, struct doctor_facts *broker, struct err *err)
 {
     static const char *const names[] = {"rabbitmq_version", "erlang_version", "cluster_name", NULL};
@@ -116,7 +160,9 @@ static int look(struct look *x, struct doctor_facts *broker, struct err *err)
     if (!rc)
         rc = note_nodes(x, broker, err);
     doctor_number(broker, "ttg.nodes", &nodes);
-    return rc ? rc : note_queues(x, nodes, err);
+    if (!rc)
+        rc = note_queues(x, nodes, err);
+    return rc ? rc : note_clocks(x, err);
 }
 
 /* --- whether it is there at all --- */

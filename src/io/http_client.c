@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/http_client.h"
 
+#include "base/clock.h"
 #include "base/ensure.h"
 
 #include <stdio.h>
@@ -30,9 +31,27 @@ static int read_status(struct str line, int *ret_status)
     return 0;
 }
 
+/* "Sun, 06 Nov 1994 08:49:37 GMT"; 0: anything else. */
+static uint64_t read_date(struct str text)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    char line[40], month[4];
+    unsigned day, year, hour, minute, second;
+    int end = 0;
+    snprintf(line, sizeof line, "%.*s", STR_ARG(text));
+    if (sscanf(line, "%*3[A-Za-z], %2u %3[A-Za-z] %4u %2u:%2u:%2u GMT%n", &day, month, &year, &hour,
+               &minute, &second, &end) != 6 ||
+        end == 0)
+        return 0;
+    const char *at = strlen(month) == 3 ? strstr(months, month) : NULL;
+    return at && (at - months) % 3 == 0
+               ? clock_of_date(year, (unsigned)(at - months) / 3 + 1, day, hour, minute, second)
+               : 0;
+}
+
 struct head {
     bool chunked, sized;
-    uint64_t size;
+    uint64_t size, date_ms;
 };
 
 /* Up to the empty line. */
@@ -52,6 +71,8 @@ static int read_head(struct str *rest, struct head *h)
             if (str_to_u64(value, &h->size))
                 return TTG_EPROTO;
             h->sized = true;
+        } else if (str_eq_nocase(name, STR("date"))) {
+            h->date_ms = read_date(value);
         }
     }
     return rest->len > HTTP_HEAD_BYTES_MAX ? TTG_EFULL : TTG_EAGAIN;
@@ -117,6 +138,7 @@ static int read_whole(struct str bytes, bool ended, struct buf *room, struct htt
         rc = read_head(&rest, &h);
     if (rc)
         return rc;
+    answer->date_ms = h.date_ms;
     if (answer->status == 204 || answer->status == 304)
         rest.len = 0;
     else if (h.chunked) {

@@ -12,8 +12,9 @@
 enum { HTTP_HEAD_BYTES_MAX = 64 * 1024, HTTP_BODY_BYTES_MAX = 16 << 20 };
 
 struct http_answer {
-    int status;      /* 200 */
-    struct str body; /* a view into the reader's bytes, or into `room` when it came in chunks */
+    int status;       /* 200 */
+    uint64_t date_ms; /* what the server's clock said, to the second; 0: it does not say */
+    struct str body;  /* a view into the reader's bytes, or into `room` when it came in chunks */
 };
 
 /* Reads an answer from all bytes that have come so far; `ended`: no more will. TTG_EAGAIN: not all

@@ -227,7 +227,7 @@ void amqp_cut(struct amqp_engine *e, const struct err *why)
         mem_free(wait);
     }
     amqp_worker_down(e);
-    amqp_collect_down(e);
+    amqp_collect_down(e, &err);
     list_init(&ended);
     list_each(it, &q->requests)
     {

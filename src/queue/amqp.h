@@ -131,7 +131,7 @@ void amqp_depths_send(struct amqp_engine *e, struct queue_request *r);
 bool amqp_collect_send(struct amqp_engine *e, struct queue_request *r);
 void amqp_collect_event(struct amqp_engine *e, const struct amqp_event *event);
 void amqp_collect_up(struct amqp_engine *e);
-void amqp_collect_down(struct amqp_engine *e);
+void amqp_collect_down(struct amqp_engine *e, const struct err *why);
 void amqp_collect_tick(struct amqp_engine *e);
 void amqp_collect_free(struct amqp_engine *e);
 

@@ -393,7 +393,7 @@ void amqp_collect_up(struct amqp_engine *e)
         collector_lock(e);
 }
 
-void amqp_collect_down(struct amqp_engine *e)
+void amqp_collect_down(struct amqp_engine *e, const struct err *why)
 {
     struct amqp_collector *c = e->collector;
     if (!c)
@@ -402,6 +402,7 @@ void amqp_collect_down(struct amqp_engine *e)
     c->lock_again_ms = c->lock_until_ms = c->visit_again_ms = 0;
     c->last_tag = 0;
     c->locked = c->serving = false;
+    collector_interrupted(e, why);
     if (c->stage < CREATED || c->visiting) { /* from the start, when connected again */
         c->stage = ASIDE;
         c->create = NULL;
@@ -436,6 +437,7 @@ void amqp_collect_free(struct amqp_engine *e)
     mem_free(c->letters);
     mem_free(c->notices);
     mem_free(c->recall_path);
+    mem_free(c->silent_why);
     mem_free(c);
     e->collector = NULL;
 }

@@ -2,6 +2,7 @@
 /* amqp_collector - what the files of the collector share.
  *
  *     amqp_create.c   the lock, the queues, the marker: the job comes
+ *     amqp_silent.c   its queues do not answer
  *     amqp_state.c    what was known before: snapshot, dead letters, messages that wait
  *     amqp_feed.c     chunks go out; the end
  *     amqp_collect.c  results come in and are handed on
@@ -41,6 +42,10 @@ struct notice {
 struct amqp_collector {
     enum collector_stage stage;
     bool visiting, created;
+    bool begun;            /* there was no job: this process began to make it */
+    uint64_t silent_ms;    /* since when the job's queues have not answered; 0: they do */
+    unsigned silent_count; /* connections that were cut over it */
+    char *silent_why;
     bool locked, serving; /* on this connection: the lock is ours, questions come to us */
     struct queue_create *create;
     struct queue_results *results;
@@ -92,6 +97,15 @@ void collector_step(struct amqp_engine *e, void *ctx, int rc, const struct amqp_
 void collector_purge(struct amqp_engine *e, const char *queue);
 /* Every queue in which a chunk may wait. */
 void collector_purge_tasks(struct amqp_engine *e);
+
+/* --- amqp_silent.c --- */
+
+/* The connection is cut: perhaps because a queue of the job does not answer. */
+void collector_interrupted(struct amqp_engine *e, const struct err *why);
+/* The job's queues answer. */
+void collector_heard(struct amqp_engine *e);
+/* Before they are asked. False: they were asked in vain for too long, and the collector failed. */
+bool collector_bears_silence(struct amqp_engine *e);
 
 /* --- amqp_feed.c --- */
 

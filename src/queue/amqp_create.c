@@ -138,6 +138,8 @@ void collector_created(struct amqp_engine *e)
     struct err err;
     c->stage = CREATED;
     c->create = NULL;
+    c->begun = false;
+    collector_heard(e);
     create->created = c->created;
     create->created_ms = e->marker.created_ms;
     queue_finish(&create->call.request, 0, NULL);
@@ -185,7 +187,7 @@ static bool wants_quorum(const struct amqp_engine *e)
 static void create_new(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;
-    c->created = true;
+    c->created = c->begun = true;
     if (keep_spec(&e->marker, &c->create->spec)) {
         collector_failed(e, TTG_ENOMEM, "out of memory");
         return;
@@ -282,7 +284,8 @@ static void locked(struct amqp_engine *e)
     if (c->stage == LOCKING) {
         c->stage = LOOKING;
         c->looks = 0;
-        look(e);
+        if (collector_bears_silence(e))
+            look(e);
         return;
     }
     /* Connected again: the ledger is here and knows all; the broker kept the rest. */

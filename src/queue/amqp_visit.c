@@ -140,6 +140,7 @@ void visit_loaded(struct amqp_engine *e)
 {
     struct queue_request *r;
     uint64_t gen = e->gen;
+    collector_heard(e);
     while (e->gen == gen && e->queue.up && (r = request_at(e, WAITS, LATER))) {
         r->step = FRESH;
         answer_here(e, r);

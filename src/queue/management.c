@@ -24,6 +24,7 @@ static void on_done(struct http_client *c, int rc, const struct http_answer *ans
     else if (answer->status != 200)
         rc = err_set(&why, answer->status == 401 || answer->status == 403 ? TTG_EAUTH : TTG_EPROTO,
                      "the management API answers %d to %s", answer->status, buf_cstr(&m->path));
+    m->date_ms = rc ? 0 : answer->date_ms;
     buf_clear(&m->body);
     if (!rc && buf_add_str(&m->body, answer->body))
         rc = err_set(&why, TTG_ENOMEM, "out of memory");
@@ -127,7 +128,7 @@ static void on_waited(void *ctx, int rc, struct json value, const struct err *er
 
 int management_get(struct management *m, const char *path, struct json *ret_value, struct err *err)
 {
-    size_t tries = m->given ? 1 : m->config->url->host_count;
+    size_t tries = m->given || m->one_host ? 1 : m->config->url->host_count;
     int rc = TTG_EUNREACH;
     m->on_answer = on_waited;
     for (size_t i = 0; rc && i < tries; i++) {

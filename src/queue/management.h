@@ -21,6 +21,8 @@ struct management {
     uint16_t port;
     size_t at; /* which of the hosts is asked */
     bool secure;
+    bool one_host;    /* only the one whose turn it is is asked */
+    uint64_t date_ms; /* what the clock said there at the last answer, to the second; 0: unknown */
     struct tls *tls;
     struct buf path, body;
     void *ctx; /* of on_answer, which comes once for each start, from the loop */

@@ -217,6 +217,32 @@ def refusals_of_the_broker_are_named():
 
 
 @test
+def queues_that_were_half_made_when_a_node_died_are_made_again_or_named():
+    """A broker notes a quorum queue before it starts its replicas."""
+    out = os.path.join(temp_dir(), "out")
+    quorum = {"x-queue-type": "quorum"}
+    broker().half_make("ttg.half.results", quorum)
+    p = start("half", out, "--queue-type", "quorum", "--workers", 1, "--simulate-ms", 0, params=100,
+              chunk=10)
+    assert p.wait(60) == 0, p.err()
+    assert "job.silent" in p.err() and "job.made_again" in p.err(), p.err()
+    check(out, 100, 10)
+    # This one may hold the marker of a job: only somebody who knows better may delete it.
+    broker().half_make("ttg.mute.job", {**quorum, "x-max-length": 1})
+    for command in (["run", "--job", "mute", "--queue-type", "quorum", "--params", 10],
+                    ["status", "mute"]):
+        done = run([TTG, *command, "--queue", broker().url, "--queue-retry", 1], code=3)
+        assert "ttg.mute.job" in done.err and "do not" in done.err, done
+    found = json.loads(run([TTG, "doctor", "--queue", broker().url, "--management",
+                            f"http://127.0.0.1:{broker().http}", "--json"], code=1).out)
+    assert any(f["id"] == "rabbit-replicas" and "ttg.mute.job" in f["where"]
+               for f in found["findings"]), found
+    broker().api("DELETE", "queues/%2F/ttg.mute.job")
+    p = start("mute", out + "2", "--workers", 1, "--simulate-ms", 0, params=100, chunk=10)
+    assert p.wait(60) == 0, p.err()
+
+
+@test
 def the_environment_of_the_playbook_alone_is_enough():
     """Worker 0 creates the chunks, the others wait for them; results stay in ttg.results."""
     def worker(number):

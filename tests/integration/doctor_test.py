@@ -1,9 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """ttg doctor with real servers: quiet on what is recommended, and each planted fault is found."""
+import email.utils
+import http.server
 import json
 import os
 import resource
+import threading
+import time
+import urllib.request
 
 from faultrig import SmallDisk
 from harness import TTG, Process, free_port, main, run, spawn, temp_dir, test, wait_until
@@ -151,6 +156,40 @@ def a_directory_in_memory():
             "directory-memory": "unsafe", "directory-full": "unsafe"}
 
 
+class Shifted(http.server.BaseHTTPRequestHandler):
+    """Hands a management API on, with another clock."""
+    shift_s, target = 0, None
+
+    def do_GET(self):  # pylint: disable=invalid-name
+        request = urllib.request.Request(self.target + self.path, headers={
+            "Authorization": self.headers["Authorization"]})
+        with urllib.request.urlopen(request) as answer:
+            body = answer.read()
+        self.send_response_only(200)
+        if self.shift_s is not None:
+            self.send_header("Date", email.utils.formatdate(time.time() + self.shift_s, usegmt=True))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def clocks_of(broker, usual):
+    """The time of a node is the one that its management API answers with."""
+    Shifted.target = f"http://127.0.0.1:{broker.http}"
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shifted)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for shift_s, found in ((0, {}), (None, {}), (-60, {"clock": "warning"}), (60, {"clock": "warning"}),
+                           (7200, {"clock-wrong": "warning"})):
+        Shifted.shift_s = shift_s
+        said = doctor(broker.url, "--management", f"http://127.0.0.1:{server.server_port}")
+        assert said == {**usual, **found}, (shift_s, said)
+    server.shutdown()
+    server.server_close()
+
+
 @test
 def a_rabbitmq_broker():
     broker = Rabbit()
@@ -161,6 +200,10 @@ def a_rabbitmq_broker():
     run([TTG, "run", "--queue", broker.url, "--job", "j", "--params", 100, "--simulate-ms", 0,
          "--workers", 1, "--output", os.path.join(temp_dir(), "out")])
     assert doctor(broker.url, *management) == usual
+    clocks_of(broker, usual)
+    broker.half_make("ttg.x.results", {"x-queue-type": "quorum"})
+    wait_until(lambda: doctor(broker.url, *management) == {**usual, "rabbit-replicas": "unsafe"})
+    broker.api("DELETE", "queues/%2F/ttg.x.results")
     broker.api("PUT", "queues/%2F/ttg.x.tasks", {"durable": False})
     assert doctor(broker.url, *management) == {**usual, "rabbit-transient": "unsafe"}
     broker.api("DELETE", "queues/%2F/ttg.x.tasks")

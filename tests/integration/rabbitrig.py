@@ -79,6 +79,19 @@ class Broker:
     def queues(self):
         return {q["name"]: q for q in self.api("GET", "queues/%2F")}
 
+    def half_make(self, queue, options):
+        """A quorum queue that is noted and has no replica: its node died while it was declared."""
+        words = ",".join(f'{{<<"{k}">>,{"longstr" if isinstance(v, str) else "signedint"},'
+                         f'{"<<" + chr(34) + v + chr(34) + ">>" if isinstance(v, str) else v}}}'
+                         for k, v in options.items())
+        self.ctl("eval", f"""
+            N = rabbit_misc:r(<<"/">>, queue, <<"{queue}">>),
+            Q = amqqueue:new(N, none, true, false, none, [{words}], <<"/">>, #{{}},
+                             rabbit_quorum_queue),
+            Led = amqqueue:set_pid(Q, {{list_to_atom("%2F_{queue}"), node()}}),
+            {{created, _}} = rabbit_amqqueue:internal_declare(
+                amqqueue:set_type_state(Led, #{{nodes => rabbit_nodes:all()}}), false).""")
+
     def get(self, queue, count=1000):
         """Messages of a queue, which stay there."""
         found = self.api("POST", f"queues/%2F/{queue}/get",

@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "io/http_client.h"
 
+#include <stdio.h>
+
 static const struct {
     const char *bytes;
     bool ended;
@@ -77,6 +79,39 @@ static void answers_in_pieces(void **state)
     }
 }
 
+static void dates(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t s;
+    } dates[] = {
+        {"Sun, 06 Nov 1994 08:49:37 GMT", 784111777},
+        {"Thu, 01 Jan 1970 00:00:01 GMT", 1},
+        {"Thu, 29 Feb 2024 23:59:60 GMT", 1709251200},
+        {"Fri, 31 Dec 9999 23:59:59 GMT", 253402300799},
+        {"Sun, 06 Nov 1994 08:49:37", 0},
+        {"Sun, 06 anF 1994 08:49:37 GMT", 0},
+        {"Sun, 06 No 1994 08:49:37 GMT", 0},
+        {"Sun, 32 Nov 1994 08:49:37 GMT", 0},
+        {"Sun, 06 Nov 1969 08:49:37 GMT", 0},
+        {"Sunday, 06-Nov-94 08:49:37 GMT", 0},
+        {"", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(dates); i++) {
+        char text[200];
+        struct http_answer a = {0};
+        struct buf room;
+        buf_init(&room, HTTP_BODY_BYTES_MAX);
+        snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\ndate: %s\r\nContent-Length: 2\r\n\r\n{}",
+                 dates[i].text);
+        assert_int_equal(http_answer_read(str_of(text), false, &room, &a), 0);
+        if (a.date_ms != dates[i].s * 1000)
+            fail_msg("'%s': %llu", dates[i].text, (unsigned long long)a.date_ms);
+        buf_done(&room);
+    }
+}
+
 static void without_memory(void **state)
 {
     struct http_answer a;
@@ -94,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers),
         cmocka_unit_test(answers_in_pieces),
+        cmocka_unit_test(dates),
         cmocka_unit_test(without_memory),
     };
     return tap_run(tests);
