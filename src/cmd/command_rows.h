@@ -188,6 +188,19 @@ COMMAND(DEMO, demo,
             "workers are containers, of the image ttg:latest.\n\n"
             "With --json standard output gets one line of JSON for each backend.")
 
+COMMAND(BENCH, bench,
+        .summary = "measure what a chunk costs on this machine and queue",
+        .usage = "[-- CMD...]",
+        .takes_command = true,
+        .details =
+            "Runs jobs whose chunks do nothing, each as an ordinary `ttg run` from its start to "
+            "its proven end: one chunk; as many as there is time for; the same with one chunk at "
+            "a time (--prefetch 0); and with a command for each chunk (`true`, or CMD). What it "
+            "prints tells how long chunks should be on this machine, with this queue.\n\n"
+            "Without --queue the jobs are embedded ones, in a directory that is removed. On a "
+            "queue they are called bench-..., and are removed as well. Processor time is that "
+            "of ttg's own processes, a server's is not in it.")
+
 COMMAND(CLEANUP, cleanup,
         .summary = "show what of ttg lies about, and remove it",
         .usage = "--local | --redis | --rabbitmq | --pods | --all",

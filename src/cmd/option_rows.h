@@ -32,7 +32,7 @@ OPTION(LOG_FORMAT, .flag = "log-format", .variable = "LOG_FORMAT", .type = OPTIO
        .commands = IN_LOGGING)
 OPTION(JSON, .flag = "json", .type = OPTION_BOOL, .only_flag = true,
        .help = "print one line of JSON", .commands = IN_CONFIG | IN_VERSION | IN_SPEC | IN_STATUS | IN_WAIT | IN_VERIFY | IN_DLQ |
-                   IN_EXPLAIN | IN_DOCTOR | IN_DEMO | IN_CLEANUP | IN_MONITOR | IN_PIPELINE)
+                   IN_EXPLAIN | IN_DOCTOR | IN_DEMO | IN_CLEANUP | IN_MONITOR | IN_PIPELINE | IN_BENCH)
 
 /* What to compute. */
 OPTION(PARAMS, .flag = "params", .letter = 'n', .variable = "TOTAL_PARAMETERS", .type = OPTION_U64,
@@ -157,7 +157,7 @@ OPTION(QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = O
        .arg = "URL", .help = "queue to use: embedded:DIR, ttg://, ttg+unix:, redis://, amqp:// and others",
        .commands = IN_QUEUE)
 OPTION(JOB, .flag = "job", .letter = 'j', .type = OPTION_NAME, .arg = "NAME", .only_flag = true,
-       .help = "name of the job", .commands = IN_QUEUE & ~IN_PIPELINE)
+       .help = "name of the job", .commands = IN_QUEUE & ~(IN_PIPELINE | IN_BENCH))
 OPTION(QUEUE_RETRY, .flag = "queue-retry", .variable = "QUEUE_RETRY_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "60",
        .help = "how long to try to reach a queue that is away", .commands = IN_QUEUE | IN_CLEANUP)
@@ -171,7 +171,7 @@ OPTION(MANAGEMENT, .flag = "management", .variable = "TTG_RABBITMQ_MANAGEMENT",
 OPTION(QUEUE_TYPE, .flag = "queue-type", .variable = "TTG_QUEUE_TYPE", .type = OPTION_ENUM,
        .choices = "classic|quorum",
        .help = "RabbitMQ: kind of a new job's queues; quorum: replicated (default: classic)",
-       .commands = IN_SPEC | IN_WORKER | IN_PIPELINE)
+       .commands = IN_SPEC | IN_WORKER | IN_PIPELINE | IN_BENCH)
 OPTION(QUEUE_CA, .flag = "queue-ca", .variable = "TTG_QUEUE_CA", .type = OPTION_STRING,
        .arg = "FILE", .help = "who must have signed the queue's certificate; default: the system's",
        .commands = IN_QUEUE | IN_CLEANUP)
@@ -237,6 +237,14 @@ OPTION(RUNTIME, .flag = "runtime", .type = OPTION_ENUM, .choices = "local|podman
 OPTION(SKIP_CLEANUP, .flag = "skip-cleanup", .type = OPTION_BOOL, .only_flag = true,
        .help = "leave servers running and files in place, to look around", .commands = IN_DEMO)
 
+/* ttg bench */
+OPTION(BENCH_WORKERS, .flag = "workers", .letter = 'w', .type = OPTION_U64, .unit = "workers",
+       .min = "1", .max = "1024", .only_flag = true,
+       .help = "worker processes to start (default: one per processor)", .commands = IN_BENCH)
+OPTION(BENCH_SECONDS, .flag = "seconds", .type = OPTION_DURATION, .unit = "s", .min = "0.01",
+       .max = "1h", .def = "2", .only_flag = true,
+       .help = "how long a run is at least, of which a figure is taken", .commands = IN_BENCH)
+
 /* ttg monitor */
 OPTION(ONCE, .flag = "once", .type = OPTION_BOOL, .only_flag = true,
        .help = "print one picture and end", .commands = IN_MONITOR)
@@ -287,7 +295,7 @@ OPTION(WORKER_HTTP, .flag = "http", .variable = "TTG_HTTP", .type = OPTION_STRIN
 OPTION(SYNC, .flag = "sync", .type = OPTION_STRING, .arg = "always|interval:MS|never",
        .def = "always",
        .help = "when the log is synced; only `always` survives a power cut without loss",
-       .commands = IN_NODE | IN_RUN | IN_PIPELINE | IN_DOCTOR)
+       .commands = IN_NODE | IN_RUN | IN_PIPELINE | IN_DOCTOR | IN_BENCH)
 OPTION(PASSWORD_FILE, .flag = "password-file", .variable = "TTG_PASSWORD_FILE",
        .type = OPTION_STRING, .arg = "FILE",
        .help = "clients must give the password in the first line of FILE", .commands = IN_NODE)

@@ -2,7 +2,7 @@
 /* state_dir - where ttg keeps what it needs between commands of one user.
  *
  * $XDG_STATE_HOME/ttg, else ~/.local/state/ttg, else a directory in /tmp. `jobs` below it holds
- * embedded jobs (run_dir.h), `demo` what `ttg demo` needs while it runs. */
+ * embedded jobs (run_dir.h), `demo` what `ttg demo` and `ttg bench` need while they run. */
 #ifndef TTG_CMD_STATE_DIR_H
 #define TTG_CMD_STATE_DIR_H
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""`ttg cleanup --rabbitmq` removes the queues of jobs, and no others; `ttg monitor` on a broker."""
+"""`ttg cleanup --rabbitmq` removes the queues of jobs, and no others; so does `ttg bench`; `ttg monitor`
+on a broker."""
 import json
 import os
 import re
@@ -57,6 +58,15 @@ def without_the_management_api_it_says_so():
          "--force"], env=demo.env, code=3, err="rabbitmq-plugins enable rabbitmq_management")
     run([TTG, "status", "--queue", broker.url, "--management", "http://127.0.0.1:1"], code=3,
         err="rabbitmq-plugins enable rabbitmq_management.*or name one job")
+
+
+@test
+def a_bench_leaves_nothing_on_a_broker():
+    broker = rabbit()
+    before = set(broker.queues())
+    run([TTG, "bench", "--queue", broker.url, "--workers", "2", "--seconds", "0.01", "--json"],
+        out='"noop":{"chunks":')
+    wait_until(lambda: set(broker.queues()) == before, what="the jobs' queues to be gone")
 
 
 @test
