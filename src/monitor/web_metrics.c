@@ -6,6 +6,8 @@
 #include "monitor/web_state.h"
 #include "wire/job_metrics.h"
 
+#include <stdio.h>
+
 struct scrape {
     struct web *web;
     struct http_exchange *x; /* NULL: who asked has gone */
@@ -52,6 +54,7 @@ static void on_status(struct queue_request *r, int rc, const struct err *err)
 {
     struct scrape *s = r->ctx;
     (void)err;
+    s->reached = s->reached || (rc != TTG_ECANCELED && rc != TTG_EUNREACH && rc != TTG_ETIMEOUT);
     if (rc == TTG_ECANCELED) {
         s->count = s->at;
     } else if (rc) { /* gone meanwhile */
@@ -64,6 +67,14 @@ static void on_status(struct queue_request *r, int rc, const struct err *err)
     next_job(s);
 }
 
+/* A broker lists no jobs, and a connection to it is for one: for the one that it shows. */
+static void only_one(struct scrape *s)
+{
+    const char *job = s->web->config.job ? s->web->config.job : "default";
+    snprintf(s->names[0].name, sizeof s->names[0].name, "%s", job);
+    s->count = 1;
+}
+
 static void on_list(struct queue_request *r, int rc, const struct err *err)
 {
     struct scrape *s = r->ctx;
@@ -74,6 +85,8 @@ static void on_list(struct queue_request *r, int rc, const struct err *err)
         if (job.len < MODEL_NAME_BYTES)
             memcpy(s->names[s->count++].name, job.ptr, job.len);
     }
+    if (rc == TTG_EUNSUPPORTED)
+        only_one(s);
     next_job(s);
 }
 

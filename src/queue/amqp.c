@@ -115,16 +115,29 @@ static bool repeatable(const struct queue_request *r)
     }
 }
 
+/* A connection is for the job that it was first asked about: its queues are declared, its collector
+ * is open. */
+static bool is_of_our_job(struct amqp_engine *e, const struct queue_call *call)
+{
+    struct amqp_names names;
+    amqp_names_of(&names, call->job);
+    if (!e->named)
+        e->names = names;
+    e->named = true;
+    return strcmp(names.tasks, e->names.tasks) == 0;
+}
+
 static void dispatch(struct amqp_engine *e, struct queue_request *r)
 {
     struct queue_call *call = container_of(r, struct queue_call, request);
     struct err err;
-    if (!e->named && r->verb != QUEUE_LIST) { /* which names no job */
-        amqp_names_of(&e->names, call->job);
-        e->named = true;
-    }
     r->sent = true;
     r->step = 0;
+    if (r->verb != QUEUE_LIST && !is_of_our_job(e, call)) {
+        err_set(&err, TTG_EUNSUPPORTED, "on RabbitMQ one process is for one job: start another");
+        queue_finish(r, err.code, &err);
+        return;
+    }
     if (r->verb == QUEUE_DEPTHS)
         amqp_depths_send(e, r);
     if (r->verb == QUEUE_DEPTHS || amqp_worker_send(e, r) || amqp_collect_send(e, r))

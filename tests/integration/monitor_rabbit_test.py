@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import urllib.request
 
 from harness import TTG, keep, main, run, spawn, temp_dir, test, wait_until
 from rabbitrig import Rabbit
@@ -82,6 +83,55 @@ def somebody_else_answers_there():
     assert view["broker"]["by"] == "declare" and view["broker"]["why"], view["broker"]
     run([TTG, "monitor", "--queue", rabbit().url, "--once", "--management", "nonsense"], code=2,
         err="is no http://HOST:PORT")
+
+
+def metrics(job, *words):
+    """{name{labels}: value} of /metrics of a dashboard for a job."""
+    monitor = spawn([TTG, "monitor", *([job] if job else []), "--web", ":0", "--queue", rabbit().url, *words])
+    address = monitor.wait_for(r"(http://127\.0\.0\.1:\d+)/").group(1)
+    with urllib.request.urlopen(address + "/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def told_as_metrics(job):
+    """The same out of `ttg status`."""
+    told = json.loads(run([TTG, "status", job, "--json", "--queue", rabbit().url]).out)
+    states = {state: told[state] for state in ("unfed", "fresh", "ready", "delayed", "leased", "dropped")}
+    states.update(done=told["completed"], dead=told["dead_letters"])
+    want = {f'ttg_job_chunks{{job_name="{job}",state="{state}"}}': n for state, n in states.items()}
+    for state in ("running", "paused", "finished", "canceled"):
+        want[f'ttg_job_state{{job_name="{job}",state="{state}"}}'] = told["state"] == state
+    for name, key in (("completed_total", "completed"), ("params_total", "params"), ("attempts_total", "attempts"),
+                      ("failures_total", "failures"), ("reclaimed_total", "reclaimed"),
+                      ("stale_dropped_total", "stale_dropped"), ("workers_lost_total", "workers_lost"),
+                      ("workers", "workers"), ("slots", "slots"), ("results_kept", "results")):
+        want[f'ttg_job_{name}{{job_name="{job}"}}'] = told[key]
+    return want
+
+
+@test
+def metrics_are_what_status_says():
+    """Of a job with a dead letter, with the management API and without."""
+    run([TTG, "run", "--queue", rabbit().url, "--job", "counted", "--params", "200", "--chunk", "10", "--workers", "2",
+         "--max-attempts", "1", "--", "sh", "-c", "test {start} != 50"], code=1)
+    want = told_as_metrics("counted")
+    assert want['ttg_job_chunks{job_name="counted",state="done"}'] == 19, want
+    assert want['ttg_job_chunks{job_name="counted",state="dead"}'] == 1, want
+    for where in (management(), "http://127.0.0.1:1"):
+        got = metrics("counted", "--management", where)
+        assert got["ttg_monitor_queue_up"] == 1, got
+        assert {name: got.get(name) for name in want} == want, (where, got, want)
+
+
+@test
+def metrics_of_a_job_that_runs():
+    done = 'ttg_job_completed_total{job_name="watched"}'
+    before, got, after = told_as_metrics("watched"), metrics("watched"), told_as_metrics("watched")
+    assert 0 < before[done] <= got[done] <= after[done], (before[done], got[done], after[done])
+    assert got['ttg_job_workers{job_name="watched"}'] == 2, got
+    got = metrics(None)  # nobody made the default job
+    assert got["ttg_monitor_queue_up"] == 1 and not [n for n in got if n.startswith("ttg_job_")], got
 
 
 @test
