@@ -24,7 +24,7 @@ static int buf_grow(struct buf *b, size_t len)
 {
     size_t used = buf_len(b);
     if (len > b->bytes_max || used > b->bytes_max - len)
-        return TTG_EFULL;
+        return b->failed = TTG_EFULL;
     /* Sliding down pays only when it frees at least half, so that it is O(1) a byte. */
     if (b->data && b->start > 0 && b->start >= b->cap / 2 && b->cap - used >= len) {
         memmove(b->data, b->data + b->start, used);
@@ -34,12 +34,12 @@ static int buf_grow(struct buf *b, size_t len)
     }
     size_t need = b->end + len + 1, bytes = b->data ? b->cap + 1 : BUF_FIRST_BYTES;
     if (need <= len)
-        return TTG_ENOMEM;
+        return b->failed = TTG_ENOMEM;
     while (bytes < need)
         bytes = bytes > SIZE_MAX / 2 ? need : bytes * 2;
     char *data = mem_realloc(b->data, bytes);
     if (!data)
-        return TTG_ENOMEM;
+        return b->failed = TTG_ENOMEM;
     b->data = data;
     b->cap = bytes - 1;
     return 0;
@@ -239,6 +239,7 @@ void buf_consume(struct buf *b, size_t len)
 void buf_clear(struct buf *b)
 {
     b->start = b->end = 0;
+    b->failed = 0;
 }
 
 void buf_truncate(struct buf *b, size_t len)

@@ -2,7 +2,8 @@
 /* buf - bytes that grow up to a limit.
  *
  * Reading moves `start`, writing moves `end`; space before `start` is reclaimed when room is
- * needed. A buffer that reached its limit answers TTG_EFULL and is unchanged. */
+ * needed. A buffer that reached its limit answers TTG_EFULL and is unchanged. Who adds many pieces
+ * may look at `failed` once, behind the last of them. */
 #ifndef TTG_BASE_BUF_H
 #define TTG_BASE_BUF_H
 
@@ -16,6 +17,7 @@ struct buf {
     char *data;
     size_t start, end, cap; /* one byte more than cap is there, for a NUL */
     size_t bytes_max;
+    int failed; /* something did not fit since it was cleared: why; there is a gap */
 };
 
 void buf_init(struct buf *b, size_t bytes_max);

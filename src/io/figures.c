@@ -53,12 +53,11 @@ void figures_answer(struct http_exchange *x, const char *kind,
 {
     struct process_figures p;
     struct buf out;
-    char *room;
     buf_init(&out, HTTP_ANSWER_BYTES_MAX - 4096);
     figures_process(&p);
     metric_process(&out, kind, &p);
     write(ctx, &out);
-    if (buf_reserve(&out, 1, &room))
+    if (out.failed)
         http_answer_text(x, "500 Internal Server Error", "out of memory\n");
     else
         http_answer(x, "200 OK", "text/plain; version=0.0.4; charset=utf-8", NULL, buf_str(&out));

@@ -277,7 +277,6 @@ int model_json(const struct model *m, struct model_mark *since, struct buf *out)
     from->span_seq = m->span_seq;
     from->event_count = m->event_count;
     from->point_ms = m->point_count ? m->points[m->point_count - 1].at_ms : 0;
-    char *room;
-    int rc = buf_add_char(out, '}');
-    return rc ? rc : buf_reserve(out, 1, &room);
+    buf_add_char(out, '}');
+    return out->failed;
 }

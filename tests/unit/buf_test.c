@@ -107,8 +107,15 @@ static void prints_up_to_the_last_byte(void **state)
     assert_true(str_eq(buf_str(&b), STR("")));
     assert_string_equal(buf_cstr(&b), "");
     buf_done(&b);
+    assert_int_equal(b.failed, 0);
     mem_fail_at(1);
     assert_null(buf_cstr(&b));
+    assert_int_equal(b.failed, TTG_ENOMEM); /* it says so until it is cleared */
+    assert_int_equal(buf_add_char(&b, 'x'), 0);
+    assert_int_equal(b.failed, TTG_ENOMEM);
+    buf_clear(&b);
+    assert_int_equal(b.failed, 0);
+    buf_done(&b);
     mem_fail_at(1);
     assert_int_equal(buf_printf(&b, "x"), TTG_ENOMEM);
     mem_fail_at(0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tap.h"
 
+#include "base/mem.h"
 #include "monitor/model.h"
 #include "wire/json.h"
 
@@ -238,6 +239,17 @@ static void is_told_in_json(void **state)
     buf_init(&out, 100);
     assert_int_not_equal(model_json(m, NULL, &out), 0);
     buf_done(&out);
+    for (size_t n = 1;; n++) { /* a piece that did not fit is no JSON */
+        buf_init(&out, 1 << 20);
+        mem_fail_at(n);
+        int rc = model_json(m, NULL, &out);
+        int failed = mem_failed();
+        mem_fail_at(0);
+        assert_int_equal(rc, failed ? TTG_ENOMEM : 0);
+        buf_done(&out);
+        if (!failed)
+            break;
+    }
     model_free(m);
 }
 
