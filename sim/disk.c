@@ -80,6 +80,16 @@ static int step(struct sim_disk *d, enum sim_disk_step kind, bool *ret_crash)
     return 0;
 }
 
+/* The same, for steps that have no parts. */
+static int step_whole(struct sim_disk *d, enum sim_disk_step kind)
+{
+    bool crash;
+    int rc = step(d, kind, &crash);
+    if (crash)
+        sim_disk_crash(d);
+    return rc;
+}
+
 static struct sim_file *file_of(struct sim_disk *d, int file)
 {
     ensure(file >= 0 && file < SIM_OPEN_MAX && d->open[file].open);
@@ -104,10 +114,7 @@ static int new_open(struct sim_disk *d, int file, bool write, bool lock)
 
 static int create(struct sim_disk *d, const char *name, int *ret_file)
 {
-    bool crash;
-    int rc = step(d, SIM_NAME, &crash);
-    if (crash)
-        sim_disk_crash(d);
+    int rc = step_whole(d, SIM_NAME);
     if (rc)
         return rc;
     struct sim_entry *entry = sim_dir_find(&d->now, name);
@@ -233,10 +240,7 @@ static int sim_size(struct disk *disk, int file, uint64_t *ret_bytes)
 static int sim_truncate(struct disk *disk, int file, uint64_t bytes)
 {
     struct sim_disk *d = sim_of(disk);
-    bool crash;
-    int rc = step(d, SIM_TRUNCATE, &crash);
-    if (crash)
-        sim_disk_crash(d);
+    int rc = step_whole(d, SIM_TRUNCATE);
     if (rc)
         return rc;
     struct sim_file *f = file_of(d, file);
@@ -254,10 +258,7 @@ static int sim_truncate(struct disk *disk, int file, uint64_t bytes)
 static int sim_allocate(struct disk *disk, int file, uint64_t bytes)
 {
     struct sim_disk *d = sim_of(disk);
-    bool crash;
-    int rc = step(d, SIM_ALLOCATE, &crash);
-    if (crash)
-        sim_disk_crash(d);
+    int rc = step_whole(d, SIM_ALLOCATE);
     if (rc)
         return rc;
     struct sim_file *f = file_of(d, file);
@@ -284,10 +285,7 @@ static int sim_next_data(struct disk *disk, int file, uint64_t offset, uint64_t 
 static int sim_sync(struct disk *disk, int file)
 {
     struct sim_disk *d = sim_of(disk);
-    bool crash;
-    int rc = step(d, SIM_SYNC, &crash);
-    if (crash)
-        sim_disk_crash(d);
+    int rc = step_whole(d, SIM_SYNC);
     if (d->crashed)
         return rc;
     struct sim_file *f = file_of(d, file);
@@ -326,10 +324,7 @@ static void sim_unmap(struct disk *disk, const char *bytes, size_t len)
 static int sim_rename(struct disk *disk, const char *from, const char *to)
 {
     struct sim_disk *d = sim_of(disk);
-    bool crash;
-    int rc = step(d, SIM_NAME, &crash);
-    if (crash)
-        sim_disk_crash(d);
+    int rc = step_whole(d, SIM_NAME);
     if (rc)
         return rc;
     struct sim_entry *entry = sim_dir_find(&d->now, from);
@@ -350,10 +345,7 @@ static int sim_rename(struct disk *disk, const char *from, const char *to)
 static int sim_remove(struct disk *disk, const char *name)
 {
     struct sim_disk *d = sim_of(disk);
-    bool crash;
-    int rc = step(d, SIM_NAME, &crash);
-    if (crash)
-        sim_disk_crash(d);
+    int rc = step_whole(d, SIM_NAME);
     if (rc)
         return rc;
     struct sim_entry *entry = sim_dir_find(&d->now, name);
@@ -395,10 +387,7 @@ static void dir_is_safe(struct sim_disk *d)
 static int sim_sync_dir(struct disk *disk)
 {
     struct sim_disk *d = sim_of(disk);
-    bool crash;
-    int rc = step(d, SIM_SYNC_DIR, &crash);
-    if (crash)
-        sim_disk_crash(d);
+    int rc = step_whole(d, SIM_SYNC_DIR);
     if (!rc && !d->faults.ignore_sync)
         dir_is_safe(d);
     return rc;
@@ -407,10 +396,7 @@ static int sim_sync_dir(struct disk *disk)
 static int sim_sync_all(struct disk *disk)
 {
     struct sim_disk *d = sim_of(disk);
-    bool crash;
-    int rc = step(d, SIM_SYNC, &crash);
-    if (crash)
-        sim_disk_crash(d);
+    int rc = step_whole(d, SIM_SYNC);
     if (rc || d->faults.ignore_sync)
         return rc;
     for (size_t i = 0; i < d->now.count && !rc; i++)

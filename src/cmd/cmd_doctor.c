@@ -129,15 +129,11 @@ static int say(struct report *r, struct buf *out)
 static int look_at_queue(struct report *r, const struct options *o, struct err *err)
 {
     struct queue_config *config = &r->choice.config;
-    struct tls_options tls = {.cert_file = config->tls_cert,
-                              .key_file = config->tls_key,
-                              .ca_file = config->tls_ca,
-                              .verify = !config->tls_no_verify};
     const char *management = option_text(o, OPT_MANAGEMENT);
     struct doctor_ask ask = {
         .doctor = &r->doctor, .config = config, .management = management, .tls = NULL};
     bool encrypted = config->url->tls || (management && strncmp(management, "https:", 6) == 0);
-    int rc = encrypted ? tls_new(&tls, &ask.tls, err) : 0;
+    int rc = encrypted ? queue_tls(config, &ask.tls, err) : 0;
     if (!rc)
         rc = loop_open(&ask.loop, err);
     if (!rc)

@@ -72,12 +72,8 @@ int management_open(struct management *m, struct loop *loop, const struct queue_
     buf_init(&m->path, PATH_BYTES_MAX);
     buf_init(&m->body, HTTP_BODY_BYTES_MAX);
     http_client_init(&m->client, loop, on_done, m);
-    struct tls_options tls = {.cert_file = config->tls_cert,
-                              .key_file = config->tls_key,
-                              .ca_file = config->tls_ca,
-                              .verify = !config->tls_no_verify};
     int rc = choose(m, err);
-    return rc || !m->secure ? rc : tls_new(&tls, &m->tls, err);
+    return rc || !m->secure ? rc : queue_tls(config, &m->tls, err);
 }
 
 void management_close(struct management *m)

@@ -3,6 +3,7 @@
 
 #include "base/ensure.h"
 #include "io/loop.h"
+#include "io/tls.h"
 #include "queue/engine.h"
 
 enum { WORDS_BYTES_MAX = 512 << 20 };
@@ -40,6 +41,15 @@ int queue_open(struct queue **ret_queue, struct loop *loop, const struct queue_c
 bool queue_is_one(const struct queue_config *config)
 {
     return !config->engine && config->url->scheme == URL_AMQP;
+}
+
+int queue_tls(const struct queue_config *config, struct tls **ret_tls, struct err *err)
+{
+    struct tls_options tls = {.cert_file = config->tls_cert,
+                              .key_file = config->tls_key,
+                              .ca_file = config->tls_ca,
+                              .verify = !config->tls_no_verify};
+    return tls_new(&tls, ret_tls, err);
 }
 
 void queue_close(struct queue *q)

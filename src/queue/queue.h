@@ -56,6 +56,9 @@ int queue_open(struct queue **ret_queue, struct loop *loop, const struct queue_c
  * no request holds up another, and the connection itself says who lives: one queue for everything,
  * and no beats. */
 bool queue_is_one(const struct queue_config *config);
+/* Certificates as the configuration has them. */
+struct tls;
+int queue_tls(const struct queue_config *config, struct tls **ret_tls, struct err *err);
 /* Requests under way end with TTG_ECANCELED. Not from a callback of this queue. NULL is fine. */
 void queue_close(struct queue *q);
 bool queue_is_up(const struct queue *q);

@@ -567,11 +567,7 @@ struct queue *resp_engine_new(struct loop *loop, const struct queue_config *conf
     loop_timer_init(&e->timer, loop, on_timer);
     loop_timer_init(&e->watch, loop, on_watch);
     loop_timer_init(&e->follow, loop, on_follow);
-    struct tls_options tls = {.cert_file = config->tls_cert,
-                              .key_file = config->tls_key,
-                              .ca_file = config->tls_ca,
-                              .verify = !config->tls_no_verify};
-    if (config->url->tls && tls_new(&tls, &e->tls, err)) {
+    if (config->url->tls && queue_tls(config, &e->tls, err)) {
         mem_free(e);
         return NULL;
     }

@@ -160,10 +160,6 @@ void resp_line_send(struct resp_line *l, size_t replies, uint64_t slack_ms)
 int resp_line_open(struct resp_line *l, struct loop *loop, const struct queue_config *config,
                    struct err *err)
 {
-    struct tls_options tls = {.cert_file = config->tls_cert,
-                              .key_file = config->tls_key,
-                              .ca_file = config->tls_ca,
-                              .verify = !config->tls_no_verify};
     l->config = config;
     l->loop = loop;
     l->conn.fd = -1;
@@ -171,7 +167,7 @@ int resp_line_open(struct resp_line *l, struct loop *loop, const struct queue_co
     prng_init(&l->prng, config->seed);
     loop_timer_init(&l->timer, loop, on_timer);
     loop_timer_init(&l->watch, loop, on_watch);
-    int rc = config->url->tls ? tls_new(&tls, &l->tls, err) : 0;
+    int rc = config->url->tls ? queue_tls(config, &l->tls, err) : 0;
     if (!rc && (rc = loop_timer_after_ms(&l->timer, 0)))
         err_set(err, rc, "out of memory");
     return rc;
