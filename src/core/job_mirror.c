@@ -202,12 +202,18 @@ const struct ledger_ops job_mirror_ops = {
     .on_gone = on_gone,
 };
 
+/* Blocks of results are larger than those of other streams: most of them wait on disk for the
+ * collector, and what stays in memory for each is then nothing beside it (0.4 bytes a result). */
+static const struct stream_config results_config = {.node_entries_max = 1024,
+                                                    .node_bytes_max = 32768};
+
 void job_mirror_attach(struct job *j)
 {
     struct ledger_ops ops = job_mirror_ops;
     ops.ctx = j;
     ledger_set_ops(j->ledger, &ops);
     j->tasks->guard = j->results->guard = j->guard;
+    j->results->config = &results_config;
     j->tasks->hooks = &job_task_hooks;
     j->results->hooks = &job_result_hooks;
     j->tasks->hooks_ctx = j->results->hooks_ctx = j;

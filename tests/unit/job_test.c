@@ -313,6 +313,28 @@ static void the_map_shows_where_all_chunks_are(void **state)
     session_close(&s);
 }
 
+/* Results wait for their collector by the million: what is kept in memory for them is per block. */
+static void results_lie_in_large_blocks(void **state)
+{
+    (void)state;
+    enum { CHUNKS = 4000 };
+    struct session s;
+    session_open(&s);
+    run(&s, "TTG.JOB CREATE j FIRST 0 LAST %d CHUNK 1", CHUNKS - 1);
+    run(&s, "TTG.JOIN j w 5 SLOTS 1");
+    for (uint64_t chunk = 0; chunk < CHUNKS; chunk++) {
+        run(&s, "TTG.TAKE j w 5 COUNT 1");
+        assert_string_equal(run(&s, "TTG.COMMIT j w 5 %llu %llu 1500 s 0",
+                                (unsigned long long)chunk,
+                                (unsigned long long)(strtoull(EPOCH, NULL, 10) + chunk)),
+                            "[1]");
+    }
+    const char *blocks = strstr(run(&s, "XINFO STREAM ttg:{j}:results"), "radix-tree-keys ");
+    assert_non_null(blocks);
+    assert_in_range(strtol(blocks + strlen("radix-tree-keys "), NULL, 10), 1, CHUNKS / 200);
+    session_close(&s);
+}
+
 static void checks_json_of_strangers(void **state)
 {
     (void)state;
@@ -361,6 +383,7 @@ int main(void)
         cmocka_unit_test(a_release_is_no_takeover),
         cmocka_unit_test(the_map_shows_where_all_chunks_are),
         cmocka_unit_test(one_job_from_start_to_end),
+        cmocka_unit_test(results_lie_in_large_blocks),
         cmocka_unit_test(plain_clients_can_work),
         cmocka_unit_test(answers_mistakes),
         cmocka_unit_test(workers_come_and_go),
