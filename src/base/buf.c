@@ -149,16 +149,19 @@ int buf_add_json(struct buf *b, struct str s)
     size_t from = 0, i = 0;
     if (s.len == 0)
         s.ptr = ""; /* NULL + 0 is undefined, says the standard */
-    while (!rc && i < s.len) {
+    while (!rc) {
+        i += str_plain_len(str_make(s.ptr + i, s.len - i));
+        if (i == s.len)
+            break;
         unsigned char c = (unsigned char)s.ptr[i];
-        size_t n = c < 0x80 ? 1 : str_utf8_len(str_make(s.ptr + i, s.len - i));
-        if (n > 0 && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+        size_t n = c < 0x80 ? 0 : str_utf8_len(str_make(s.ptr + i, s.len - i));
+        if (n > 0) {
             i += n;
             continue;
         }
         rc = buf_add(b, s.ptr + from, i - from);
         if (!rc)
-            rc = n == 0 ? buf_add(b, "\xef\xbf\xbd", 3) : buf_add_json_char(b, c);
+            rc = c < 0x80 ? buf_add_json_char(b, c) : buf_add(b, "\xef\xbf\xbd", 3);
         from = ++i;
     }
     if (!rc)

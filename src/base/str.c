@@ -144,12 +144,57 @@ size_t str_utf8_len(struct str s)
     return n;
 }
 
+/* A byte in each of eight. */
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+static uint64_t eight(const char *from)
+{
+    uint64_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* Not 0 when one of the eight bytes is less than `limit` (at most 0x80). After "Bit Twiddling
+ * Hacks" by S. E. Anderson, as is the next. */
+static uint64_t has_less(uint64_t word, uint64_t limit)
+{
+    return (word - EACH(limit)) & ~word & EACH(0x80);
+}
+
+static uint64_t has_byte(uint64_t word, uint64_t byte)
+{
+    return has_less(word ^ EACH(byte), 1);
+}
+
 bool str_is_utf8(struct str s)
 {
-    for (size_t i = 0, n; i < s.len; i += n)
+    for (size_t i = 0, n; i < s.len; i += n) {
+        n = sizeof(uint64_t);
+        if (s.len - i >= n && !(eight(s.ptr + i) & EACH(0x80)))
+            continue;
         if (!(n = str_utf8_len(str_make(s.ptr + i, s.len - i))))
             return false;
+    }
     return true;
+}
+
+static bool is_plain(char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+size_t str_plain_len(struct str s)
+{
+    size_t i = 0;
+    for (; s.len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        uint64_t word = eight(s.ptr + i);
+        if (word & EACH(0x80) || has_less(word, 0x20) || has_byte(word, '"') ||
+            has_byte(word, '\\') || has_byte(word, 0x7f))
+            break;
+    }
+    while (i < s.len && is_plain(s.ptr[i]))
+        i++;
+    return i;
 }
 
 size_t str_from_u64(char *out, uint64_t value)

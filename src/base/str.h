@@ -63,6 +63,10 @@ size_t str_utf8_len(struct str s);
 /* Valid UTF-8: no overlong forms, no surrogates, nothing past U+10FFFF. */
 bool str_is_utf8(struct str s);
 
+/* How many bytes at the front are printable ASCII without '"' and '\\', so that they stand in a
+ * JSON string as they are. Eight at a time: results may be long. */
+size_t str_plain_len(struct str s);
+
 /* Decimal digits of `value` at `out`, no NUL; the length. `out` has room for 20 bytes. */
 size_t str_from_u64(char *out, uint64_t value);
 /* `out` has room for 20 bytes. */

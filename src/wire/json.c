@@ -75,7 +75,10 @@ static bool scan_string(struct scan *s)
         return false;
     const char *from = s->at;
     unsigned char high = 0;
-    while (s->at < s->end && *s->at != '"') {
+    for (;;) {
+        s->at += str_plain_len(str_make(s->at, (size_t)(s->end - s->at)));
+        if (s->at == s->end || *s->at == '"')
+            break;
         char c = *s->at++;
         high |= (unsigned char)c;
         if ((unsigned char)c < 0x20 || (c == '\\' && !scan_escape(s)))

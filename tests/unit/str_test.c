@@ -236,6 +236,24 @@ static void knows_each_character(void **state)
     }
 }
 
+/* Each byte at each place of texts of each length: behind whole words, in them, before them. */
+static void finds_what_json_has_to_escape(void **state)
+{
+    (void)state;
+    char text[40];
+    for (size_t len = 0; len <= sizeof text; len++)
+        for (size_t at = 0; at < len; at++)
+            for (int c = -128; c < 128; c++) {
+                bool plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+                for (size_t i = 0; i < sizeof text; i++)
+                    text[i] = " !#[]~a0"[i % 8]; /* neighbours of what is looked for */
+                text[at] = (char)c;
+                assert_int_equal(str_plain_len(str_make(text, len)), plain ? len : at);
+                bool ascii = c >= 0;
+                assert_int_equal(str_is_utf8(str_make(text, len)), ascii);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +266,7 @@ int main(void)
         cmocka_unit_test(knows_sums),
         cmocka_unit_test(knows_utf8),
         cmocka_unit_test(knows_each_character),
+        cmocka_unit_test(finds_what_json_has_to_escape),
     };
     return tap_run(tests);
 }
