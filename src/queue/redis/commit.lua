@@ -84,9 +84,9 @@ local function write_results()
     local id
     for i = 1, done do
         local arg = 5 * good[i] + 3
-        local chunk = numbers[i]
-        local from, to, count = range(chunk)
-        id = call('XADD', RESULTS, '*', 'chunk_id', format('%05d', chunk), 'start_param', from,
+        local chunk, text = numbers[i], chunks[good[i]]
+        local from, to, count = range(chunk, text)
+        id = call('XADD', RESULTS, '*', 'chunk_id', name_of(chunk, text), 'start_param', from,
                   'end_param', to, 'worker_id', name,
                   'attempt', attempts[i] and int(attempts[i] + 1) or '1',
                   'status', 'complete', 'params_processed', count,

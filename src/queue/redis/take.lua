@@ -37,7 +37,7 @@ local runs, leases, taken = {0}, {}, 0
 local last_chunk, last_attempts, last_epoch
 local now_us = clock[1] * 1000000 + clock[2] + job.skip_us
 local run = -1
-local tail = '%d %d ' .. string.gsub(name, '%%', '%%%%')
+local tails = {} -- of lease records, by attempts
 local function grant(chunk, attempts)
     -- By the time, so that it also grows when the server lost its newest data.
     local epoch = job.epoch + 1
@@ -53,8 +53,13 @@ local function grant(chunk, attempts)
             int(chunk), 1, int(epoch), attempts + 1
     end
     last_chunk, last_attempts, last_epoch = chunk, attempts, epoch
+    local tail = tails[attempts]
+    if not tail then
+        tail = ' ' .. int(attempts) .. ' ' .. name
+        tails[attempts] = tail
+    end
     leases[2 * taken + 1] = format('%d', chunk)
-    leases[2 * taken + 2] = format(tail, epoch, attempts)
+    leases[2 * taken + 2] = format('%d', epoch) .. tail
     taken = taken + 1
 end
 
