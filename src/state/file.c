@@ -59,7 +59,8 @@ static int take_summary(struct state *s, struct client *c, struct str text,
 {
     struct str list, count = str_cut(text, ' ', &list);
     struct state_row told = {{0}, row->fields + 1, row->count - 1, 0};
-    if (str_to_u64(count, &told.rows) || told.rows > IDS_COUNT_MAX || c->rows + told.rows == 0)
+    if (str_to_u64(count, &told.rows) || told.rows > INT64_MAX - c->rows ||
+        c->rows + told.rows == 0)
         return TTG_ECORRUPT;
     int rc = ids_read(&c->ids, list);
     bool applies = told.rows > 0;

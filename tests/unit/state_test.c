@@ -272,6 +272,10 @@ static void takes_up_files(void **state)
         {"msg_id,chunk_number,value\na,1,10\nb,\"2\n,2\n", 0, "X 1/0 10;"},
         {"msg_id,chunk_number,value\n\"a\"\"\",\"1\",10\n", 0, "X 1/0 10;"},
         {"msg_id,chunk_number,value\n~~a,1,10\n~2 b c,,5\n", 0, "X 3/0 15;"},
+        /* Most of its ids were let go, and it stands for more rows than ids there can be. */
+        {"msg_id,chunk_number,value\n~200000000 b c,,5\n", 0, "X 200000000/0 5;"},
+        {"msg_id,chunk_number,value\n~9223372036854775808 a,,5\n", TTG_ECORRUPT, ""},
+        {"msg_id,chunk_number,value\n~9223372036854775807 a,,5\n~1 b,,5\n", TTG_ECORRUPT, ""},
         {"msg_id,chunk_number,value\n", 0, ""},
         {"msg_id,chunk", 0, ""},
         {"", 0, ""},
