@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAUSE_MS = 2000, RETRY_MS = 10000 };
+enum { PAUSE_MS = 2000, RETRY_MS = 10000, TIGHT_LOG_BYTES = 1 << 20 };
 
 struct snapshotter {
     struct node *node;
@@ -138,6 +138,8 @@ void snapshot_check(struct node *n)
     store_stats(n->store, &stats);
     /* The larger the state, the rarer: writing a snapshot should not cost more than the log. */
     uint64_t due = n->snapshot_log_bytes;
+    if (stats.disk_tight && due > TIGHT_LOG_BYTES) /* so that log can go while there is room */
+        due = TIGHT_LOG_BYTES;
     if (stats.snapshot_bytes > due)
         due = stats.snapshot_bytes;
     if (stats.bytes_since_snapshot < due)

@@ -32,17 +32,17 @@ static int remove_leftover(void *ctx, const char *name)
 }
 
 /* A new log, or one that goes on behind a snapshot after a repair. */
-int segment_begin(struct disk *disk, uint64_t number, uint64_t first, uint64_t capacity,
+int segment_begin(struct disk *disk, uint64_t number, uint64_t first, uint64_t *capacity,
                   int *ret_file, struct err *e)
 {
     char sector[SECTOR_BYTES];
-    const struct segment_head head = {number, first, capacity};
-    segment_head_write(sector, &head);
     int file;
     int rc = disk->ops->open(disk, SEGMENT_TMP_NAME, DISK_WRITE | DISK_CREATE, &file);
     if (rc)
         return err_set(e, rc, "cannot create a file in %s: %s", disk->path, err_text(rc));
-    rc = disk->ops->allocate(disk, file, capacity);
+    rc = segment_room(disk, file, STORE_SMALL_BYTES_MIN, capacity);
+    const struct segment_head head = {number, first, *capacity};
+    segment_head_write(sector, &head);
     if (!rc)
         rc = disk->ops->write(disk, file, 0, sector, sizeof sector);
     if (!rc)
@@ -57,23 +57,19 @@ int segment_begin(struct disk *disk, uint64_t number, uint64_t first, uint64_t c
         disk->ops->close(disk, file);
         disk->ops->remove(disk, SEGMENT_TMP_NAME);
         return err_set(e, rc, "cannot create %s/%s of %" PRIu64 " bytes: %s", disk->path, name,
-                       capacity, err_text(rc));
+                       *capacity, err_text(rc));
     }
     *ret_file = file;
     return 0;
 }
 
-/* On a small disk the first segment is a smaller one. */
 static int first_segment(struct store *s, struct err *e)
 {
     uint64_t capacity = s->o.segment_bytes;
-    int rc = segment_begin(s->disk, 1, 1, capacity, &s->file, e);
-    while (rc == TTG_ENOSPC && capacity / 2 >= STORE_FIRST_BYTES_MIN) {
-        capacity = capacity / 2 / SECTOR_BYTES * SECTOR_BYTES;
-        rc = segment_begin(s->disk, 1, 1, capacity, &s->file, e);
-    }
+    int rc = segment_begin(s->disk, 1, 1, &capacity, &s->file, e);
     if (!rc)
         rc = segments_add(s, (struct segment){1, 1, capacity});
+    s->stats.disk_tight = capacity < s->o.segment_bytes;
     s->offset = s->zeroed = SECTOR_BYTES;
     return rc;
 }

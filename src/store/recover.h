@@ -9,7 +9,7 @@
 int store_lock(struct disk *disk, int *ret_file, struct err *e);
 
 /* Makes a segment with a head and no records; on disk afterwards. */
-int segment_begin(struct disk *disk, uint64_t number, uint64_t first, uint64_t capacity,
+int segment_begin(struct disk *disk, uint64_t number, uint64_t first, uint64_t *capacity,
                   int *ret_file, struct err *e);
 
 /* Reads the log that the survey found from `w->from` on, to its end, and judges all of it. */

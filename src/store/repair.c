@@ -162,7 +162,8 @@ static int restart_log(const struct repair *r, const struct survey *sv, struct e
         rc = segments_aside(r, files, 0);
     if (rc)
         return rc;
-    rc = segment_begin(r->disk, number, sv->base + 1, r->segment_bytes, &file, e);
+    uint64_t capacity = r->segment_bytes;
+    rc = segment_begin(r->disk, number, sv->base + 1, &capacity, &file, e);
     if (!rc)
         r->disk->ops->close(r->disk, file);
     return rc;

@@ -10,7 +10,7 @@ enum {
     STORE_ZERO_AHEAD_BYTES = 1 << 16, /* a sync that also brings so many takes twice as long */
     STORE_LIGHT_BATCH_BYTES = 16 << 10,
     STORE_SEGMENT_BYTES_MIN = 4096,
-    STORE_FIRST_BYTES_MIN = 1 << 20,
+    STORE_SMALL_BYTES_MIN = 1 << 20, /* of a segment, where the disk has no room for a whole one */
     STORE_SPARE_RETRY_MS = 100,
     STORE_SNAPSHOTS_KEPT = 2,
     STORE_SNAPSHOT_SYNC_BYTES = 4 << 20,
@@ -30,6 +30,7 @@ struct store_batch {
     int file, old_file;      /* old_file: the segment before; to sync when `sync_old`, then close */
     bool new_segment, sync_old, sync;
     uint64_t make_spare; /* number of a segment to prepare; 0: no */
+    uint64_t spare_bytes;
     uint64_t taken_ms;
     /* the result */
     int rc, sync_rc, spare_rc, spare_file;
@@ -89,8 +90,12 @@ struct store {
     struct store_stats stats;
 };
 
+/* Takes the room for a segment of *capacity bytes. Where the disk has less, a quarter of what it
+ * has (but `bytes_min` at least), so that others and snapshots find some, too. */
+int segment_room(struct disk *disk, int file, uint64_t bytes_min, uint64_t *capacity);
 /* Prepares a segment: room taken, on disk under its name. */
-int segment_make(struct disk *disk, uint64_t number, uint64_t capacity, int *ret_file);
+int segment_make(struct disk *disk, uint64_t number, uint64_t bytes_min, uint64_t *capacity,
+                 int *ret_file);
 int segments_add(struct store *s, struct segment segment);
 /* Sets the sticky failure. */
 int store_fail(struct store *s, int rc, struct err *e, const char *what);

@@ -54,8 +54,26 @@ int segments_add(struct store *s, struct segment segment)
     return 0;
 }
 
+int segment_room(struct disk *disk, int file, uint64_t bytes_min, uint64_t *capacity)
+{
+    int rc = disk->ops->allocate(disk, file, *capacity);
+    for (uint64_t room = *capacity / 2; rc == TTG_ENOSPC && room >= bytes_min; room /= 2) {
+        rc = disk->ops->truncate(disk, file, 0);
+        if (!rc)
+            rc = disk->ops->allocate(disk, file, room);
+        if (rc)
+            continue;
+        *capacity = (room / 4 > bytes_min ? room / 4 : bytes_min) / SECTOR_BYTES * SECTOR_BYTES;
+        return disk->ops->truncate(disk, file, *capacity);
+    }
+    if (rc == TTG_ENOSPC && *capacity > bytes_min)
+        *capacity = bytes_min; /* what was tried last, to tell */
+    return rc;
+}
+
 /* Under another name until it is whole, so that a short segment is always damage. */
-int segment_make(struct disk *disk, uint64_t number, uint64_t capacity, int *ret_file)
+int segment_make(struct disk *disk, uint64_t number, uint64_t bytes_min, uint64_t *capacity,
+                 int *ret_file)
 {
     char name[STORE_NAME_BYTES];
     file_name_write(name, FILE_SEGMENT, number);
@@ -63,7 +81,7 @@ int segment_make(struct disk *disk, uint64_t number, uint64_t capacity, int *ret
     int rc = disk->ops->open(disk, SEGMENT_TMP_NAME, DISK_WRITE | DISK_CREATE, &file);
     if (rc)
         return rc;
-    rc = disk->ops->allocate(disk, file, capacity);
+    rc = segment_room(disk, file, bytes_min, capacity);
     if (!rc)
         rc = disk->ops->sync(disk, file);
     if (!rc)
@@ -103,6 +121,7 @@ static int spare_result(struct store *s, int rc, int file, uint64_t capacity, ui
         if (s->disk_full)
             log_info("store.room_again", kv_str("dir", s->disk->path));
         s->disk_full = false;
+        s->stats.disk_tight = capacity < s->o.segment_bytes;
         return 0;
     }
     /* Nobody has written to that file yet, but a disk that fails to sync cannot be trusted. */
@@ -143,7 +162,9 @@ static int reserve_spare(struct store *s, uint64_t frame, uint64_t now_ms)
     }
     uint64_t capacity = segment_capacity(s, frame);
     int file = NO_FILE;
-    int rc = segment_make(s->disk, spare_number(s), capacity, &file);
+    uint64_t least =
+        frame + SECTOR_BYTES > STORE_SMALL_BYTES_MIN ? frame + SECTOR_BYTES : STORE_SMALL_BYTES_MIN;
+    int rc = segment_make(s->disk, spare_number(s), least, &capacity, &file);
     return spare_result(s, rc, file, capacity, now_ms);
 }
 
@@ -344,8 +365,10 @@ void store_batch_write(struct store *s, struct store_batch *b)
         b->rc = write_records(b);
     if (!b->rc && !b->sync_rc && b->sync)
         b->sync_rc = b->disk->ops->sync(b->disk, b->file);
+    b->spare_bytes = s->o.segment_bytes;
     if (!b->rc && !b->sync_rc && b->make_spare)
-        b->spare_rc = segment_make(b->disk, b->make_spare, s->o.segment_bytes, &b->spare_file);
+        b->spare_rc = segment_make(b->disk, b->make_spare, STORE_SMALL_BYTES_MIN, &b->spare_bytes,
+                                   &b->spare_file);
 }
 
 int store_batch_done(struct store *s, struct store_batch *b, struct err *e)
@@ -379,7 +402,7 @@ int store_batch_done(struct store *s, struct store_batch *b, struct err *e)
         s->stats.syncs++;
     }
     if (b->make_spare)
-        spare_result(s, b->spare_rc, b->spare_file, s->o.segment_bytes, b->taken_ms);
+        spare_result(s, b->spare_rc, b->spare_file, b->spare_bytes, b->taken_ms);
     b->make_spare = 0;
     b->head = (struct batch_head){0};
     buf_clear(&b->records);

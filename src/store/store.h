@@ -193,6 +193,7 @@ struct store_stats {
     uint64_t records_since_snapshot, bytes_since_snapshot;
     uint64_t blob_files, blob_bytes, blob_live_bytes;
     bool disk_full;
+    bool disk_tight; /* the newest segment had to be a small one: time for a snapshot */
 };
 void store_stats(const struct store *s, struct store_stats *ret);
 

@@ -246,6 +246,47 @@ static void a_restart_writes_again_a_large_batch(void **state)
     }
 }
 
+/* One record and its batch. */
+static int put(struct str bytes, uint64_t now_ms)
+{
+    int rc = store_reserve(r.store, 1, bytes.len, now_ms);
+    if (!rc)
+        rc = store_append(r.store, 0, 1, bytes, NULL);
+    return rc ? rc : rig_batch(&r, now_ms);
+}
+
+/* Smaller segments as long as they fit, whole ones again when there is room. */
+static void goes_on_in_small_segments(void **state)
+{
+    enum { RECORD_BYTES = 200000 };
+    struct str bytes = {mem_zalloc(RECORD_BYTES), RECORD_BYTES};
+    struct store_stats stats;
+    (void)state;
+    rig_init(&r, 4);
+    r.o.segment_bytes = 4 << 20;
+    assert_int_equal(start_counting(), 0);
+    sim_disk_faults(r.sim)->room_bytes = 7 << 20;
+    uint64_t now_ms = 1, count = 0;
+    while (!put(bytes, now_ms)) {
+        count++;
+        store_stats(r.store, &stats);
+        assert_true(stats.disk_tight == (stats.log_bytes > 4 << 20));
+    }
+    store_stats(r.store, &stats);
+    assert_true(stats.disk_full && stats.disk_tight);
+    assert_int_equal(stats.log_bytes, 7 << 20); /* behind the first one of 2 MiB, one of 1 MiB */
+    assert_true(count > 32);
+    sim_disk_faults(r.sim)->room_bytes = 0;
+    assert_int_equal(put(bytes, now_ms + 101), 0);
+    store_stats(r.store, &stats);
+    assert_false(stats.disk_tight);
+    assert_int_equal(stats.log_bytes, 11 << 20);
+    rig_stop(&r);
+    assert_int_equal(start_counting(), count + 1);
+    rig_done(&r);
+    mem_free((void *)bytes.ptr);
+}
+
 static void survives_failed_allocations(void **state)
 {
     (void)state;
@@ -345,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goes_on_after_each_call_found_no_room),
         cmocka_unit_test(refuses_while_full_and_comes_back),
+        cmocka_unit_test(goes_on_in_small_segments),
         cmocka_unit_test(what_was_reserved_never_meets_a_full_disk),
         cmocka_unit_test(stops_when_the_disk_fails),
         cmocka_unit_test(a_restart_writes_again_what_a_failed_sync_left),
