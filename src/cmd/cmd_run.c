@@ -329,7 +329,7 @@ static int finish(struct run_command *c, int rc)
     int code;
     if (rc || c->end == RUN_FAILED) {
         code = command_fail(r, &c->err);
-        if (c->totals.begun)
+        if (c->totals.begun && c->err.code != TTG_ECORRUPT)
             say_how_to_resume(c);
     } else if (c->signal || c->end == RUN_STOPPED) {
         say_how_to_resume(c);

@@ -144,7 +144,7 @@ int ledger_same(const struct ledger *l, const struct ledger_spec *spec, struct e
                                   have->retry_jitter != spec->retry_jitter
                               ? "retry delay"
                           : have->stale_ms != spec->stale_ms    ? "lease of plain consumers"
-                          : !str_eq(have->kernel, spec->kernel) ? "kernel"
+                          : !str_eq(have->kernel, spec->kernel) ? "command or kernel"
                           : !str_eq(have->input, spec->input)   ? "input"
                                                                 : NULL;
     struct str name = ledger_name_str(l->name);

@@ -184,6 +184,8 @@ static void on_exit_of(struct process *p, struct process_exit e)
              kv_str("reason", err.text),
              kv_str("then", final ? "that is no accident" : "it is started again"));
     if (final) {
+        if (e.status == 2 && !m->node)
+            err.code = TTG_EINVAL; /* its message stands above */
         give_up(m, &err);
         return;
     }

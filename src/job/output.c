@@ -133,7 +133,7 @@ static int output_resume(struct output *o, const struct output_spec *spec, struc
             "collect all results again",
             o->path, (unsigned long long)st.st_size, (unsigned long long)o->at.bytes,
             o->cursor_path);
-    if (ftruncate(o->fd, (off_t)o->at.bytes) != 0 || lseek(o->fd, 0, SEEK_END) < 0)
+    if (ftruncate(o->fd, (off_t)o->at.bytes) != 0)
         return err_set_errno(err, errno, "cannot cut %s", o->path);
     return 0;
 }
@@ -148,7 +148,8 @@ static int output_open_file(struct output *o, const struct output_spec *spec, st
     snprintf(o->path, sizeof o->path, "%s", spec->path);
     snprintf(o->cursor_path, sizeof o->cursor_path, cursor ? "%s" : "%s.cursor",
              cursor ? cursor : spec->path);
-    o->fd = open(spec->path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    /* Appending: when others cut the file or add to it, its length tells for ever. */
+    o->fd = open(spec->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (o->fd < 0 || fstat(o->fd, &st) != 0)
         return err_set_errno(err, errno, "cannot open the output %s", spec->path);
     if (!S_ISREG(st.st_mode))
@@ -226,7 +227,7 @@ int output_add(struct output *o, struct str lines, uint64_t line_count, struct e
         if (n <= 0) {
             int e = n < 0 ? errno : ENOSPC;
             /* Back to whole lines: the same ones come again. */
-            if (ftruncate(o->fd, (off_t)o->at.bytes) != 0 || lseek(o->fd, 0, SEEK_END) < 0)
+            if (ftruncate(o->fd, (off_t)o->at.bytes) != 0)
                 return err_set_errno(err, errno, "cannot cut the output %s", o->path);
             return err_set_errno(err, e, "cannot write the output %s", o->path);
         }
@@ -237,6 +238,26 @@ int output_add(struct output *o, struct str lines, uint64_t line_count, struct e
     return 0;
 }
 
+/* Whether the file is still the one we wrote: what was saved in it is trimmed from the queue. */
+static int still_there(const struct output *o, struct err *err)
+{
+    struct stat ours, named;
+    const char *what = NULL;
+    if (fstat(o->fd, &ours) != 0)
+        return err_set_errno(err, errno, "cannot look at %s", o->path);
+    if (stat(o->path, &named) != 0)
+        what = "was removed";
+    else if (named.st_ino != ours.st_ino || named.st_dev != ours.st_dev)
+        what = "is another file now";
+    else if ((uint64_t)ours.st_size != o->at.bytes)
+        what = "was changed";
+    return what ? err_set(err, TTG_ECORRUPT,
+                          "the output %s %s while it was written: results in it may be lost; to "
+                          "compute them again, start without --resume and with another --output",
+                          o->path, what)
+                : 0;
+}
+
 int output_save(struct output *o, uint64_t seq, const char *history, bool *ret_saved,
                 struct err *err)
 {
@@ -244,11 +265,14 @@ int output_save(struct output *o, uint64_t seq, const char *history, bool *ret_s
     *ret_saved = o->fd >= 0;
     if (o->fd < 0)
         return 0;
+    int rc = still_there(o, err);
+    if (rc)
+        return rc;
     if (fdatasync(o->fd) != 0)
         return err_set_errno(err, errno, "cannot sync the output %s", o->path);
     next.seq = seq;
     snprintf(next.history, sizeof next.history, "%s", history);
-    int rc = cursor_write(o, &next, err);
+    rc = cursor_write(o, &next, err);
     if (!rc)
         o->at = next;
     return rc;
@@ -320,7 +344,7 @@ int output_cut(struct output *o, uint64_t lines, uint64_t bytes, uint64_t seq, c
     if (rc)
         return rc;
     o->at = next;
-    if (ftruncate(o->fd, (off_t)bytes) != 0 || lseek(o->fd, 0, SEEK_END) < 0)
+    if (ftruncate(o->fd, (off_t)bytes) != 0)
         return err_set_errno(err, errno, "cannot cut %s", o->path);
     return 0;
 }
@@ -329,6 +353,9 @@ int output_finish(struct output *o, struct err *err)
 {
     if (o->fd < 0)
         return 0;
+    int rc = still_there(o, err);
+    if (rc)
+        return rc;
     if (unlink(o->cursor_path) != 0 && errno != ENOENT)
         return err_set_errno(err, errno, "cannot remove %s", o->cursor_path);
     return sync_directory(o->cursor_path, err);

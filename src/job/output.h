@@ -50,7 +50,7 @@ void output_close(struct output *o);
 int output_add(struct output *o, struct str lines, uint64_t line_count, struct err *err);
 
 /* Makes safe what was added and notes `seq`, and how the queue came to it. False in *ret_saved for
- * standard output. */
+ * standard output. TTG_ECORRUPT when somebody has removed, replaced or changed the file. */
 int output_save(struct output *o, uint64_t seq, const char *history, bool *ret_saved,
                 struct err *err);
 
@@ -64,7 +64,7 @@ int output_line(struct output *o, uint64_t lines, struct buf *out, uint64_t *ret
 int output_cut(struct output *o, uint64_t lines, uint64_t bytes, uint64_t seq, const char *history,
                struct err *err);
 
-/* Removes the cursor file: the job is complete. */
+/* Removes the cursor file: the job is complete. TTG_ECORRUPT as above. */
 int output_finish(struct output *o, struct err *err);
 
 uint64_t output_lines(const struct output *o);

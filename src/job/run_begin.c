@@ -111,9 +111,15 @@ static void on_created(struct queue_request *q, int rc, const struct err *err)
         run_ask_status(r);
         return;
     }
-    if (rc)
-        run_failed(r, err);
-    else if (r->create.created)
+    if (rc) {
+        struct err why = *err;
+        if (rc == TTG_EEXIST)
+            err_set(&why, rc,
+                    "%s; to go on with it (--resume) give it the same parameters, options and "
+                    "command, or choose another --job",
+                    err->text);
+        run_failed(r, &why);
+    } else if (r->create.created)
         begin(r);
     else
         run_ask_status(r); /* it was there: what happened before is told already */

@@ -281,6 +281,36 @@ def other_output_is_not_touched():
 
 
 @test
+def an_output_that_others_change_is_no_success():
+    for change in (os.unlink, lambda path: os.truncate(path, 10), lambda path: os.rename(path, path + "2")):
+        j = Jobs()
+        go = j.path("go")
+        command, executions = counted(j, until=go, after=20)
+        p = j.spawn("run", "--params", 40, "--chunk", 1, "-w", 2, "-o", j.output, "--", *command)
+        wait_until(lambda: len(j.lines()) == 20 and len(executions()) == 22, what="half of the job")
+        change(j.output)
+        write_file(go)
+        assert p.wait() == 3, p.err()
+        assert "while it was written" in p.err() and "verified" not in p.err(), p.err()
+
+
+@test
+def another_command_does_not_resume():
+    j = Jobs()
+    words = ["run", "--params", 4, "--chunk", 1, "-w", 1, "--max-attempts", 1, "-o", j.output, "--"]
+    j.run(*words, "false", code=1)
+    j.run(words[0], "--resume", *words[1:], "true", code=2, err="another command or kernel; to go on")
+    assert len(j.kept()) == 1
+
+
+@test
+def a_worker_that_says_wrong_usage_ends_the_run_so():
+    j = Jobs()
+    j.run("run", "--params", 4, "--plugin", write_file(j.path("no.so"), "no\n"), "-o", j.output, code=2,
+          err="cannot load plugin")
+
+
+@test
 def a_reader_that_goes():
     j = Jobs()
     command = f"{TTG} run --params 3000 --chunk 1 --simulate-ms 0.1 -w 2 | head -n 3"

@@ -174,6 +174,40 @@ static void leaves_other_files_alone(void **state)
     output_close(o);
 }
 
+/* What it holds was trimmed from the queue: whoever says "done" then has to look first. */
+static void a_file_that_others_change_is_noticed(void **state)
+{
+    struct place *p = *state;
+    for (int what = 0; what < 8; what++) {
+        struct output *o;
+        struct output_cursor c;
+        struct err err;
+        char other[128];
+        bool saved;
+        unlink(p->path);
+        unlink(p->cursor);
+        assert_int_equal(open_output(p, "j", 5, false, &o, &c), 0);
+        add(o, "one\ntwo\n", 2);
+        save(o, 2);
+        snprintf(other, sizeof other, "%s.new", p->cursor);
+        write_text(other, "one\ntwo\n");
+        if (what % 4 == 0)
+            unlink(p->path);
+        else if (what % 4 == 1)
+            rename(other, p->path);
+        else if (what % 4 == 2)
+            write_text(p->path, "");
+        else
+            write_text(p->path, "one\ntwo\nthree\n");
+        if (what < 4)
+            add(o, "three\n", 1);
+        int rc = what < 4 ? output_save(o, 3, "", &saved, &err) : output_finish(o, &err);
+        assert_int_equal(rc, TTG_ECORRUPT);
+        assert_int_equal(access(p->cursor, F_OK), 0);
+        output_close(o);
+    }
+}
+
 static void belongs_to_one_job(void **state)
 {
     struct place *p = *state;
@@ -224,6 +258,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(goes_on_behind_the_cursor, setup, teardown),
         cmocka_unit_test_setup_teardown(lines_are_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(leaves_other_files_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_others_change_is_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(belongs_to_one_job, setup, teardown),
         cmocka_unit_test_setup_teardown(a_damaged_cursor_is_refused, setup, teardown),
     };
