@@ -292,6 +292,11 @@ static void next_letter(struct amqp_engine *e, struct verb *v)
     amqp_post(e, &call, on_letter, v);
 }
 
+static bool is_word(const struct core_call *call, size_t i, const char *word)
+{
+    return i < call->argc && str_eq_nocase(call->argv[i], str_of(word));
+}
+
 /* --- results for onlookers --- */
 
 /* What is safe in the output stays in its order, also when the collector dies; so that much is
@@ -310,7 +315,9 @@ static void show_results(struct amqp_engine *e, const struct core_call *call)
     uint64_t newest = c->visiting ? c->seq : c->saved_seq > 0 ? c->saved_seq : c->given_seq;
     struct str lines = amqp_lines_behind(&c->lines, cursor, count, newest, &last);
     bool ended = s.state >= LEDGER_FINISHED && last >= c->seq;
-    if (lines.len == 0 && !ended) {
+    bool waits = is_word(call, 5, "BLOCK");
+    bool gap = c->visiting && waits && cursor + 1 < c->lines.first; /* as in collector_answer */
+    if ((lines.len == 0 || gap) && !ended) {
         reply_null_array(r);
         return;
     }
@@ -322,11 +329,6 @@ static void show_results(struct amqp_engine *e, const struct core_call *call)
 }
 
 /* --- running a command --- */
-
-static bool is_word(const struct core_call *call, size_t i, const char *word)
-{
-    return i < call->argc && str_eq_nocase(call->argv[i], str_of(word));
-}
 
 static void run_ledger(struct amqp_engine *e, struct verb *v, struct core_call *call)
 {

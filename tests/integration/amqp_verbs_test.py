@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import signal
 
 from harness import TTG, keep, main, run, spawn, temp_dir, test, wait_until, write_file
 from rabbitrig import Rabbit, open_to_all
@@ -104,6 +105,27 @@ def a_running_job_is_watched_paused_and_resumed():
     assert s["state"] == "finished" and s["completed"] == 1200, s
     assert s["sum"] == 12000 * 11999 // 2, s
     ask("verify", "watched", "--output", out)
+
+
+@test
+def who_follows_waits_for_a_collector_that_is_away():
+    """It hangs until the broker drops it; the lines that it has are not trimmed ones."""
+    out = os.path.join(temp_dir(), "out")
+    p = start("away", out, "--workers", 2, "--simulate-ms", 1, params=16000, chunk=10)
+    wait_until(lambda: count_lines(out) > 200)  # some of them are in the snapshot
+    os.kill(p.pid, signal.SIGSTOP)
+    wait_until(lambda: "ttg.away.job.lock" not in broker().queues(), 40, "the broker drops it")
+    follower = spawn([TTG, "results", "away", "--follow", "--queue", broker().url])
+    wait_until(lambda: "ttg.away.job.lock" in broker().queues() or follower.code() is not None,
+               what="somebody looks at the job")
+    known = status("away")["completed"]  # the follower answers, or nobody
+    assert known > 200 and follower.code() is None, (known, follower.err())
+    os.kill(p.pid, signal.SIGCONT)
+    assert p.wait(60) == 0, p.err()
+    assert follower.wait() == 0, follower.err()
+    assert sorted(follower.out().splitlines()) == sorted(
+        open(out, encoding="utf-8").read().splitlines()), len(follower.out().splitlines())
+    assert count_lines(out) == 1600 and summary(p)["verified"], summary(p)
 
 
 @test
