@@ -10,6 +10,7 @@ enum {
     PAUSE_MS_MIN = 50,
     PAUSE_MS_MAX = 2000,
     TICK_MS = 50,
+    GONE_TRIES = 3,   /* a queue is missing: whoever makes it again needs a moment */
     ANSWER_MS = 3000, /* to a question */
     TEXT_BYTES = 256 << 20,
 };
@@ -226,7 +227,7 @@ void amqp_cut(struct amqp_engine *e, const struct err *why)
     loop_timer_stop(&e->tick);
     if (was_up) {
         e->cut_ms = loop_now_ms(q->loop);
-        e->tries = 0;
+        e->tries = err.code == TTG_ENOENT ? GONE_TRIES : 0;
     }
     list_init(&waits);
     for (struct list *it; (it = list_first(&e->waits));) {

@@ -137,6 +137,7 @@ static void on_result(struct amqp_engine *e, const struct amqp_event *event)
     if (c->stage < DRAINING)
         return;
     c->last_tag = event->tag;
+    c->heard_ms = loop_now_ms(e->queue.loop);
     buf_init(&room, LINE_BYTES_MAX);
     int rc = message_read_result(&m, event->body, &room, &err);
     if (!rc && is_failure(m.status))
@@ -403,6 +404,7 @@ void amqp_collect_down(struct amqp_engine *e, const struct err *why)
     c->last_tag = 0;
     c->locked = c->serving = false;
     collector_interrupted(e, why);
+    c->gone |= why->code == TTG_ENOENT;
     if (c->stage < CREATED || c->visiting) { /* from the start, when connected again */
         c->stage = ASIDE;
         c->create = NULL;
@@ -418,6 +420,7 @@ void amqp_collect_tick(struct amqp_engine *e)
         return;
     if (c->lock_again_ms > 0 && now_ms >= c->lock_again_ms)
         collector_lock(e);
+    collector_look_after(e);
     if (c->stage == DRAINING && now_ms >= c->drain_until_ms)
         collector_drained(e);
     visit_tick(e);

@@ -44,6 +44,7 @@ struct amqp_collector {
     bool visiting, created;
     bool begun;            /* there was no job: this process began to make it */
     uint64_t silent_ms;    /* since when the job's queues have not answered; 0: they do */
+    uint64_t patience_ms;  /* until queues that do not answer are made again */
     unsigned silent_count; /* connections that were cut over it */
     char *silent_why;
     bool locked, serving; /* on this connection: the lock is ours, questions come to us */
@@ -53,6 +54,8 @@ struct amqp_collector {
     uint64_t lock_until_ms, lock_again_ms, visit_again_ms; /* 0: not waiting */
     uint64_t yield_until_ms; /* a visitor left: the collector has its turn */
     unsigned looks;
+    bool gone;         /* a queue of the job seems to have been deleted */
+    uint64_t heard_ms; /* when the last result came, or its queues were looked at */
 
     struct ledger *ledger;
     uint64_t chunks, next, open, unconfirmed; /* next: the lowest chunk never published */
@@ -86,6 +89,8 @@ void *collector_room(void *array, size_t count, size_t *cap, size_t bytes);
 /* --- amqp_create.c --- */
 
 void collector_create(struct amqp_engine *e, struct queue_create *create);
+/* Declares the job's queues. */
+void collector_topology(struct amqp_engine *e);
 /* The request for the job is answered. */
 void collector_created(struct amqp_engine *e);
 /* Takes the lock; a visitor goes to look for the marker then, too. */
@@ -104,6 +109,11 @@ void collector_purge_tasks(struct amqp_engine *e);
 void collector_interrupted(struct amqp_engine *e, const struct err *why);
 /* The job's queues answer. */
 void collector_heard(struct amqp_engine *e);
+/* Connected again after something like that: a job whose queues were deleted gets them and what was
+ * in them again; then `then`. */
+void collector_mend(struct amqp_engine *e, void (*then)(struct amqp_engine *e));
+/* Now and then, while no results come. */
+void collector_look_after(struct amqp_engine *e);
 /* Before they are asked. False: they were asked in vain for too long, and the collector failed. */
 bool collector_bears_silence(struct amqp_engine *e);
 

@@ -54,11 +54,12 @@ static void declare(struct amqp_engine *e, const char *queue, uint32_t ttl_ms, c
                              .queue = str_of(queue),
                              .number = ttl_ms,
                              .dead_to = str_of(dead_to),
-                             .flags = flags | (e->marker.quorum ? AMQP_QUORUM : 0)};
+                             .flags = flags | (e->marker.quorum ? AMQP_QUORUM : 0) |
+                                      (e->collector->begun ? AMQP_SLOW : 0)};
     amqp_post(e, &call, collector_step, (void *)(uintptr_t)queue);
 }
 
-static void topology(struct amqp_engine *e)
+void collector_topology(struct amqp_engine *e)
 {
     const struct amqp_names *n = &e->names;
     declare(e, n->tasks, 0, n->retry, AMQP_LIMITED);
@@ -78,7 +79,8 @@ static void topology(struct amqp_engine *e)
 
 void collector_purge(struct amqp_engine *e, const char *queue)
 {
-    struct amqp_call call = {.op = AMQP_PURGE, .queue = str_of(queue)};
+    struct amqp_call call = {
+        .op = AMQP_PURGE, .queue = str_of(queue), .flags = e->collector->begun ? AMQP_SLOW : 0};
     amqp_post(e, &call, collector_step, (void *)(uintptr_t)queue);
 }
 
@@ -195,7 +197,7 @@ static void create_new(struct amqp_engine *e)
     e->marker.created_ms = amqp_wall_ms();
     e->marker.quorum = wants_quorum(e);
     e->marker.unattended = c->create->unattended;
-    topology(e);
+    collector_topology(e);
     collector_purge_tasks(e);
     collector_purge(e, e->names.results);
     collector_purge(e, e->names.dlq);
@@ -217,7 +219,7 @@ static void create_again(struct amqp_engine *e)
                                    : "the job's queues are classic queues: --queue-type classic");
         return;
     }
-    topology(e);
+    collector_topology(e);
     if (m->state == LEDGER_CANCELED || (m->state == LEDGER_FINISHED && m->dead == 0)) {
         collector_failed(e, TTG_EDONE, "a job of this name has ended; choose another --job");
         return;
@@ -260,7 +262,7 @@ static void on_looked(struct amqp_engine *e, void *ctx, int rc, const struct amq
     else if (c->visiting && !found)
         collector_failed(e, TTG_ENOENT, "there is no such job");
     else if (c->visiting) {
-        topology(e);
+        collector_topology(e);
         collector_restore(e, collector_load);
     } else if (!found)
         create_new(e);
@@ -276,6 +278,21 @@ static void look(struct amqp_engine *e)
 
 /* --- the lock --- */
 
+/* Connected again: the ledger is here and knows all; the broker kept the rest. */
+static void go_on(struct amqp_engine *e)
+{
+    struct amqp_collector *c = e->collector;
+    collector_topology(e);
+    if (c->stage == LOADING || c->stage == DRAINING)
+        collector_load(e);
+    if (c->stage == RUNNING || c->stage == ENDING)
+        collector_consume(e);
+    if (c->stage == RUNNING)
+        collector_feed(e);
+    if (c->stage == ENDING)
+        collector_mark_end(e);
+}
+
 static void locked(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;
@@ -288,16 +305,7 @@ static void locked(struct amqp_engine *e)
             look(e);
         return;
     }
-    /* Connected again: the ledger is here and knows all; the broker kept the rest. */
-    topology(e);
-    if (c->stage == LOADING || c->stage == DRAINING)
-        collector_load(e);
-    if (c->stage == RUNNING || c->stage == ENDING)
-        collector_consume(e);
-    if (c->stage == RUNNING)
-        collector_feed(e);
-    if (c->stage == ENDING)
-        collector_mark_end(e);
+    collector_mend(e, go_on);
 }
 
 static void on_yielded(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)

@@ -169,6 +169,13 @@ void link_be_patient(struct amqp_link *l, bool yes)
     net_set_patience(amqp_get_sockfd(l->conn), yes ? 0 : PATIENCE_MS);
 }
 
+void link_wait_long(struct amqp_link *l, bool yes)
+{
+    struct timeval limit = {.tv_sec = yes ? ANSWER_S : l->answer_s};
+    if (l->conn)
+        amqp_set_rpc_timeout(l->conn, &limit);
+}
+
 static int open_socket(struct amqp_link *l, const char *host, int port, struct err *err)
 {
     const struct queue_config *c = l->config;
@@ -257,13 +264,12 @@ void amqp_link_connect(struct amqp_link *l, const struct amqp_call *call)
 {
     const struct url *u = l->config->url;
     size_t i = call->number % u->host_count;
-    struct timeval answer = {.tv_sec = ANSWER_S}, greeting = {.tv_sec = CONNECT_S};
+    struct timeval greeting = {.tv_sec = CONNECT_S};
     struct err err = {0};
     disconnect(l);
     if (link_now_s() > l->slow_at_s + SLOW_S)
         l->slow_count = 0;
-    if (u->host_count > 1 && l->slow_count < SLOW_MAX)
-        answer.tv_sec = ANSWER_SHORT_S;
+    l->answer_s = u->host_count > 1 && l->slow_count < SLOW_MAX ? ANSWER_SHORT_S : ANSWER_S;
     l->gen = call->gen;
     l->conn = amqp_new_connection();
     l->confirm_base = 1;
@@ -272,7 +278,7 @@ void amqp_link_connect(struct amqp_link *l, const struct amqp_call *call)
         return;
     }
     amqp_set_handshake_timeout(l->conn, &greeting);
-    amqp_set_rpc_timeout(l->conn, &answer);
+    link_wait_long(l, false);
     int rc = open_socket(l, u->hosts[i].name, u->hosts[i].port, &err);
     if (!rc) {
         link_be_patient(l, false);

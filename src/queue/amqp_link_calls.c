@@ -351,6 +351,24 @@ static void settle(struct amqp_link *l, const struct amqp_call *c)
         link_cut_status(l, status);
 }
 
+static void run_queue_call(struct amqp_link *l, const struct amqp_call *c)
+{
+    link_wait_long(l, c->flags & AMQP_SLOW);
+    if (c->op == AMQP_DECLARE)
+        declare(l, c);
+    else if (c->op == AMQP_COUNT)
+        count_messages(l, c);
+    else {
+        if (c->op == AMQP_DELETE)
+            amqp_queue_delete(l->conn, CH_ASK, link_bytes(c->queue), 0, 0);
+        else
+            amqp_queue_purge(l->conn, CH_ASK, link_bytes(c->queue));
+        if (asked(l, c) == 0 && c->id)
+            link_tell(l, AMQP_DONE, c->id, 0, NULL);
+    }
+    link_wait_long(l, false);
+}
+
 void amqp_link_run(struct amqp_link *l, const struct amqp_call *c)
 {
     if (c->op == AMQP_CONNECT) {
@@ -361,20 +379,10 @@ void amqp_link_run(struct amqp_link *l, const struct amqp_call *c)
         return; /* the connection it was for has gone, and AMQP_DOWN told so */
     switch (c->op) {
     case AMQP_DECLARE:
-        declare(l, c);
-        break;
     case AMQP_COUNT:
-        count_messages(l, c);
-        break;
     case AMQP_DELETE:
-        amqp_queue_delete(l->conn, CH_ASK, link_bytes(c->queue), 0, 0);
-        if (asked(l, c) == 0 && c->id)
-            link_tell(l, AMQP_DONE, c->id, 0, NULL);
-        break;
     case AMQP_PURGE:
-        amqp_queue_purge(l->conn, CH_ASK, link_bytes(c->queue));
-        if (asked(l, c) == 0 && c->id)
-            link_tell(l, AMQP_DONE, c->id, 0, NULL);
+        run_queue_call(l, c);
         break;
     case AMQP_GET:
         get(l, c);

@@ -124,7 +124,7 @@ static void on_method(struct amqp_link *l, const amqp_method_t *m)
         unblocked(l);
         break;
     case AMQP_BASIC_CANCEL_METHOD: /* the queue was deleted, or its node went */
-        err_set(&err, TTG_ECLOSED, "the broker canceled the consumer: the queue has gone");
+        err_set(&err, TTG_ENOENT, "the broker canceled the consumer: the queue has gone");
         link_cut(l, &err);
         break;
     case AMQP_CHANNEL_CLOSE_METHOD:
@@ -148,7 +148,7 @@ static void message_end(struct amqp_link *l)
     if (returned && !question) {
         struct err err;
         amqp_event_free(e);
-        err_set(&err, TTG_ECLOSED, "a queue of the job has gone");
+        err_set(&err, TTG_ENOENT, "a queue of the job has gone");
         link_cut(l, &err);
         return;
     }

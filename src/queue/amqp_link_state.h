@@ -37,6 +37,7 @@ struct amqp_link {
     uint64_t gen, version;        /* version: of the broker */
     struct list events;
     bool blocked, replies;          /* replies: answers to questions are listened to */
+    int answer_s;                   /* so long an answer is waited for */
     uint64_t slow_count, slow_at_s; /* answers that did not come in time; the last of them */
     struct amqp_confirm *confirms;  /* by publishing number, from confirm_base on */
     size_t confirm_count, confirm_cap;
@@ -68,6 +69,8 @@ int link_answer(struct amqp_link *l, amqp_rpc_reply_t r, struct err *err);
 /* With a broker that takes nothing for now. One that is out of reach is given up sooner than the
  * heartbeats do it, as nothing that we send is acknowledged. */
 void link_be_patient(struct amqp_link *l, bool yes);
+/* How long the next answer is waited for: as long as it takes, or as usual. */
+void link_wait_long(struct amqp_link *l, bool yes);
 /* Fills a text of an event. */
 void link_fill(struct str to, struct str from);
 static inline amqp_bytes_t link_bytes(struct str s)

@@ -53,6 +53,7 @@ enum amqp_flag {
     AMQP_NEWEST = 32,     /* keeps the newest message only */
     AMQP_LIMITED = 64,    /* quorum: gives a message up after AMQP_DELIVERY_LIMIT deliveries */
     AMQP_LOOKED_AT = 128, /* quorum: never gives up a message that is only looked at */
+    AMQP_SLOW = 256,      /* takes its time when a node of a cluster is out of reach */
 };
 
 struct amqp_call {

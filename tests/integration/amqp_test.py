@@ -1,69 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Jobs on a real RabbitMQ broker: topology, faults of workers, of the broker, of the collector."""
-import functools
-import json
 import os
-import time
 
+from amqprig import broker, check, retry_delays, some_lines, start, summary
 from chaosqueues import RabbitQueue
 from chaosrig import storm
 from harness import TTG, main, run, spawn, temp_dir, test, wait_until
-from rabbitrig import Rabbit
-
-
-@functools.lru_cache(None)
-def broker():
-    """One for all tests: it takes seconds to start."""
-    return Rabbit()
-
-
-def lines_of(path):
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
-def check(path, params, chunk):
-    """Each chunk once, and the exact sum."""
-    lines = lines_of(path)
-    numbers = sorted(int(line["chunk_id"]) for line in lines)
-    assert numbers == list(range((params + chunk - 1) // chunk)), (len(lines), numbers[:5])
-    total = sum(line["result_summary"]["sum"] for line in lines)
-    assert total == params * (params - 1) // 2, total
-
-
-def start(job, output, *options, params, chunk, url=None):
-    return spawn([TTG, "run", "--queue", url or broker().url, "--job", job, "--params", params,
-                  "--chunk", chunk, "--output", output, "--json", *options])
-
-
-def summary(process):
-    return json.loads(process.out().strip().splitlines()[-1])
-
-
-def some_lines(path, count):
-    def seen():
-        try:
-            with open(path, "rb") as file:
-                return file.read().count(b"\n") >= count
-        except FileNotFoundError:
-            return False
-    wait_until(seen, what=f"{count} lines in the output")
 
 
 def children(process):
     path = f"/proc/{process.pid}/task/{process.pid}/children"
     with open(path, encoding="ascii") as file:
         return [int(pid) for pid in file.read().split()]
-
-
-def retry_delays(job):
-    """Of the job's queues for other delays than the playbook's: ms."""
-    name = f"ttg.{job}.tasks.retry."
-    delays = {q[len(name):]: a["arguments"]["x-message-ttl"] for q, a in broker().queues().items()
-              if q.startswith(name)}
-    assert all(int(text) == ms for text, ms in delays.items()), delays
-    return set(delays.values())
 
 
 @test
@@ -170,22 +119,6 @@ def failures_are_retried_and_then_kept_as_dead_letters_with_their_reason():
 
 
 @test
-def delays_are_spread_where_somebody_chose_one_and_the_playbooks_where_not():
-    where = temp_dir()
-    command = ["--", "/bin/sh", "-c", "[ {attempt} -gt 1 ]"]
-    chosen = start("spread", where + "/1", "--workers", 2, "--retry-delay", 0.1, *command,
-                   params=60, chunk=1)
-    usual = start("usual", where + "/2", "--workers", 2, *command, params=60, chunk=1)
-    for p in (chosen, usual):
-        assert p.wait() == 0, p.err()
-        assert summary(p)["completed"] == 60 and summary(p)["attempts"] == 120, summary(p)
-    delays = retry_delays("spread")  # 100 ms and a quarter of it both ways, in four steps
-    assert delays <= {75, 91, 108, 125} and len(delays) > 1, delays
-    assert retry_delays("usual") == set()
-    assert broker().queues()["ttg.usual.tasks.retry"]["arguments"]["x-message-ttl"] == 5000
-
-
-@test
 def what_strangers_publish_does_no_harm():
     out = os.path.join(temp_dir(), "out")
     p = start("open", out, "--workers", 1, "--simulate-ms", 1, params=1000, chunk=10)
@@ -214,32 +147,6 @@ def refusals_of_the_broker_are_named():
     p = start("other", out, params=10, chunk=1)
     assert p.wait() in (2, 3), (p.code(), p.err())
     assert "ttg.other.tasks" in p.err() and "inequivalent" in p.err(), p.err()
-
-
-@test
-def queues_that_were_half_made_when_a_node_died_are_made_again_or_named():
-    """A broker notes a quorum queue before it starts its replicas."""
-    out = os.path.join(temp_dir(), "out")
-    quorum = {"x-queue-type": "quorum"}
-    broker().half_make("ttg.half.results", quorum)
-    p = start("half", out, "--queue-type", "quorum", "--workers", 1, "--simulate-ms", 0, params=100,
-              chunk=10)
-    assert p.wait(60) == 0, p.err()
-    assert "job.silent" in p.err() and "job.made_again" in p.err(), p.err()
-    check(out, 100, 10)
-    # This one may hold the marker of a job: only somebody who knows better may delete it.
-    broker().half_make("ttg.mute.job", {**quorum, "x-max-length": 1})
-    for command in (["run", "--job", "mute", "--queue-type", "quorum", "--params", 10],
-                    ["status", "mute"]):
-        done = run([TTG, *command, "--queue", broker().url, "--queue-retry", 1], code=3)
-        assert "ttg.mute.job" in done.err and "do not" in done.err, done
-    found = json.loads(run([TTG, "doctor", "--queue", broker().url, "--management",
-                            f"http://127.0.0.1:{broker().http}", "--json"], code=1).out)
-    assert any(f["id"] == "rabbit-replicas" and "ttg.mute.job" in f["where"]
-               for f in found["findings"]), found
-    broker().api("DELETE", "queues/%2F/ttg.mute.job")
-    p = start("mute", out + "2", "--workers", 1, "--simulate-ms", 0, params=100, chunk=10)
-    assert p.wait(60) == 0, p.err()
 
 
 @test

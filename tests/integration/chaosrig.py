@@ -220,7 +220,8 @@ class Rig:
         """A node of the cluster is cut off from all, until work goes on without it."""
         mend = self.queue.cut_off()
         before = self.lines()
-        wait_until(lambda: self.lines() > before or self.process.code() is not None, 60,
+        # A job that is just being created: its queues take seconds each while a node is out of reach.
+        wait_until(lambda: self.lines() > before or self.process.code() is not None, 120,
                    "work goes on without the node")
         mend()
         return True
