@@ -3,35 +3,8 @@
 """The scripts that make a plain Redis a queue, called one by one on a real redis-server."""
 import time
 
-import redis
-
 from harness import main, test, wait_until
-from redisrig import Job, Redis, pairs, script
-
-
-def error_of(call, *words, **more):
-    try:
-        answer = call(*words, **more)
-    except redis.exceptions.ResponseError as error:
-        return str(error)
-    raise AssertionError(f"no error but {answer!r}")
-
-
-def entries(job, what="tasks"):
-    return [(i.decode(), {k.decode(): v.decode() for k, v in f.items()})
-            for i, f in job.r.xrange(job.key(what))]
-
-
-def pending(job):
-    return job.r.xpending_range(job.key("tasks"), "ttg-workers", "-", "+", 1000)
-
-
-def silence(job, *workers):
-    """As if these had not been heard of for a while, others just now."""
-    now = int(time.time() * 1000)
-    job.r.hset(job.key("job"), mapping={"seen_ms": now, "grace_ms": 0})
-    for worker in workers:
-        job.r.zadd(job.key("alive"), {worker: now - 2500})
+from redisrig import Job, Redis, a_job, entries, error_of, pairs, pending, silence
 
 
 @test
@@ -121,8 +94,7 @@ def sums_have_128_bits():
 
 @test
 def a_repeated_commit_is_again_and_no_stale_work():
-    job = Job(Redis())
-    job.create(10)
+    job = a_job(10)
     job.join("a", slots=4)
     leases = job.take("a", count=4)
     assert job.commit("a", leases) == {}
@@ -145,135 +117,8 @@ def a_repeated_commit_is_again_and_no_stale_work():
 
 
 @test
-def a_silent_worker_is_charged_one_chunk_a_slot():
-    job = Job(Redis())
-    job.create(100)
-    job.join("a", slots=2), job.join("b")
-    leases = job.take("a", count=10)
-    assert len(leases) == 10
-    silence(job, "a")
-    (first,) = job.take("b", count=1)
-    s = job.status()
-    assert s["workers_lost"] == 1 and s["reclaimed"] == 1 and s["attempts"] == 2, s
-    assert first[0] == leases[0][0] and first[2] == 2 and first[1] > leases[0][1]
-    (lost,) = job.events("worker.lost")
-    assert lost["value"] == 10 and lost["from"] == "a", lost
-    assert "LOST" in error_of(job.take, "a")
-    # The old holder is stale where its chunk was taken over, and in time where it was not.
-    assert job.commit("a", leases[:2]) == {leases[0][0]: "stale"}
-    assert job.commit("b", [first]) == {}
-    assert {l[2] for l in job.take("b", count=8)} == {1}
-    job("leave", "b", 1)
-    job.join("c", slots=8)
-    job.run("c")
-    assert job.check()["stale_dropped"] == 1
-
-
-@test
-def after_an_outage_of_the_server_nobody_is_lost():
-    job = Job(Redis())
-    job.create(100)
-    for worker in "abc":
-        job.join(worker)
-        job.take(worker)
-    old = int(time.time() * 1000) - 60000
-    job.r.hset(job.key("job"), mapping={"seen_ms": old, "grace_ms": 0})
-    for worker in "abc":
-        job.r.zadd(job.key("alive"), {worker: old})
-    job("beat", "a", 1), job("look"), job("beat", "b", 1)
-    s = job.status()
-    assert s["workers_lost"] == 0 and s["workers"] == 3, s
-    silence(job, "c")
-    job("look")
-    assert job.status()["workers_lost"] == 1, "c never came back"
-
-
-def alive(job):
-    return {name.decode(): score for name, score in job.r.zrange(job.key("alive"), 0, -1, withscores=True)}
-
-
-@test
-def silence_before_an_outage_is_kept():
-    """A server that comes and goes: who died is missed all the same, the others are not."""
-    job = Job(Redis())
-    job.create(100)
-    for worker in "ab":
-        job.join(worker)
-        job.take(worker)
-    for _ in range(2):
-        seen = int(time.time() * 1000) - 30000
-        job.r.hset(job.key("job"), mapping={"seen_ms": seen, "grace_ms": 0, "up_ms": seen - 4000})
-        job.r.zadd(job.key("alive"), {"a": seen - 400, "b": seen - 1900})
-        job("look")
-        now, grace = (int(v) for v in job.r.hmget(job.key("job"), "seen_ms", "grace_ms"))
-        assert grace == now + 1000, (grace, now)
-        silent = {name: now - at for name, at in alive(job).items()}
-        assert -300 <= silent["a"] <= 0, silent
-        assert 900 <= silent["b"] <= 1200, silent
-    job.r.hset(job.key("job"), "grace_ms", 0)
-    job("beat", "a", 1)
-    assert job.status()["workers_lost"] == 0
-    job.r.zincrby(job.key("alive"), -1200, "b")
-    job("beat", "a", 1)
-    assert job.status()["workers_lost"] == 1 and set(alive(job)) == {"a"}
-
-
-@test
-def a_server_that_was_up_for_a_moment_forgives_as_little():
-    """Else who is dead would be as good as alive as long as the server dies again and again."""
-    job = Job(Redis())
-    job.create(100)
-    for worker in "ab":
-        job.join(worker)
-    for up_ms, kept_ms, grace_ms in ((4000, 0, 1000), (400, 200, 100), (400, 400, 100), (0, 400, 0)):
-        seen = int(time.time() * 1000) - 30000
-        job.r.hset(job.key("job"), mapping={"seen_ms": seen, "grace_ms": 0, "up_ms": seen - up_ms})
-        job.r.zadd(job.key("alive"), {"a": seen - 300 - kept_ms, "b": seen - 100})
-        job("look")
-        now, grace, up = (int(v) for v in job.r.hmget(job.key("job"), "seen_ms", "grace_ms", "up_ms"))
-        assert grace == now + grace_ms and up == now, (grace, now, up)
-        silent, part = now - alive(job)["a"], min(1, up_ms / 4000)
-        most = max(0, 300 + kept_ms - 700 * part)
-        assert most - 300 * part <= silent <= most, (up_ms, silent)
-
-
-@test
-def a_new_server_keeps_the_silence_whatever_its_clock_says():
-    job = Job(Redis())
-    job.create(10)
-    for worker in "ab":
-        job.join(worker)
-
-    def look(server):
-        job.r.eval(script("look"), 2, job.key("job"), job.key("@" + 16 * server), job.name)
-    look("1")
-    ahead = int(time.time() * 1000) + 3600000  # the old server's clock
-    job.r.hset(job.key("job"), mapping={"seen_ms": ahead, "grace_ms": ahead + 5})
-    job.r.zadd(job.key("alive"), {"a": ahead - 100, "b": ahead - 1800})
-    look("2")
-    now = int(job.r.hget(job.key("job"), "seen_ms"))
-    silent = {name: now - at for name, at in alive(job).items()}
-    assert now < ahead and silent["a"] <= 0 and 800 <= silent["b"] <= 1100, (now, ahead, silent)
-
-
-@test
-def a_mass_death_is_noticed_one_by_one():
-    job = Job(Redis())
-    job.create(100)
-    for worker in "abc":
-        job.join(worker)
-        job.take(worker)
-    silence(job, "b", "c")
-    job("look")
-    assert job.status()["workers_lost"] == 1
-    assert int(job.r.hget(job.key("job"), "grace_ms")) > int(job.r.hget(job.key("job"), "seen_ms"))
-    wait_until(lambda: job("look") is not None and job.status()["workers_lost"] == 2)
-
-
-@test
 def incarnations_beyond_2_to_the_53():
-    job = Job(Redis())
-    job.create(10)
+    job = a_job(10)
     old, new = (1 << 62) + 1, (1 << 62) + 2
     job.join("w", old)
     (lease,) = job.take("w", old)
@@ -287,8 +132,7 @@ def incarnations_beyond_2_to_the_53():
 
 @test
 def who_comes_back_keeps_what_nobody_took():
-    job = Job(Redis())
-    job.create(20)
+    job = a_job(20)
     job.join("a", slots=3)
     leases = job.take("a", count=3)
     # An answer that got lost: the third lease is not named.
@@ -315,8 +159,7 @@ def who_comes_back_keeps_what_nobody_took():
 
 @test
 def failures_wait_die_and_are_tried_again():
-    job = Job(Redis())
-    job.create(3, MAXATTEMPTS=3, RETRYMIN=20, RETRYMAX=50, RETRYJITTER=0)
+    job = a_job(3, MAXATTEMPTS=3, RETRYMIN=20, RETRYMAX=50, RETRYJITTER=0)
     job.join("w", slots=3)
     a, b, c = job.take("w", count=3)
     assert job.fail("w", a) == ("retry", 20) and job.fail("w", a) == ("stale", 0)
@@ -348,8 +191,7 @@ def failures_wait_die_and_are_tried_again():
 
 @test
 def lost_workers_bury_the_chunk_that_kills_them():
-    job = Job(Redis())
-    job.create(1, MAXATTEMPTS=2)
+    job = a_job(1, MAXATTEMPTS=2)
     for incarnation in (1, 2):
         job.join("w", incarnation)
         assert len(job.take("w", incarnation)) == 1
@@ -360,8 +202,7 @@ def lost_workers_bury_the_chunk_that_kills_them():
 
 @test
 def the_map_shows_where_all_chunks_are():
-    job = Job(Redis())
-    job.create(10, MAXATTEMPTS=1)
+    job = a_job(10, MAXATTEMPTS=1)
 
     def look(*words):
         return pairs(job("map", "CELLS", 5, "LEASES", 9, "RAN", 9, "SINCE", 0, *words))
@@ -385,8 +226,7 @@ def the_map_shows_where_all_chunks_are():
 
 @test
 def who_started_a_worker_tells_what_it_died_of():
-    job = Job(Redis())
-    job.create(2, MAXATTEMPTS=2)
+    job = a_job(2, MAXATTEMPTS=2)
 
     def reasons():
         shown = pairs(job("dead_show", 0))["reasons"]
@@ -414,8 +254,7 @@ def who_started_a_worker_tells_what_it_died_of():
 
 @test
 def pause_cancel_forget():
-    job = Job(Redis())
-    job.create(10)
+    job = a_job(10)
     job.join("w", slots=2)
     one, two = job.take("w", count=2)
     job("control", "PAUSE"), job("control", "PAUSE")
@@ -436,8 +275,7 @@ def pause_cancel_forget():
 
 @test
 def the_window_moves_and_memory_is_that_of_what_is_open():
-    job = Job(Redis())
-    job.create(10 ** 9, WINDOW=500)
+    job = a_job(10 ** 9, WINDOW=500)
     job.join("w", slots=100)
     before = None
     for turn in range(60):
@@ -459,8 +297,7 @@ def the_window_moves_and_memory_is_that_of_what_is_open():
 
 @test
 def done_entries_go_also_around_dead_letters():
-    job = Job(Redis())
-    job.create(300, WINDOW=100)
+    job = a_job(300, WINDOW=100)
     job.join("w", slots=50)
     leases = job.take("w", count=50)
     job.fail("w", leases[7], final=True)
@@ -473,8 +310,7 @@ def done_entries_go_also_around_dead_letters():
 
 @test
 def trimming_keeps_the_newest_ten_thousand():
-    job = Job(Redis())
-    job.create(35000, WINDOW=1000)
+    job = a_job(35000, WINDOW=1000)
     job.join("w", slots=1000)
     seen = 0
     for _ in range(35):
@@ -495,8 +331,7 @@ def consumer_of(job):
 
 @test
 def many_taken_at_once_are_listed_while_they_last():
-    job = Job(Redis())
-    job.create(1000)
+    job = a_job(1000)
     job.join("a", slots=1000)
     leases = job.take("a", count=500)
     assert [l[0] for l in leases] == list(range(500)) and pending(job) == []
@@ -579,27 +414,8 @@ def what_came_back_is_an_entry_like_others():
 
 
 @test
-def a_plain_client_reads_between_those_who_take_many():
-    job = Job(Redis())
-    job.create(1000)
-    job.join("a", slots=1000)
-    first = job.take("a", count=200)
-    ((entry, fields),) = plain_take(job, count=1)
-    assert fields[b"chunk_id"] == b"00200", fields
-    second = job.take("a", count=200)
-    assert [l[0] for l in second] == list(range(201, 401)), second
-    third = job.take("a", count=200)
-    assert [l[0] for l in third] == list(range(401, 601)), third
-    assert job.commit("a", first + second + third) == {}
-    plain_result(job, fields), plain_ack(job, entry)
-    job.run("a", batch=300)
-    job.check()
-
-
-@test
 def what_was_taken_by_the_hundred_can_be_stolen():
-    job = Job(Redis())
-    job.create(400)
+    job = a_job(400)
     job.join("a", slots=1), job.join("b", slots=1)
     many = job.take("a", count=400)
     while job.status()["fresh"] > 0:
@@ -615,8 +431,7 @@ def what_was_taken_by_the_hundred_can_be_stolen():
 
 @test
 def an_idle_worker_takes_what_another_only_keeps():
-    job = Job(Redis())
-    job.create(20)
+    job = a_job(20)
     job.join("a"), job.join("b")
     many = job.take("a", count=20)
     kept, rest = {lease[0] for lease in many}, []
@@ -639,8 +454,7 @@ def an_idle_worker_takes_what_another_only_keeps():
 
 @test
 def the_server_going_back_in_time_reuses_no_epoch():
-    job = Job(Redis())
-    job.create(10)
+    job = a_job(10)
     job.join("w", slots=5)
     first = job.take("w", count=5)
     state = {k: job.r.dump(k) for k in job.r.keys()}
@@ -654,215 +468,6 @@ def the_server_going_back_in_time_reuses_no_epoch():
     job.join("w", slots=5)
     again = job.take("w", count=5)
     assert not {l[1] for l in again} & {l[1] for l in first + later}
-
-
-# ---- plain Redis clients on the same job
-
-
-def plain_take(job, name="me", count=1):
-    got = job.r.xreadgroup("ttg-workers", name, {job.key("tasks"): ">"}, count=count)
-    return got[0][1] if got else []
-
-
-def plain_result(job, fields, name="me", **more):
-    chunk = int(fields[b"chunk_id"])
-    first, last = int(fields[b"start_param"]), int(fields[b"end_param"])
-    total = (first + last) * (last - first + 1) // 2
-    return job.r.xadd(job.key("results"), {
-        "chunk_id": f"{chunk:05}", "worker_id": name, "status": "complete",
-        "params_processed": last - first + 1, "duration_seconds": "0.35",
-        "result_summary": '{"sum": %d, "count": %d}' % (total, last - first + 1),
-        "completed_at": "2026-02-09T10:00:12Z", **more})
-
-
-def plain_ack(job, entry_id):
-    return job.r.xack(job.key("tasks"), "ttg-workers", entry_id)
-
-
-@test
-def a_plain_client_works_beside_ours():
-    job = Job(Redis())
-    job.create(100, chunk=10, WINDOW=4)
-    job.join("w")
-    for _ in range(3):
-        ours = job.take("w")
-        for entry, fields in plain_take(job, count=2):
-            plain_result(job, fields, flavour="sweet")
-            plain_ack(job, entry)
-        assert job.commit("w", ours) == {}
-        job("look")
-    job.run("w")
-    s = job.check()
-    plain = [r for r in job.results() if r["worker_id"] == "me"]
-    assert len(plain) == 6 and s["attempts"] == 10 and s["stale_dropped"] == 0, (plain, s)
-    assert plain[0]["attempt"] == "1" and plain[0]["flavour"] == "sweet", plain[0]
-    assert plain[0]["start_param"] and plain[0]["duration_seconds"] == "0.350000"
-    assert pending(job) == []
-
-
-@test
-def plain_clients_alone_finish_a_job_that_somebody_collects():
-    job = Job(Redis())
-    job.create(50, WINDOW=5)
-    while job.status()["state"] == "running":
-        for entry, fields in plain_take(job, count=3):
-            plain_result(job, fields)
-            plain_ack(job, entry)
-            job.r.xdel(job.key("tasks"), entry)
-    job.check()
-
-
-@test
-def copies_are_dropped_whoever_was_first():
-    job = Job(Redis())
-    job.create(4)
-    job.join("w", slots=2)
-    ours = job.take("w", count=2)
-    tasks = dict(entries(job))
-    fields = {k.encode(): v.encode() for k, v in tasks[sorted(tasks)[0]].items()}
-    plain_result(job, fields)  # of the chunk that worker w has
-    plain_result(job, fields)
-    assert job.commit("w", ours) == {ours[0][0]: "stale"}
-    plain_result(job, fields)
-    plain_result(job, {b"chunk_id": b"77", b"start_param": b"0", b"end_param": b"0"})
-    plain_result(job, {b"chunk_id": b"3", b"start_param": b"3", b"end_param": b"3"}, status="failed")
-    job.r.xadd(job.key("results"), {"what": "nonsense"})
-    assert sorted(int(r["chunk_id"]) for r in job.results()) == [0, 1]
-    job.run("w")
-    s = job.check()
-    assert s["stale_dropped"] == 3, s
-
-
-@test
-def many_results_of_plain_clients_at_once():
-    job = Job(Redis())
-    job.create(2500, WINDOW=3000)
-    job.join("w")
-    while job.status()["fresh"] + job.status()["unfed"] > 0:
-        for entry, fields in plain_take(job, count=1000):
-            plain_result(job, fields)
-            plain_ack(job, entry)
-        job.take("w", count=1)
-        if job.status()["fresh"] == 0:
-            break
-    job("release", "w", 1)
-    job.run("w")
-    job.check()
-
-
-@test
-def an_acknowledged_chunk_without_a_result_runs_again():
-    job = Job(Redis())
-    job.create(3)
-    ((entry, _),) = plain_take(job)
-    plain_ack(job, entry)
-    ((gone, _),) = plain_take(job)
-    job.r.xdel(job.key("tasks"), gone)
-    plain_ack(job, gone)
-    job.join("w")
-    job.run("w")
-    job.r.hset(job.key("job"), "audit_ms", 0)
-    job.run("w")
-    s = job.check()
-    assert s["attempts"] == 5, s
-
-
-@test
-def leases_of_plain_clients_run_out():
-    job = Job(Redis())
-    job.create(2, STALE=300)
-    plain_take(job)
-    job.join("w")
-    job.run("w")
-    (lease,) = wait_until(lambda: job.take("w"), what="the stale chunk")
-    assert lease[2] == 2 and job.commit("w", [lease]) == {}
-    assert job.check()["reclaimed"] == 1 and len(job.events("lease.expired")) == 1
-
-
-@test
-def a_busy_worker_looks_for_such_leases_now_and_then():
-    job = Job(Redis())
-    job.create(100, STALE=1)
-    plain_take(job)
-    job.join("w")
-
-    def take(*more):
-        job.r.hset(job.key("job"), "audit_ms", int(time.time() * 1000) - 20000)  # so long ago
-        answer = job("take", "w", 1, "COUNT", 1, *more)
-        job("release", "w", 1, answer[1], answer[3])
-        return len(job.events("lease.expired"))
-    assert take() == 0 and take("LOOK", 30000) == 0, "each 30 s is enough"
-    assert take("BLOCK", 5, "LOOK", 10000) == 1, "more often when asked to"
-
-
-@test
-def the_interval_of_the_playbook_reaches_the_script():
-    for seconds in (1, 30):
-        server = Redis()
-        job = Job(server)
-        job.create(1)
-        with server.client.monitor() as monitor:
-            worker = server.worker(0, "--simulate-ms", 0, env={"STALE_CHECK_INTERVAL_SECONDS": seconds})
-            assert worker.wait() == 0, worker.err()
-            calls = (c["command"] for c in monitor.listen())
-            take = next(c for c in calls if c.startswith("EVAL") and " COUNT " in c[-99:])
-        assert take.endswith(f" LOOK {seconds}000"), take
-
-
-@test
-def our_leases_are_renewed_for_plain_clients_to_see():
-    job = Job(Redis())
-    def now_ms():
-        seconds, micros = job.r.time()
-        return seconds * 1000 + micros // 1000
-    job.create(3, STALE=400)
-    job.join("w", slots=3)
-    job.take("w", count=3)
-    wait_until(lambda: pending(job)[0]["time_since_delivered"] > 150)
-    before = now_ms()
-    job("beat", "w", 1)
-    renewed, after = pending(job), now_ms()
-    assert len(renewed) == 3, renewed
-    assert all(p["time_since_delivered"] <= after - before for p in renewed), (renewed, before, after)
-    assert all(p["times_delivered"] == 1 for p in renewed), renewed
-
-
-@test
-def a_lease_that_somebody_claimed_away_is_found():
-    job = Job(Redis())
-    job.create(2)
-    job.join("a"), job.join("w")
-    (lease,) = job.take("a")
-    job.r.xclaim(job.key("tasks"), "ttg-workers", "thief", 0, [pending(job)[0]["message_id"]])
-    silence(job, "a")
-    job.run("w")
-    job.r.hset(job.key("job"), "audit_ms", 0)
-    job.run("w")
-    assert lease[0] == 0
-    job.check()
-
-
-@test
-def entries_of_others_in_the_task_stream_do_no_harm():
-    job = Job(Redis())
-    job.create(30, WINDOW=10)
-    job.join("w", slots=3)
-    job.r.xadd(job.key("tasks"), {"chunk_id": "00000", "start_param": "0"})
-    job.run("w", batch=3)
-    job.r.xadd(job.key("tasks"), {"hello": "world"})
-    job.run("w")
-    job.check()
-
-
-@test
-def results_that_are_no_json_stay_results():
-    job = Job(Redis())
-    job.create(3)
-    for (entry, fields), text in zip(plain_take(job, count=3), ("not json", '{"sum":1}', "[1,2")):
-        plain_result(job, fields, result_summary=text)
-        plain_ack(job, entry)
-    found = [r["result_summary"] for r in job.results()]
-    assert found == ['"not json"', '{"sum":1}', '"[1,2"'], found
 
 
 main()

@@ -3,6 +3,7 @@
 import functools
 import os
 import subprocess
+import time
 
 import redis
 
@@ -184,3 +185,35 @@ class Job:
         assert int(s["sum"]) == want, (s["sum"], want)
         assert int(s["params"]) == self.params, s
         return s
+
+
+def a_job(params, **options):
+    """A job on a server of its own."""
+    job = Job(Redis())
+    job.create(params, **options)
+    return job
+
+
+def entries(job, what="tasks"):
+    return [(i.decode(), {k.decode(): v.decode() for k, v in f.items()})
+            for i, f in job.r.xrange(job.key(what))]
+
+
+def pending(job):
+    return job.r.xpending_range(job.key("tasks"), "ttg-workers", "-", "+", 1000)
+
+
+def silence(job, *workers):
+    """As if these had not been heard of for a while, others just now."""
+    now = int(time.time() * 1000)
+    job.r.hset(job.key("job"), mapping={"seen_ms": now, "grace_ms": 0})
+    for worker in workers:
+        job.r.zadd(job.key("alive"), {worker: now - 2500})
+
+
+def error_of(call, *words, **more):
+    try:
+        answer = call(*words, **more)
+    except redis.exceptions.ResponseError as error:
+        return str(error)
+    raise AssertionError(f"no error but {answer!r}")
