@@ -16,6 +16,17 @@ static uint64_t virtual_wall_ms(struct clock *c)
     return v->wall_at_zero_ms + v->ns / 1000000;
 }
 
+uint64_t clock_steady_ms(struct clock_steady *s, struct clock *c)
+{
+    uint64_t mono_ms = clock_mono_ms(c), wall_ms = c->wall_ms(c);
+    if (s->ms > 0)
+        s->ms += mono_ms - s->mono_ms;
+    s->mono_ms = mono_ms;
+    if (s->ms < wall_ms)
+        s->ms = wall_ms;
+    return s->ms;
+}
+
 void clock_virtual_init(struct clock_virtual *v, uint64_t wall_ms)
 {
     *v = (struct clock_virtual){{virtual_mono_ns, virtual_wall_ms}, 0, wall_ms};

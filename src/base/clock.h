@@ -23,6 +23,14 @@ static inline uint64_t clock_mono_ms(struct clock *c)
     return c->mono_ns(c) / 1000000;
 }
 
+/* A wall clock that never stands still: when the machine's is set back, or was ahead for a while,
+ * this one goes on from where it was. Zeroed it begins with the machine's. */
+struct clock_steady {
+    uint64_t ms, mono_ms;
+};
+
+uint64_t clock_steady_ms(struct clock_steady *s, struct clock *c);
+
 void clock_virtual_init(struct clock_virtual *v, uint64_t wall_ms);
 void clock_virtual_advance_ms(struct clock_virtual *v, uint64_t ms);
 

@@ -33,9 +33,7 @@ enum {
 
 uint64_t node_now_ms(struct node *n)
 {
-    uint64_t wall_ms = n->clock->wall_ms(n->clock);
-    if (wall_ms > n->now_ms)
-        n->now_ms = wall_ms;
+    n->now_ms = clock_steady_ms(&n->steady, n->clock);
     return n->now_ms;
 }
 

@@ -90,7 +90,7 @@ int recover(struct node *n, struct err *err)
     if (rc)
         return rc;
     if (r.now_ms > n->now_ms) /* time never goes back, whatever the clock says */
-        n->now_ms = r.now_ms;
+        n->steady = (struct clock_steady){r.now_ms, clock_mono_ms(n->clock)};
     if (report.torn_bytes > 0)
         log_warn("log.torn_tail_cut", kv_str("file", report.torn_file),
                  kv_u64("offset", report.torn_offset), kv_u64("bytes", report.torn_bytes));

@@ -119,6 +119,7 @@ struct node {
     struct store *store;
     struct store_writer *writer;
     struct core *core;
+    struct clock_steady steady; /* what now_ms is read from */
     uint64_t boot, now_ms, started_mono_ms, started_wall_ms;
     char run_id[41];
 

@@ -35,10 +35,10 @@ SERVER = os.environ.get("REDIS_SERVER") or "redis-server"
 class Redis:
     """redis-server with its own port and directory; it may be killed and started again."""
 
-    def __init__(self, *options, sync="everysec", password=None):
+    def __init__(self, *options, sync="everysec", password=None, env=None):
         if not have(SERVER):
             skip(f"{SERVER} is not installed")
-        self.port, self.password = free_port(), password
+        self.port, self.password, self.env = free_port(), password, env
         self.dir = temp_dir()
         self.options = ["--appendonly", "yes", "--appendfsync", sync, "--save", "", *options]
         if password:
@@ -48,7 +48,7 @@ class Redis:
 
     def start(self):
         self.process = spawn([SERVER, "--port", self.port, "--bind", "127.0.0.1",
-                              "--dir", self.dir, *self.options])
+                              "--dir", self.dir, *self.options], env=self.env)
         self.client = redis.Redis(port=self.port, socket_timeout=20, password=self.password)
         wait_until(self.answers, what="redis-server answers")
 

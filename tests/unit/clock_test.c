@@ -60,12 +60,35 @@ static void virtual_time_moves_when_told(void **state)
     assert_int_equal(v.clock.wall_ms(&v.clock), 3500);
 }
 
+static void steady_time_goes_on_when_the_clock_is_set(void **state)
+{
+    (void)state;
+    struct clock_steady s = {0};
+    struct clock_virtual v;
+    clock_virtual_init(&v, 1000000);
+    clock_virtual_advance_ms(&v, 500);
+    assert_int_equal(clock_steady_ms(&s, &v.clock), 1000500);
+    v.wall_at_zero_ms -= 900000; /* set back */
+    clock_virtual_advance_ms(&v, 7);
+    assert_int_equal(clock_steady_ms(&s, &v.clock), 1000507);
+    assert_int_equal(clock_steady_ms(&s, &v.clock), 1000507);
+    v.wall_at_zero_ms += 900000; /* and right again: both agree */
+    clock_virtual_advance_ms(&v, 3);
+    assert_int_equal(clock_steady_ms(&s, &v.clock), 1000510);
+    v.wall_at_zero_ms += 5000; /* set forward: it follows */
+    assert_int_equal(clock_steady_ms(&s, &v.clock), 1005510);
+    v.wall_at_zero_ms -= 5000;
+    clock_virtual_advance_ms(&v, 10);
+    assert_int_equal(clock_steady_ms(&s, &v.clock), 1005520);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_dates),
         cmocka_unit_test(agrees_with_the_c_library),
         cmocka_unit_test(virtual_time_moves_when_told),
+        cmocka_unit_test(steady_time_goes_on_when_the_clock_is_set),
     };
     return tap_run(tests);
 }

@@ -74,7 +74,7 @@ local function take_ready()
             if loss then
                 local at, from = string.match(loss, '^(%d+) (.*)$')
                 job.reclaimed = job.reclaimed + 1
-                event('chunk.reclaimed', chunk, from, name, now - at)
+                event('chunk.reclaimed', chunk, from, name, math.max(0, now - at))
                 call('HDEL', LOSS, text)
             end
             grant(chunk, attempts)

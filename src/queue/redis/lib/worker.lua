@@ -71,10 +71,22 @@ local function lose(name, w, reason)
     return #leases
 end
 
+-- The server's clock was set back: what was to come a second later comes a second later.
+local function follow_clock(gap)
+    job.audit_ms, job.steal_ms = math.min(job.audit_ms, now), math.min(job.steal_ms, now)
+    local due = call('ZRANGE', DELAY, 0, -1, 'WITHSCORES')
+    for i = 1, #due, 2 do
+        call('ZADD', DELAY, int(due[i + 1] + gap), due[i])
+    end
+end
+
 -- Who was silent too long is lost: one worker a call, so that nothing stalls.
 local function check_presence()
     local gap = now - job.seen_ms
-    if gap > OUTAGE_MS or gap < 0 then -- or its clock was set back
+    if gap < 0 then
+        follow_clock(gap)
+    end
+    if gap > OUTAGE_MS or gap < 0 then
         job.seen_ms, job.grace_ms = forgive_outage(job.seen_ms)
     elseif gap >= TOUCH_MS then
         job.seen_ms = now

@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Somebody sets the clock of the queue's machine, by an hour or a year, back or forth: nothing waits
+for the clock to come back, and nobody is lost who lives."""
+import os
+import struct
+
+from harness import TTG, main, run, spawn, temp_dir, test, wait_until, write_file
+from noderig import Node
+from redisrig import Redis
+
+SHIM = os.path.join(os.path.dirname(os.path.realpath(TTG)), "tests", "shim", "clock.so")
+HOUR, YEAR = 3600, 365 * 86400
+
+
+class Clock:
+    """What a process under the shim takes for the time: ours and an offset."""
+
+    def __init__(self):
+        self.path = os.path.join(temp_dir(), "clock")
+        self.env = {"LD_PRELOAD": SHIM, "TTG_SHIM_CLOCK": self.path,
+                    "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0:exitcode=99"}
+        with open(self.path, "wb") as file:
+            file.write(bytes(8))
+
+    def set(self, seconds):
+        with open(self.path, "r+b") as file:
+            file.write(struct.pack("=q", seconds))
+
+
+class NodeQueue:
+    def __init__(self, clock):
+        self.node = Node(env=clock.env)
+        self.url = f"ttg://127.0.0.1:{self.node.port}"
+
+    def seconds(self):
+        return self.node.redis().time()[0]
+
+
+class RedisQueue:
+    def __init__(self, clock):
+        self.server = Redis(env=clock.env)
+        self.url = self.server.url
+
+    def seconds(self):
+        return self.server.client.time()[0]
+
+
+def worker_pids(parent):
+    with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def set_in_a_job(kind, *offsets):
+    """Each chunk fails once and waits; while some wait the clock is set, and a worker dies."""
+    clock = Clock()
+    queue = kind(clock)
+    where = temp_dir()
+    work = write_file(os.path.join(where, "work"), "#!/bin/sh\n[ -e {0}/$1 ] && exec sleep 0.05\n"
+                      ": >{0}/$1; exit 1\n".format(where))
+    os.chmod(work, 0o755)
+    out = os.path.join(where, "out")
+    job = spawn([TTG, "run", "--queue", queue.url, "--params", 40, "--chunk", 1, "--workers", 2,
+                 "--retry-delay", 1, "--output", out, "--json", "--", work, "{start}"])
+    for number, offset in enumerate(offsets):
+        wait_until(lambda n=number: len(os.listdir(where)) > 5 + 10 * n, what="chunks that failed")
+        before = queue.seconds()
+        clock.set(offset)
+        moved = queue.seconds() - before
+        assert offset <= 0 or moved > HOUR / 2 or number > 0, (moved, offset)
+        os.kill(worker_pids(job.pid)[-1], 9)
+    assert job.wait() == 0, job.err()
+    assert '"completed":40,' in job.out() and '"verified":true' in job.out(), job.out()
+    run([TTG, "verify", "--queue", queue.url, "--output", out], out="40 of 40")
+    assert "silent" not in job.err(), job.err()
+
+
+@test
+def a_nodes_clock_is_set_back():
+    set_in_a_job(NodeQueue, -HOUR)
+
+
+@test
+def a_nodes_clock_was_wrong_for_a_while():
+    set_in_a_job(NodeQueue, YEAR, 0)
+
+
+@test
+def a_servers_clock_is_set_back():
+    set_in_a_job(RedisQueue, -HOUR)
+
+
+@test
+def a_servers_clock_was_wrong_for_a_while():
+    set_in_a_job(RedisQueue, YEAR, 0)
+
+
+main()
