@@ -11,8 +11,8 @@ import signal
 import time
 
 from harness import main, skip, temp_dir, test, wait_until
-from pipelinerig import Inbox, Instance, Pipeline, Redis, check_sales, rabbit, redis, \
-    run_with_kills, sales
+from pipelinerig import Inbox, Instance, Pipeline, Redis, check_sales, medians_with_kills, rabbit, \
+    redis, run_with_kills, sales
 from statefulrig import shim
 
 SOAK = os.environ.get("SOAK")
@@ -46,6 +46,11 @@ def sales_on_rabbitmq_with_kills():
 def sales_on_quorum_queues_with_kills():
     sales_with_kills(rabbit().url, 50000 if SOAK else 2000, 50 if SOAK else 3, 4, name="quorum",
                      env={"TTG_QUEUE_TYPE": "quorum"})
+
+
+@test
+def a_command_and_a_library_aggregate_with_kills_on_rabbitmq():
+    medians_with_kills(rabbit().url, 50000 if SOAK else 2000, 100 if SOAK else 4, 7)
 
 
 @test

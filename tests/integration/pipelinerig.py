@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """pipelinerig - pipelines for tests: a file and a state directory of their own, the sales example,
 and brokers that the tests of a file share."""
+import collections
 import functools
 import json
 import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
 
-from harness import ROOT, TTG, keep, run, spawn, temp_dir, wait_until, write_file
+from harness import ROOT, TTG, have, keep, run, skip, spawn, temp_dir, wait_until, write_file
 import noderig  # makes the redis module found, too
 from rabbitrig import Rabbit
 from redisrig import Redis
@@ -74,6 +76,43 @@ def sales(count, queue=None, name="sales"):
     for script in ("sales.py", "price.py"):
         shutil.copy(os.path.join(EXAMPLE, script), p.dir)
     return p
+
+
+def compile_library(source, target):
+    if not have("cc"):
+        skip("there is no C compiler")
+    run(["cc", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2", "-I",
+         os.path.join(ROOT, "include"), "-o", target, source])
+
+
+def medians(count, queue=None):
+    """examples/pipeline/medians.json with so many sales."""
+    with open(os.path.join(EXAMPLE, "medians.json"), encoding="utf-8") as file:
+        stages = json.load(file)["stages"]
+    stages[0]["source"][2] = str(count)
+    for stage in stages:
+        if "aggregate" in stage: # files are compacted often
+            stage["compact"] = 50
+    p = Pipeline(stages, queue, "medians")
+    for script in ("sales.py", "price.py", "median.py"):
+        shutil.copy(os.path.join(EXAMPLE, script), p.dir)
+    compile_library(os.path.join(EXAMPLE, "basket.c"), os.path.join(p.dir, "basket.so"))
+    return p
+
+
+def check_medians(p, count):
+    made = subprocess.run([sys.executable, os.path.join(EXAMPLE, "sales.py"), str(count)],
+                          stdout=subprocess.PIPE, check=True).stdout.decode()
+    shops = collections.defaultdict(list)
+    for line in made.splitlines():
+        shop, _, quantity, cents = line.split(",")
+        shops[shop].append(int(quantity) * int(cents))
+    got = [(m["client"], m["value"]) for m in p.lines("medians.jsonl")]
+    assert sorted(got) == sorted((s, statistics.median_low(v)) for s, v in shops.items()), got
+    got = {m["client"]: m["value"] for m in p.lines("baskets.jsonl")}
+    assert got == {s: {"sales": len(v), "least": min(v), "greatest": max(v)}
+                   for s, v in shops.items()}, got
+    assert len(p.lines("baskets.jsonl")) == len(got)
 
 
 @functools.lru_cache(None)
@@ -154,6 +193,12 @@ def run_with_kills(p, kills, seed):
             done += kill_one(p, rng, running.pid)
     assert running.code() == 0, running.err()[-3000:]
     return done
+
+
+def medians_with_kills(queue, count, kills, seed):
+    p = medians(count, queue)
+    print(f"# {run_with_kills(p, kills, seed)} kills")
+    check_medians(p, count)
 
 
 # ---- a stage without its supervisor
