@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ttg cancel, pause and resume: one request each. */
+/* ttg cancel, pause and resume: one request each, and one more to forget a job. */
 #include "cmd/ask.h"
+#include "cmd/options.h"
+
+static int tell(struct ask *ask, enum queue_control what, struct err *err)
+{
+    struct queue_control_call call = {.control = what};
+    ask_init(ask, &call.call, QUEUE_CONTROL);
+    return ask_once(ask, &call.call, NULL, NULL, err);
+}
 
 static int control(struct command_run *r, enum queue_control what, const char *done)
 {
     struct ask ask;
     struct ask_config config = {.job = r->arg_count > 0 ? r->args[0] : NULL};
-    struct queue_control_call call = {.control = what};
+    bool forget = what == QUEUE_CANCEL && option_bool(r->options, OPT_FORGET);
     struct err err = {0};
     struct buf out;
     buf_init(&out, 1024);
     int rc = ask_open(&ask, r, &config, &err);
-    if (!rc) {
-        ask_init(&ask, &call.call, QUEUE_CONTROL);
-        rc = ask_once(&ask, &call.call, NULL, NULL, &err);
-    }
+    if (!rc)
+        rc = tell(&ask, what, &err);
+    if (forget && (!rc || rc == TTG_EDONE))
+        rc = tell(&ask, QUEUE_FORGET, &err);
     if (!rc)
         buf_printf(&out, "job %s %s\n", ask.job, done);
     ask_close(&ask);
@@ -25,7 +33,10 @@ static int control(struct command_run *r, enum queue_control what, const char *d
 
 int cmd_cancel(struct command_run *r)
 {
-    return control(r, QUEUE_CANCEL, "canceled: no chunk starts or is committed any more");
+    bool forget = option_bool(r->options, OPT_FORGET);
+    return control(r, QUEUE_CANCEL,
+                   forget ? "forgotten: the queue has nothing of it any more"
+                          : "canceled: no chunk starts or is committed any more");
 }
 
 int cmd_pause(struct command_run *r)

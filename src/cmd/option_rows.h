@@ -81,6 +81,9 @@ OPTION(FOLLOW, .flag = "follow", .letter = 'f', .type = OPTION_BOOL, .only_flag 
        .help = "wait for further results until the job has ended", .commands = IN_RESULTS)
 OPTION(TRIM, .flag = "trim", .type = OPTION_BOOL, .only_flag = true,
        .help = "let the queue forget results that are safe in the file", .commands = IN_RESULTS)
+OPTION(FORGET, .flag = "forget", .type = OPTION_BOOL, .only_flag = true,
+       .help = "also remove the job with its results from the queue, as well one that has ended",
+       .commands = IN_CANCEL)
 OPTION(CHUNKS, .flag = "chunks", .type = OPTION_U64, .unit = "chunks", .min = "0",
        .max = "9223372036854775807", .only_flag = true,
        .help = "without a queue: how many chunks the job has", .commands = IN_VERIFY)

@@ -151,8 +151,11 @@ int ledger_same(const struct ledger *l, const struct ledger_spec *spec, struct e
     if (differs)
         return err_set(err, TTG_EEXIST, "job %.*s exists with another %s", STR_ARG(name), differs);
     if (ledger_ended(l))
-        return err_set(err, TTG_EDONE, "job %.*s has %s already", STR_ARG(name),
-                       l->state == LEDGER_FINISHED ? "finished" : "been canceled");
+        return err_set(
+            err, TTG_EDONE,
+            "job %.*s has %s already; `ttg cancel --forget` removes it, or choose another "
+            "name",
+            STR_ARG(name), l->state == LEDGER_FINISHED ? "finished" : "been canceled");
     return 0;
 }
 

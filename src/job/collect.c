@@ -251,9 +251,8 @@ static void on_results(struct queue_request *r, int rc, const struct err *err)
     }
     if (!nothing && !c->order && c->results.first > c->seq + 1) {
         err_set(&why, TTG_ENOENT,
-                "results before number %llu were trimmed: they are in the output of the collector "
-                "that came first",
-                (unsigned long long)c->results.first);
+                "the queue has not all results any more: the first ones are in the output of the "
+                "collector that came first");
         end(c, TTG_ENOENT, &why);
         return;
     }

@@ -221,7 +221,9 @@ static void create_again(struct amqp_engine *e)
     }
     collector_topology(e);
     if (m->state == LEDGER_CANCELED || (m->state == LEDGER_FINISHED && m->dead == 0)) {
-        collector_failed(e, TTG_EDONE, "a job of this name has ended; choose another --job");
+        collector_failed(e, TTG_EDONE,
+                         "a job of this name has ended; `ttg cancel --forget` removes it, or "
+                         "choose another --job");
         return;
     }
     if (m->state == LEDGER_FINISHED) { /* its dead letters may have been moved back */

@@ -123,6 +123,19 @@ def pause_resume_cancel(j):
 
 
 @on_both
+def a_forgotten_job_makes_room_for_another(j):
+    words = ("submit", "j", "--params", 20, "--chunk", 1)
+    j.run(*j.to(*words))
+    j.work("--simulate-ms", 0)
+    j.run(*j.to(*words), code=2, err="cancel --forget")
+    j.run(*j.to("cancel", "j", "--forget"), out="forgotten")
+    j.run(*j.to("status", "j"), code=2, err="no job j")
+    j.run(*j.to("submit", "j", "--params", 30, "--chunk", 1))
+    j.run(*j.to("cancel", "j", "--forget"), out="forgotten") # one that runs, too
+    j.run(*j.to("cancel", "j", "--forget"), code=2, err="no job j")
+
+
+@on_both
 def dead_letters(j):
     command = ["sh", "-c", "[ $TTG_CHUNK -lt 5 ] || { echo why >&2; exit 1; }; cat"]
     j.run(*j.to("submit", "j", "--params", 8, "--chunk", 1, "--max-attempts", 2,

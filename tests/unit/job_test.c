@@ -59,8 +59,10 @@ static void one_job_from_start_to_end(void **state)
     assert_string_equal(run(&s, "TTG.TAKE sweep worker-0 5 COUNT 2 BLOCK 0"), "[2]");
     assert_string_equal(run(&s, "TTG.DEAD LIST sweep"),
                         "[[chunk 1 attempts 1 dead_ms 1770631201500 worker worker-0 reason gone]]");
-    assert_string_equal(run(&s, "TTG.JOB CREATE sweep FIRST 0 LAST 2500 CHUNK 1000 KERNEL sim"),
-                        "-JOBENDED job sweep has finished already");
+    assert_string_equal(
+        run(&s, "TTG.JOB CREATE sweep FIRST 0 LAST 2500 CHUNK 1000 KERNEL sim"),
+        "-JOBENDED job sweep has finished already; `ttg cancel --forget` removes it, "
+        "or choose another name");
     assert_string_equal(run(&s, "TTG.DEAD REDRIVE sweep ALL"), "1");
     assert_string_equal(run(&s, "TTG.DEAD REDRIVE sweep ALL"), "0");
     assert_string_equal(run(&s, "TTG.TAKE sweep worker-0 5 COUNT 2"), "[0 1 1 1099511627780 1]");

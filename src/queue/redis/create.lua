@@ -11,7 +11,7 @@ local same = {{'first', 'FIRST'}, {'last', 'LAST'}, {'chunk_params', 'CHUNK'},
               {'kernel', 'KERNEL'}, {'input', 'INPUT'}}
 if open() then
     if job.state >= 2 then
-        return fail('JOBENDED job ' .. ARGV[1] .. ' has ended; forget it or choose another name')
+        return fail('JOBENDED job ' .. ARGV[1] .. ' has ended; `ttg cancel --forget` removes it, or choose another name')
     end
     for _, s in ipairs(same) do
         local known = call('HGET', JOB, s[1])
