@@ -407,9 +407,9 @@ const struct core_command job_commands[] = {
     {"TTG.JOB RESUME", 3, W, "job", "Hands out chunks again.", job_resume},
     {"TTG.JOB CANCEL", 3, W, "job", "Ends a job; later commits are refused.", job_cancel},
     {"TTG.JOB FORGET", 3, W, "job", "Deletes an ended job with its streams.", job_forget},
-    {"TTG.JOIN", -6, WORKER,
-     "job worker incarnation SLOTS n [INFLIGHT n] [VERSION text] [HELD chunk epoch [chunk epoch "
-     "...]]",
+    {"TTG.JOIN", -6, CORE_WRITE | CORE_BLOCKING | CORE_WORKER, 0, 0, 0, G,
+     "job worker incarnation SLOTS n [INFLIGHT n] [VERSION text] [HOST text] [BLOCK ms] "
+     "[HELD chunk epoch [chunk epoch ...]]",
      "A worker enters a job, or comes back with what it still holds.", job_join},
     {"TTG.TAKE", -6, CORE_WRITE | CORE_BLOCKING | CORE_EARLY | CORE_WORKER, 0, 0, 0, G,
      "job worker incarnation COUNT n [BLOCK ms]", "Leases chunks.", job_take},

@@ -61,7 +61,8 @@ static bool arg_pairs(struct core_call *call, size_t at, struct ledger_held **re
 /* --- join --- */
 
 struct join_args {
-    uint64_t incarnation, slots, recent;
+    uint64_t incarnation, slots, recent, block_ms;
+    bool block; /* until there is such a job */
     struct str host;
     size_t held_at; /* argc: none named */
 };
@@ -89,6 +90,8 @@ static bool join_parse(struct core_call *call, struct join_args *a)
             ok = arg_u64(call, i + 1, LEDGER_RECENT_MAX, &a->recent);
         else if (arg_is(call, i, "HOST"))
             a->host = call->argv[i + 1];
+        else if (arg_is(call, i, "BLOCK"))
+            ok = a->block = arg_u64(call, i + 1, INT64_MAX / 2, &a->block_ms);
         else if (!arg_is(call, i, "VERSION"))
             return reply_syntax(call->reply), false;
         if (!ok)
@@ -154,8 +157,13 @@ void job_join(struct core *c, struct core_call *call)
     struct ledger_held *held = NULL;
     size_t count = 0;
     struct ledger_worker *w;
-    if (!arg_job(c, call, 1, &j) || !join_parse(call, &a) ||
-        !arg_pairs(call, a.held_at, &held, &count))
+    if (!join_parse(call, &a))
+        return;
+    if (a.block && call->may_block && !job_find(c, call->argv[1])) {
+        job_park(call, a.block_ms);
+        return;
+    }
+    if (!arg_job(c, call, 1, &j) || !arg_pairs(call, a.held_at, &held, &count))
         return;
     int rc = ledger_join(j->ledger, call->argv[2], a.incarnation, call->client, (uint32_t)a.slots,
                          (uint32_t)a.recent, held, count, call->now_ms, &w);

@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "node/presence.h"
 #include "node/state.h"
 
 enum { RETRY_FULL_MS = 1 }; /* the log had no room */
@@ -225,6 +226,7 @@ static bool retry(struct parked *p)
     };
     exec_core(n, p->command, &call);
     if (!call.blocked) {
+        presence_command(c, exec_find(n, p->argv[0]), p->argc, p->argv, r.failed);
         unpark(c, &r, from, p->command->flags & CORE_EARLY ? 0 : store_last_position(n->store));
         return true;
     }

@@ -180,6 +180,7 @@ struct queue_join {
     uint32_t slots, inflight;
     struct ledger_held *held; /* in and out, see ledger_join */
     size_t held_count;
+    uint64_t block_ms; /* to wait for the job where the engine can; 0: do not */
     /* out */
     enum ledger_state state;
     uint64_t created_ms;

@@ -85,6 +85,8 @@ static void join_words(struct words *w, const struct queue_join *j)
         word(w, STR("HOST"));
         word(w, j->host);
     }
+    if (j->block_ms > 0)
+        option_u64(w, STR("BLOCK"), j->block_ms);
     if (j->held_count > 0)
         word(w, STR("HELD"));
     for (size_t i = 0; i < j->held_count; i++) {
@@ -288,5 +290,6 @@ uint64_t resp_block_ms(const struct queue_request *r)
 {
     return r->verb == QUEUE_TAKE      ? ((const struct queue_take *)r)->block_ms
            : r->verb == QUEUE_RESULTS ? ((const struct queue_results *)r)->block_ms
+           : r->verb == QUEUE_JOIN    ? ((const struct queue_join *)r)->block_ms
                                       : 0;
 }

@@ -114,7 +114,7 @@ static void leave(struct worker *w)
 static void check_end(struct worker *w)
 {
     if (w->phase != WORKER_ENDING || w->busy > w->wedged || w->releases > 0 ||
-        queue_request_busy(&w->join.call.request))
+        (queue_request_busy(&w->join.call.request) && !worker_waits_for_job(w)))
         return;
     /* Held results leave after the next join. Once all chunks are done nobody needs them. */
     if (w->outbox && outbox_pending(w->outbox) > 0 && (w->joined || w->end != WORKER_FINISHED))

@@ -7,7 +7,11 @@
 
 #include <ttg/version.h>
 
-enum { PROTOCOL = 1 /* the one of docs/protocol.md that this worker speaks */ };
+enum {
+    PROTOCOL = 1,        /* the one of docs/protocol.md that this worker speaks */
+    JOB_BLOCK_MS = 5000, /* until we ask again for a job that is not there yet */
+    JOIN_WAITED_MS = 20, /* an answer that took so long has waited for the job */
+};
 
 /* --- what it holds --- */
 
@@ -81,7 +85,19 @@ static void reconcile(struct worker *w)
 
 /* --- joining --- */
 
-void worker_send_join(struct worker *w)
+bool worker_waits_for_job(const struct worker *w)
+{
+    return w->join.block_ms > 0 && !w->again;
+}
+
+static bool join_has_waited(const struct worker *w)
+{
+    return worker_waits_for_job(w) &&
+           loop_now_ns(w->loop) - w->join_sent_ns > JOIN_WAITED_MS * UINT64_C(1000000);
+}
+
+/* `block_ms`: how long to wait for the job, if there is none. */
+static void send_join(struct worker *w, uint64_t block_ms)
 {
     /* With nothing under way the list of leases is complete and stays true until the answer. */
     if (w->joined || w->phase >= WORKER_LEAVING || queue_request_busy(&w->join.call.request) ||
@@ -97,8 +113,14 @@ void worker_send_join(struct worker *w)
     w->join.host = str_of(w->config.host ? w->config.host : "");
     w->join.slots = w->config.kernel.slots;
     w->join.inflight = OUTBOX_BATCHES * (OUTBOX_RESULTS + w->config.kernel.slots);
+    w->join.block_ms = block_ms;
     w->join_sent_ns = loop_now_ns(w->loop);
     queue_send(w->takes, &w->join.call.request);
+}
+
+void worker_send_join(struct worker *w)
+{
+    send_join(w, w->phase == WORKER_BEGINNING ? JOB_BLOCK_MS : 0);
 }
 
 static void lose_join(struct worker *w)
@@ -226,7 +248,14 @@ static void on_joined(struct queue_request *r, int rc, const struct err *err)
         return;
     switch (rc) {
     case 0:
-        joined(w);
+        if (join_has_waited(w))
+            send_join(w, 0); /* the job is there; once more, to see how long an answer takes */
+        else
+            joined(w);
+        break;
+    case TTG_EAGAIN:
+        if (join_has_waited(w))
+            worker_send_join(w);
         break;
     case TTG_ENOENT:
         if (w->again)

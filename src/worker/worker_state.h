@@ -128,6 +128,7 @@ bool worker_log_passes(struct worker *w, struct worker_log_limit *l, uint64_t *r
 int worker_connect(struct worker *w, struct err *err);
 /* Sends the join when it is due and possible; harmless otherwise. */
 void worker_send_join(struct worker *w);
+bool worker_waits_for_job(const struct worker *w); /* a join under way may wait for it */
 /* The queue says that this worker is lost. */
 void worker_rejoin(struct worker *w, const char *reason);
 void worker_join_init(struct worker *w);

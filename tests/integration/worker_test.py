@@ -377,6 +377,31 @@ def a_job_that_is_not_there_is_waited_for():
 
 
 @test
+def who_waits_for_a_job_asks_once_and_may_go():
+    node = Node()
+
+    def told(section, name):
+        raw = node.raw()
+        text = plain(raw("INFO", section))
+        raw.close()
+        found = re.search(rf"^{name}:(?:calls=)?(\d+)", text, re.M)
+        return int(found[1]) if found else 0
+    waiting = [spawn([TTG, "worker", "--queue", f"ttg+unix:{node.unix}", "--job", "j", "--name",
+                      f"w{i}", "--simulate-ms", "0"]) for i in range(3)]
+    wait_until(lambda: told("clients", "blocked_clients") == 3)
+    waiting[0].kill(signal.SIGTERM)
+    assert waiting[0].wait() == 143
+    waiting[1].kill()
+    wait_until(lambda: told("clients", "blocked_clients") == 1)
+    # Three that wait, not fifteen a second that ask.
+    assert told("commandstats", "cmdstat_ttg.join") == 3
+    job = Job(node, 10)
+    assert waiting[2].wait() == 0
+    job.exact()
+    assert job.status("workers_lost") == 0
+
+
+@test
 def waiting_for_the_others_is_not_idle():
     job = Job(Node(), 1)
     first = job.worker("first", "--simulate-ms", 600000)

@@ -268,6 +268,26 @@ static void workers_come_and_go(void **state)
 }
 
 /* Whoever gave a chunk back in order lost nothing: the next one takes nothing over. */
+/* A worker may be there before its job. */
+static void a_join_waits_for_the_job(void **state)
+{
+    (void)state;
+    struct session s;
+    session_open(&s);
+    assert_string_equal(run(&s, "TTG.JOIN j w 5 SLOTS 1"), "-NOJOB there is no job of that name");
+    assert_string_equal(run(&s, "TTG.JOIN j w 5 SLOTS 1 BLOCK x"),
+                        "-ERR argument 7 is not a number from 0 to 4611686018427387903");
+    assert_string_equal(run(&s, "TTG.JOIN j w 5 SLOTS 1 BLOCK 100"), "(blocked)");
+    assert_false(s.changed);
+    s.may_block = false;
+    assert_string_equal(run(&s, "TTG.JOIN j w 5 SLOTS 1 BLOCK 100"),
+                        "-NOJOB there is no job of that name");
+    s.may_block = true;
+    run(&s, "TTG.JOB CREATE j FIRST 0 LAST 9 CHUNK 1");
+    assert_non_null(strstr(run(&s, "TTG.JOIN j w 5 SLOTS 1 BLOCK 100"), "state running"));
+    session_close(&s);
+}
+
 static void a_release_is_no_takeover(void **state)
 {
     (void)state;
@@ -382,6 +402,7 @@ static void checks_json_of_strangers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_join_waits_for_the_job),
         cmocka_unit_test(a_release_is_no_takeover),
         cmocka_unit_test(the_map_shows_where_all_chunks_are),
         cmocka_unit_test(one_job_from_start_to_end),

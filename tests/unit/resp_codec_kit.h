@@ -86,6 +86,7 @@ static inline union any make(enum queue_verb verb)
         a.join.slots = 2;
         a.join.host = STR("box");
         a.join.inflight = 9;
+        a.join.block_ms = 700;
         a.join.held = held;
         a.join.held_count = 2;
         break;

@@ -49,9 +49,10 @@ static const struct {
     {QUEUE_LIST, "TTG.JOB LIST", "SMEMBERS ttg:jobs"},
     {QUEUE_CONTROL, "TTG.JOB FORGET j", "EVALSHA control 1 ttg:{j}:job j FORGET"},
     {QUEUE_JOIN,
-     "TTG.JOIN j " W " SLOTS 2 INFLIGHT 9 VERSION " TTG_VERSION " HOST box HELD 5 50 6 60",
+     "TTG.JOIN j " W " SLOTS 2 INFLIGHT 9 VERSION " TTG_VERSION
+     " HOST box BLOCK 700 HELD 5 50 6 60",
      "EVALSHA join 1 ttg:{j}:job j " W " SLOTS 2 INFLIGHT 9 VERSION " TTG_VERSION
-     " HOST box HELD 5 50 6 60"},
+     " HOST box BLOCK 700 HELD 5 50 6 60"},
     {QUEUE_TAKE, "TTG.TAKE j " W " COUNT 64 BLOCK 500",
      "EVALSHA take 1 ttg:{j}:job j " W " COUNT 64 BLOCK 500"},
     {QUEUE_COMMIT, "TTG.COMMIT j " W " 3 30 1500000 s -5 4 31 7 o a.b", NULL},

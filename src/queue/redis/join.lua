@@ -1,5 +1,5 @@
 -- uses: job bulk lease worker recent
--- job worker incarnation SLOTS n INFLIGHT n VERSION text [HOST text] [HELD chunk epoch ...]
+-- job worker incarnation SLOTS n INFLIGHT n VERSION text [HOST text] [BLOCK ms: not here] [HELD chunk epoch ...]
 if not open() then
     return no_job()
 end
