@@ -55,6 +55,7 @@ struct model_worker {
     uint64_t unacked;                /* as a RabbitMQ broker counts */
     double rate;                     /* chunks a second, of late */
     uint64_t rate_completed, rate_ms, ended_ms;
+    bool rate_is_first; /* of a span that is not over */
 };
 
 /* Taken and started. */

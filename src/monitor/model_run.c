@@ -11,6 +11,7 @@ enum {
     STRAGGLE_TIMES = 4,
     SAMPLES = 512,
     RATE_MS = 3000,
+    RATE_FIRST_MS = 500, /* something soon: many a job is over before */
     UNSEEN_MS_MAX = 60000
 };
 
@@ -82,11 +83,17 @@ static void worker_rate(const struct model *m, struct model_worker *w)
         w->rate_completed = w->completed;
         w->rate_ms = m->now_ms;
         w->rate = 0;
-    } else if (m->now_ms >= w->rate_ms + RATE_MS) {
-        w->rate =
-            (double)(w->completed - w->rate_completed) * 1000 / (double)(m->now_ms - w->rate_ms);
+        w->rate_is_first = true;
+        return;
+    }
+    uint64_t ms = m->now_ms - w->rate_ms;
+    if (ms < RATE_MS && !(w->rate_is_first && ms >= RATE_FIRST_MS))
+        return;
+    w->rate = (double)(w->completed - w->rate_completed) * 1000 / (double)ms;
+    if (ms >= RATE_MS) {
         w->rate_completed = w->completed;
         w->rate_ms = m->now_ms;
+        w->rate_is_first = false;
     }
 }
 

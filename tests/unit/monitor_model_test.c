@@ -157,6 +157,34 @@ static void history_thins_but_stays_whole(void **state)
     model_free(m);
 }
 
+static void tell_done(struct model *m, uint64_t now_ms, uint64_t completed)
+{
+    struct queue_status s = status_at(now_ms, completed);
+    struct ledger_worker_info w = {
+        .name = STR("worker-1"), .slots = 1, .held = 1, .joined_ms = T0, .completed = completed};
+    struct queue_workers list = {.workers = &w, .count = 1};
+    model_status(m, &s);
+    model_workers(m, &list);
+}
+
+/* Of half a second at first, later of whole spans of three. */
+static void a_workers_rate_is_known_soon(void **state)
+{
+    static const struct {
+        uint64_t after_ms, completed;
+        double rate;
+    } steps[] = {{0, 0, 0},      {400, 4, 0},    {500, 5, 10}, {1000, 8, 8},
+                 {3000, 30, 10}, {3500, 30, 10}, {6000, 36, 2}};
+    (void)state;
+    struct model *m = model_new();
+    model_show(m, STR("j"));
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        tell_done(m, T0 + steps[i].after_ms, steps[i].completed);
+        assert_true(fabs(m->workers[0].rate - steps[i].rate) < 0.01);
+    }
+    model_free(m);
+}
+
 static void lanes_are_given_to_others(void **state)
 {
     (void)state;
@@ -278,6 +306,7 @@ int main(void)
         cmocka_unit_test(a_killed_workers_chunk_moves),
         cmocka_unit_test(leases_end_for_a_reason),
         cmocka_unit_test(history_thins_but_stays_whole),
+        cmocka_unit_test(a_workers_rate_is_known_soon),
         cmocka_unit_test(lanes_are_given_to_others),
         cmocka_unit_test(is_told_in_json),
         cmocka_unit_test(shows_the_newest_that_runs),
