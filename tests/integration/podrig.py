@@ -9,8 +9,8 @@ The base image is made from Debian's packages (mmdebstrap, kept in build/deploy 
 stands for debian:bookworm-slim with what the build needs, and for redis: no registry is asked.
 
 podman is not quite Kubernetes. `play` does first what its kubelet would do and podman's does not:
-makes pods of stateful sets and jobs, puts in $(NAME), hands secrets over. It leaves out ports, which this podman
-would open on the host, and probes, which it runs as programs of the image."""
+makes pods of stateful sets and jobs, puts in $(NAME), hands secrets and single files over. It leaves out
+ports, which this podman would open on the host, and probes, which it runs as programs of the image."""
 import atexit
 import base64
 import glob
@@ -45,9 +45,9 @@ runroot = "{dir}/run"
 RABBITMQ = """FROM docker.io/library/debian:bookworm-slim
 ADD files.tar /
 RUN useradd --system --uid 999 --user-group --home-dir /var/lib/rabbitmq rabbitmq && \\
-    mkdir -p /etc/rabbitmq/conf.d /var/lib/rabbitmq/mnesia /var/log/rabbitmq && \\
+    mkdir -p /etc/rabbitmq/conf.d /var/lib/rabbitmq /var/log/rabbitmq && \\
     echo '[rabbitmq_management].' >/etc/rabbitmq/enabled_plugins && \\
-    chown -R rabbitmq:rabbitmq /var/lib/rabbitmq /var/log/rabbitmq && chmod 777 /var/log/rabbitmq
+    chown rabbitmq:rabbitmq /var/lib/rabbitmq /var/log/rabbitmq && chmod 1777 /var/lib/rabbitmq /var/log/rabbitmq
 ENV PATH=/usr/lib/rabbitmq/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/var/lib/rabbitmq
 VOLUME /var/lib/rabbitmq
 CMD ["rabbitmq-server"]
@@ -124,7 +124,7 @@ class Podman:
                     "CONTAINERS_STORAGE_CONF": write_file(os.path.join(self.dir, "storage.conf"),
                                                           STORAGE.format(dir=self.dir)),
                     "TMPDIR": self.dir, "HOME": self.dir, "CONTAINER_ENGINE": "podman"}
-        self.secret = {}
+        self.secret, self.maps = {}, {}
 
     def inside(self, *words, **checks):
         """Runs a command in the namespaces."""
@@ -202,6 +202,16 @@ class Podman:
         ref = entry.get("valueFrom", {}).get("secretKeyRef")
         return self.secret[ref["key"]] if ref else entry["value"]
 
+    def whole_mount(self, mount, volumes):
+        """podman mounts all of a ConfigMap where one file of it (subPath) is asked for."""
+        (volume,) = [each for each in volumes if each["name"] == mount["name"]]
+        if "subPath" not in mount:
+            return mount
+        path = os.path.join(self.dir, mount["subPath"])
+        write_file(path, self.maps[volume["configMap"]["name"]][mount["subPath"]], 0o644)
+        volumes.append({"name": mount["name"] + "-file", "hostPath": {"path": path, "type": "File"}})
+        return {"name": mount["name"] + "-file", "mountPath": mount["mountPath"]}
+
     def pod(self, name, labels, spec):
         """A pod's object, made fit for podman."""
         spec = dict(spec, containers=[dict(each) for each in spec["containers"]])
@@ -227,6 +237,9 @@ class Podman:
                     os.chown(file, 0, spec["securityContext"]["fsGroup"])
                 volume = {"name": volume["name"], "hostPath": {"path": path, "type": "Directory"}}
             volumes.append(volume)
+        for container in spec["containers"]:
+            container["volumeMounts"] = [self.whole_mount(mount, volumes)
+                                         for mount in container.get("volumeMounts", ())]
         spec["volumes"] = volumes
         return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
@@ -237,6 +250,8 @@ class Podman:
             kind, name, spec = thing["kind"], thing["metadata"]["name"], thing.get("spec", {})
             if kind in ("ConfigMap", "PersistentVolumeClaim"):
                 out.append(thing)
+            if kind == "ConfigMap":
+                self.maps[name] = thing["data"]
             if kind == "PersistentVolumeClaim":
                 claims.append(name)
             if kind in ("Pod", "Job", "StatefulSet", "Deployment"):
