@@ -275,16 +275,19 @@ static void use_answer(struct aggregate *a, const struct kernel_result *r)
     buf_done(&reason);
 }
 
-/* Asks for the next client; true: the answer was used, or none was needed. */
+/* Asks for the next client, or once more for the same; true: the answer was used, or none was
+ * needed. */
 static bool ask_next(struct aggregate *a)
 {
     struct kernel_result result;
     struct held *h;
     struct err err = {0};
-    a->merging = !list_empty(&a->asking);
+    if (a->attempts == 0)
+        a->merging = !list_empty(&a->asking);
     struct live *l = first_of(a->merging ? &a->asking : &a->going, a->merging);
     int rc = held_of(a, l, &h, &err);
     if (!rc && (!h || h->merge.count == 0)) {
+        a->attempts = 0;
         if (a->merging)
             list_remove(&l->ask);
         else

@@ -67,6 +67,37 @@ def a_client_without_a_result_is_a_dead_letter_and_the_others_go_on():
     assert sorted(row["value"] for row in letters["bad"][2]) == list(range(10)), letters
 
 
+MERGING = """import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["client"] == "bad":
+        with open("asked", "a") as file:
+            file.write("x")
+        sys.exit(3)
+    value = sum(row["value"] for row in asked["rows"])
+    row = [{"key": "sum", "value": value}]
+    print(json.dumps({"result": row}), flush=True)
+"""
+
+
+@test
+def what_is_merged_meanwhile_does_not_count_as_an_answer():
+    lines = ['{"client":"bad","value":1}', '{"client":"bad","end":true}']
+    lines += [f'{{"client":"big","value":{n}}}' for n in range(8000)]
+    p = Pipeline([
+        {"name": "in", "source": "in.jsonl"},
+        {"name": "add", "from": "in", "aggregate": ["python3", "add.py"], "merge": True,
+         "compact": 10, "attempts": 3},
+        {"name": "out", "from": "add", "sink": "out.jsonl"}],
+        files=[("in.jsonl", "\n".join(lines) + "\n"), ("add.py", MERGING)])
+    p.run(code=1)
+    assert [(m["client"], m["value"]) for m in p.lines()] == [("big", 8000 * 7999 // 2)]
+    with open(os.path.join(p.dir, "asked"), encoding="utf-8") as file:
+        assert len(file.read()) == 3
+    (letter,) = p.ask("dlq list", "--json").splitlines()
+    assert json.loads(letter)["attempts"] == 3, letter
+
+
 LIBRARY = """
 #include <string.h>
 #include <ttg/aggregate.h>
