@@ -7,18 +7,14 @@
 #include "cmd/ask.h"
 #include "cmd/leftover.h"
 #include "cmd/state_dir.h"
-#include "io/guard.h"
-#include "io/loop.h"
-#include "io/process.h"
+#include "cmd/tool.h"
 #include "io/realclock.h"
 #include "io/stdio.h"
 #include "wire/json.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -118,17 +114,6 @@ static void run_words(const struct bench *b, const struct trial *t, const char *
     }
 }
 
-static void read_said(int fd, struct buf *out)
-{
-    char *room;
-    ssize_t n = 1;
-    for (off_t at = 0; n > 0 && buf_reserve(out, 4096, &room) == 0; at += n) {
-        n = pread(fd, room, 4096, at);
-        if (n > 0)
-            buf_grew(out, (size_t)n);
-    }
-}
-
 /* The summary of the run says that all is there and proven. */
 static bool is_proven(struct str said, uint64_t chunks)
 {
@@ -149,9 +134,7 @@ static bool is_proven(struct str said, uint64_t chunks)
 static int execute(struct bench *b, struct trial *t, char *const *argv, struct buf *said,
                    struct err *err)
 {
-    int made = memfd_create("said", MFD_CLOEXEC), fd = fcntl(made, F_DUPFD_CLOEXEC, 3);
-    if (made >= 0)
-        close(made);
+    int fd = tool_output("said");
     if (fd < 0)
         return err_set(err, TTG_EIO, "cannot make a file in memory");
     struct process_spec spec = {.file = "/proc/self/exe",
@@ -168,7 +151,7 @@ static int execute(struct bench *b, struct trial *t, char *const *argv, struct b
         loop_turn(b->loop, LOOP_FOREVER);
     t->seconds = (double)(loop_now_update(b->loop) - began_ns) / 1e9;
     t->cpu_seconds = cpu_seconds() - cpu;
-    read_said(fd, said);
+    tool_said(fd, said);
     close(fd);
     return rc;
 }

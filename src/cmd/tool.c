@@ -23,7 +23,7 @@ static void on_exit_of(struct process *p, struct process_exit e)
     c->exit = e;
 }
 
-static void read_back(int fd, struct buf *out)
+void tool_said(int fd, struct buf *out)
 {
     char *room;
     ssize_t n = 1;
@@ -34,7 +34,7 @@ static void read_back(int fd, struct buf *out)
     }
 }
 
-static int output_fd(const char *name)
+int tool_output(const char *name)
 {
     int fd = memfd_create(name, MFD_CLOEXEC), moved = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (fd >= 0)
@@ -60,7 +60,7 @@ int tool_run(struct loop *loop, _Atomic pid_t *group, const char *const *words, 
     int rc = process_find(words[0], &file, err);
     if (rc)
         return rc;
-    int fds[2] = {output_fd("out"), output_fd("err")};
+    int fds[2] = {tool_output("out"), tool_output("err")};
     struct process_spec spec = {.file = file,
                                 .argv = (char *const *)(uintptr_t)words,
                                 .envp = environ,
@@ -75,12 +75,12 @@ int tool_run(struct loop *loop, _Atomic pid_t *group, const char *const *words, 
         process_kill(&call.process);
         rc = err_set(err, TTG_ETIMEOUT, "%s does not answer", words[0]);
     }
-    read_back(fds[1], &said);
+    tool_said(fds[1], &said);
     last_line(buf_str(&said), line, sizeof line);
     if (!rc && call.exit.status != 0)
         rc = err_set(err, TTG_ECHILD, "%s: %s", words[0], line);
     if (!rc && out)
-        read_back(fds[0], out);
+        tool_said(fds[0], out);
     for (int i = 0; i < 2; i++)
         if (fds[i] >= 0)
             close(fds[i]);

@@ -13,4 +13,9 @@
 int tool_run(struct loop *loop, _Atomic pid_t *group, const char *const *words, struct buf *out,
              struct err *err);
 
+/* A file in memory for what a program says (-1: none to be had; at least 3, see process.h), and
+ * what it holds by now. */
+int tool_output(const char *name);
+void tool_said(int fd, struct buf *out);
+
 #endif
