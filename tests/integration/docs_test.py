@@ -74,6 +74,25 @@ def links_lead_somewhere():
 
 
 @test
+def tests_that_the_guarantees_name_are_there():
+    """`X_test`: some_test, another_one; a file of tests/, and tests in it."""
+    with open(os.path.join(ROOT, "docs", "guarantees.md"), encoding="utf-8") as file:
+        text = file.read()
+    named = 0
+    for name, cases in re.findall(r"`(\w+_test)`(?:: (\w+_\w+(?:, \w+_\w+)*))?", text):
+        paths = [path for path in (os.path.join(ROOT, "tests", "integration", name + ".py"),
+                                   os.path.join(ROOT, "tests", "unit", name + ".c"))
+                 if os.path.exists(path)]
+        assert paths, f"docs/guarantees.md: there is no {name}"
+        for case in cases.split(", ") if cases else ():
+            named += 1
+            found = any(re.search(rf"\b{case}\(", open(path, encoding="utf-8").read())
+                        for path in paths)
+            assert found, f"docs/guarantees.md: there is no {case} in {name}"
+    assert named > 10, named
+
+
+@test
 def the_test_itself_can_fail():
     found = blocks("a\n```sh\ntrue\n```\n```output\nx ... z\n```\n```sh no-run\nfalse\n```\n")
     assert found == [[2, "true\n", ["x ... z"]]], found

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """SIMULATE_FAULT_RATE=0.3 on every kind of queue: each chunk is done, or a dead letter after exactly its
-attempts, and the sums of both are the job's."""
+attempts, and the sums of both are the job's. A permanent failure is a dead letter at once; to redrive one
+or all of them twice is to do it once."""
 import json
 import os
 
@@ -46,6 +47,24 @@ def faults(url, *options):
     shown = json.loads(run([TTG, "dlq", "show", letters[0]["chunk"], "--queue", url, "--job", "faulty",
                             "--json"]).out)
     assert [r["attempt"] for r in shown["reasons"]] == [1, 2, 3], shown
+    permanent(url, *options)
+
+
+def permanent(url, *options):
+    out = os.path.join(temp_dir(), "out")
+    to = ["--queue", url, "--job", "hopeless"]
+    done = run([TTG, "run", *to, "--params", 8, "--chunk", 1, "--workers", 2, "--output", out, "--json",
+                *options, "--", "/bin/sh", "-c", "[ {chunk} -lt 5 ] || { echo never >&2; exit 100; }"],
+               code=1)
+    said = json.loads(done.out)
+    assert said["completed"] == 5 and said["dead_letters"] == 3 and said["attempts"] == 8, said
+    letters = [json.loads(line) for line in run([TTG, "dlq", "list", *to, "--json"]).out.splitlines()]
+    assert sorted(letter["chunk"] for letter in letters) == [5, 6, 7], letters
+    assert all(d["attempts"] == 1 and "never" in d["reason"] for d in letters), letters
+    assert "1 chunks" in run([TTG, "dlq", "redrive", 5, *to]).out
+    run([TTG, "dlq", "redrive", 5, *to], code=2)
+    assert "2 chunks" in run([TTG, "dlq", "redrive", "--all", *to]).out
+    assert "0 chunks" in run([TTG, "dlq", "redrive", "--all", *to]).out
 
 
 @test
