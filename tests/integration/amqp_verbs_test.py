@@ -263,7 +263,11 @@ def a_chunk_longer_than_the_consumer_time_out_is_finished():
 @test
 def a_chunk_longer_than_the_heartbeats_keeps_its_connection():
     out = os.path.join(temp_dir(), "out")
-    p = start("heart", out, "--workers", 1, "--simulate-ms", 6000, params=1, chunk=1)
+    p = start("heart", out, "--workers", 1, "--slots", 2, "--simulate-ms", 6000, params=1, chunk=1)
+    wait_until(lambda: [(c["prefetch_count"], c["ack_required"])
+                        for c in broker().api("GET", "consumers")
+                        if c["queue"]["name"] == "ttg.heart.tasks"] == [(2, True)],
+               what="a consumer with as much credit as it has slots")
     assert p.wait(40) == 0, p.err()
     assert summary(p)["attempts"] == 1 and "queue.cut" not in p.err(), p.err()
 
