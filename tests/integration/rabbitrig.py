@@ -220,6 +220,7 @@ class Node(Broker):
             "RABBITMQ_LOG_BASE": os.path.join(self.dir, "log"),
             "RABBITMQ_CONFIG_FILE": conf, "RABBITMQ_ENABLED_PLUGINS_FILE": plugins,
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 -kernel net_ticktime 4 "
+                                                   "-kernel net_setuptime 2 "
                                                    "-kernel prevent_overlapping_partitions false",
             "HOME": self.cluster.dir,
         }
