@@ -76,10 +76,20 @@ def one_round(place, job, memory=False):
 
 
 def in_turn(place, jobs, rounds, measure=one_round):
-    """`rounds` times each job, in turn. One that fails has no figures."""
+    """`rounds` times each job, in turn. One that fails has no figures; told to stop, those that are
+    there already are kept."""
     for job in jobs:
         if job.why:
             say(f"{job.system.name}: {job.why}")
+    try:
+        run_all(place, jobs, rounds, measure)
+    except SystemExit:
+        place.stopped = place.failed = True
+    return [job.entry(place.dir) for job in jobs
+            if job.why != "failed" and (job.why or job.rounds)]
+
+
+def run_all(place, jobs, rounds, measure):
     for number in range(rounds):
         for job in jobs:
             if job.why:
@@ -94,4 +104,3 @@ def in_turn(place, jobs, rounds, measure=one_round):
             except (AssertionError, Wrong) as reason:
                 job.why, job.rounds, place.failed = "failed", [], True
                 say(f"REFUSED {job.system.name} {job.durability}: {reason}")
-    return [job.entry(place.dir) for job in jobs if job.why != "failed"]

@@ -85,6 +85,8 @@ def measure(options, names):
         for name in names:
             entries = WORKS[name](place, options)
             results.merge(results.path_of(options.results, name), name, entries, options.keep)
+            if place.stopped:
+                break
     finally:
         place.close()
     return not place.failed

@@ -11,8 +11,10 @@ from peers import ALL
 WORKERS = 3
 # system, class, greatest number of tasks
 TASKS = [("ttg", "fsync", 10**7), ("raw-redis", "fsync", 10**6), ("ttg-redis", "fsync", 10**6),
-         ("beanstalkd-fast", "fsync", 10**4), ("celery-redis-fast", "fsync", 10**4),
-         ("rq-fast", "fsync", 10**3), ("dask-fast", "none", 10**4), ("gearman-fast", "none", 10**5)]
+         ("ttg-rabbit", "fsync", 10**5), ("raw-rabbit", "fsync", 10**5),
+         ("beanstalkd-fast", "fsync", 10**5), ("celery-redis-fast", "fsync", 10**4),
+         ("celery-rabbit-fast", "fsync", 10**4), ("rq-fast", "fsync", 10**4),
+         ("dask-fast", "none", 10**4), ("gearman-fast", "none", 10**6)]
 CROWDS = [("ttg", "fsync", 300000), ("raw-redis", "fsync", 100000), ("ttg-redis", "fsync", 100000)]
 PAYLOADS = [("ttg", "fsync"), ("raw-redis", "fsync")]
 PAYLOAD_TOTAL = 128 * 10**6  # bytes of all results together; at most 20,000 tasks

@@ -24,7 +24,8 @@ class Place:
         harness.keep(self.dir)
         os.chmod(self.dir, 0o755)
         rabbitrig.open_to_all(self.dir)
-        self.counting, self.failed, self.brokers = True, False, {}
+        self.counting, self.brokers = True, {}
+        self.failed, self.stopped = False, False  # something has no figure; told to stop
         self.command = ["/bin/echo"]  # of the kind exec: gets the number, prints it
         self.hang, self.starts = "", ""  # of the kind hang: the program, its file
         self.syncs = Syncs(os.path.join(BIN, "syncs.so"), os.path.join(self.dir, "syncs"))

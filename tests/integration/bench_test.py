@@ -6,10 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import types
 
-from harness import ROOT, TTG, main, run, skip, temp_dir, test, write_file
+from harness import ROOT, TTG, main, run, skip, spawn, temp_dir, test, write_file
 
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 import alternate  # noqa: E402 pylint: disable=wrong-import-position
@@ -55,6 +56,20 @@ def work_that_syncs_is_counted():
     assert syncs["fsync"] > 2 * syncs["none"], syncs
     if ("raw-redis", "fsync") in entries:
         assert results.median(entries["raw-redis", "none"], "syncs") == 0
+
+
+@test
+def told_to_stop_it_keeps_what_it_has():
+    programs()
+    where = temp_dir()
+    process = spawn([RUN, "noop", "exec", "--systems", "spawn,pingpong", "--rounds", "100000",
+                     "--scale", "0.001", "--results", where], env={"TTG": TTG})
+    process.wait_for("noop 3/100000")
+    process.kill(signal.SIGTERM)
+    assert process.wait() == 1
+    assert os.listdir(where) == ["noop.json"], os.listdir(where)
+    entry, = results.load(os.path.join(where, "noop.json"), "noop")["entries"]
+    assert entry["system"] == "pingpong" and len(entry["rounds"]) >= 3, entry
 
 
 @test
