@@ -95,7 +95,8 @@ def lines(title, x_name, y_name, series):
     labels = []
     for i, (name, ps) in enumerate(series):
         spots = [(place(xs, px, left, right), place(ys, py, bottom, top)) for px, py in ps]
-        parts.append(f'<path class="s{i % 6}" d="M'
+        dashes = ' stroke-dasharray="7 4"' if i >= 6 else ""  # colours come again
+        parts.append(f'<path class="s{i % 6}"{dashes} d="M'
                      + " L".join(f"{sx:.1f} {sy:.1f}" for sx, sy in spots) + '"/>')
         labels.append([spots[-1][1], name, i, spots[-1]])
     at = -1e9
