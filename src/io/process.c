@@ -51,7 +51,7 @@ static CHILD_CODE void child_reset_signals(void)
         if (syscall(SYS_rt_sigaction, signo, NULL, &action, 8ul) < 0)
             continue;
         if ((action.handler != (void *)SIG_DFL && action.handler != (void *)SIG_IGN) ||
-            signo == SIGPIPE)
+            signo == SIGPIPE || signo == SIGXFSZ)
             syscall(SYS_rt_sigaction, signo, &none, NULL, 8ul);
     }
 }

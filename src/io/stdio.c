@@ -21,6 +21,7 @@ void stdio_init(void)
             abort();
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 /* 0, or errno. Waits at most `wait_ms` each time when nothing can be written at once. */

@@ -11,8 +11,8 @@
 #include "base/log.h"
 
 /* Once, first thing in main. Occupies the descriptors 0-2 where they are closed, so that no file or
- * socket gets their number; reads and writes on them still fail. Ignores SIGPIPE: the write tells
- * (children must be given the default back). */
+ * socket gets their number; reads and writes on them still fail. Ignores SIGPIPE and SIGXFSZ (a
+ * file over the limit): the write tells (children must be given the default back). */
 void stdio_init(void);
 
 /* Writes all of it, also to a pipe in non-blocking mode. TTG_ENOSPC, TTG_ECLOSED, TTG_EIO, ... with

@@ -347,6 +347,22 @@ def a_full_disk_is_waited_for():
 
 
 @test
+def a_limit_for_the_size_of_files_is_a_full_disk():
+    j = Jobs()
+    words = ["run", "--params", 20000, "--chunk", 1, "-w", 2, "--simulate-ms", 0, "-o", j.output]
+    limited = ["bash", "-c", 'ulimit -f 2048; exec "$0" "$@"', TTG]
+    p = spawn([*limited, *words], env=j.env)
+    p.wait_for("output.full")
+    p.kill(signal.SIGTERM)
+    assert p.wait() == 143, p.err()
+    j.run("run", "--resume", *words[1:], err="20000 of 20000 chunks, verified")
+    assert len(j.chunks()) == len(set(j.chunks())) == 20000
+    command = "ulimit -f 1; head -c 9999 /dev/zero >$HOME/file; echo $?"
+    done = j.run("run", "--params", 1, "--raw", "--", "sh", "-c", command)
+    assert done.out == f"{128 + signal.SIGXFSZ}\n", done.out # as without us
+
+
+@test
 def dead_letters_keep_the_job():
     j = Jobs()
     flag = j.path("flag")
