@@ -155,6 +155,8 @@ static int backend(struct demo *d, struct demo_line *l, struct err *err)
             demo_wait_for_enter(d, "start the job");
             rc = d->signal ? err_set(err, TTG_ECANCELED, "stopped") : acts(d, &b, l, err);
         }
+        if (rc && b.failed.code && !d->signal) /* that is why */
+            rc = err_set(err, b.failed.code, "%s", b.failed.text);
         if (!rc)
             demo_wait_for_enter(d, "end the dashboard");
         broker_stop(&b, !rc && d->keep);

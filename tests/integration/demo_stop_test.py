@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """`ttg demo` with a server of its own, interrupted or killed: nothing stays that runs."""
+import os
 import signal
 
 from demorig import Demo, check_port_free, need
@@ -32,6 +33,20 @@ def rabbitmq_interrupted_while_it_starts_leaves_nothing():
 @test
 def rabbitmq_interrupted_while_it_works_leaves_nothing():
     interrupted("rabbitmq", r"\$ ttg run", signal.SIGTERM, 143)
+
+
+@test
+def a_server_that_dies_ends_it():
+    need("redis")
+    demo = Demo()
+    process = demo.spawn("--backend", "redis")
+    process.wait_for(r"\$ ttg run")
+    wait_until(lambda: demo.lines() > 3, what="some chunks")
+    server, = [pid for pid, line in demo.processes().items() if "redis-server" in line]
+    os.kill(server, signal.SIGKILL)
+    assert process.wait() == 3, process.err()
+    assert "the redis server ended (signal 9)" in process.err(), process.err()
+    demo.check_gone()
 
 
 @test

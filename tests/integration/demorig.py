@@ -57,6 +57,15 @@ class Demo:
         """Everything that is not an empty directory."""
         return [os.path.join(where, name) for where, _, names in os.walk(self.dir) for name in names]
 
+    def lines(self):
+        """How many results the demo's jobs have written."""
+        total = 0
+        for path in self.files():
+            if path.endswith(".ndjson"):
+                with open(path, "rb") as file:
+                    total += file.read().count(b"\n")
+        return total
+
     def check_gone(self):
         wait_until(lambda: not self.processes(), what="all processes to be gone")
         assert not self.files(), self.files()

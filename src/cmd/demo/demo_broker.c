@@ -111,6 +111,8 @@ static void on_exit_of(struct process *p, struct process_exit e)
     err_set(&b->failed, TTG_ECHILD, "the %s server ended (%s %d): %s",
             demo_backend_names[b->backend], e.signal ? "signal" : "exit code",
             e.signal ? e.signal : e.status, line);
+    for (int i = 0; i < 2 && b->demo->act && b->demo->act->run; i++) /* at once */
+        run_stop(b->demo->act->run);
 }
 
 static void on_helper_exit(struct process *p, struct process_exit e)
