@@ -120,7 +120,7 @@ static bool repeatable(const struct queue_request *r)
  * is open. */
 static bool is_of_our_job(struct amqp_engine *e, const struct queue_call *call)
 {
-    struct amqp_names names;
+    struct amqp_names names = {0};
     amqp_names_of(&names, call->job);
     if (!e->named)
         e->names = names;
