@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ttg run: one line that computes everything once, whatever dies."""
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -11,6 +12,18 @@ import time
 
 from harness import TTG, alive, have, main, skip, spawn, test, wait_until, write_file
 from jobrig import Jobs, children, counted, kill_all
+
+
+SOAK = bool(os.environ.get("SOAK"))
+
+
+def resident(pid):
+    """Bytes; 0 when it has gone."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def lines_of(out):
@@ -141,6 +154,32 @@ def lines_of_a_file():
     assert "".join(outputs("-0", "--input", nul)) in ("a b\0c\nd\0e\0", "a b\nc\nd\ne\n"), \
         outputs("-0", "--input", nul)
     j.run("run", "--input", j.path("nope"), "--", "cat", code=2, err="nope: No such file")
+
+
+@test
+def a_file_of_a_gigabyte():
+    """Plain and packed; whoever reads it keeps a piece of it in memory."""
+    if not SOAK:
+        skip("it takes 4 GB of disk and some minutes: SOAK=1")
+    j, lines, block = Jobs(), 10 ** 7, 10 ** 5
+    want = [hashlib.md5() for _ in range(lines // block)]
+    for path, opener in ((j.path("big"), open), (j.path("big.gz"), lambda *w: gzip.open(*w, compresslevel=1))):
+        with opener(path, "wb") as file:
+            for i, digest in enumerate(want):
+                text = b"".join(b"%0119d\n" % n for n in range(i * block, (i + 1) * block))
+                file.write(text)
+                if opener is open:
+                    digest.update(text)
+        p = j.spawn("run", "--input", path, "--chunk", block, "-w", 2, "-o", path + ".out", "--", "md5sum")
+        most = 0
+        while p.code() is None:
+            pids = [p.pid, *children(p.pid)]
+            most = max([most, *(resident(pid) for pid in pids)])
+            time.sleep(0.02)  # how often to look
+        assert p.wait() == 0, p.err()
+        assert {int(l["chunk_id"]): l["output"].split()[0] for l in j.lines(path + ".out")} == \
+            {i: digest.hexdigest() for i, digest in enumerate(want)}
+        assert most < 64 << 20, f"{most} bytes resident"
 
 
 @test
