@@ -242,7 +242,7 @@ static enum exec_result run_entry(struct client *c, struct node_entry *e, size_t
         exec_count_error(n, str_make(all.ptr + from, all.len - from));
         e->failed++;
     }
-    if (e->core)
+    if (e->core && !c->parked) /* a worker that waits for its job is none yet */
         presence_command(c, e, argc, argv, r.failed);
     if (mute && e->core)
         c->skip_reply = false;

@@ -183,8 +183,6 @@ void presence_command(struct client *c, const struct node_entry *e, size_t argc,
         return;
     struct presence *p = find(all, &key);
     if (str_eq(e->name, STR("TTG.JOIN"))) {
-        if (c->parked)
-            return; /* it waits for its job */
         if (!p)
             p = add(all, &key);
         if (p)

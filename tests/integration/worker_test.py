@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 
 from harness import TTG, free_port, main, run, spawn, temp_dir, test, wait_until, write_file
@@ -399,6 +400,23 @@ def who_waits_for_a_job_asks_once_and_may_go():
     assert waiting[2].wait() == 0
     job.exact()
     assert job.status("workers_lost") == 0
+
+
+@test
+def who_waited_for_its_job_is_missed_when_it_dies():
+    node = Node()
+    with socket.socket(socket.AF_UNIX) as worker:
+        worker.connect(node.unix)
+        worker.sendall(b"TTG.JOIN j w 5 SLOTS 1 BLOCK 20000\r\n")
+        asked = node.raw()
+        wait_until(lambda: "blocked_clients:1" in plain(asked("INFO", "clients")))
+        asked.close()
+        job = Job(node, 1)
+        assert b"running" in worker.recv(4096)
+        worker.sendall(b"TTG.TAKE j w 5 COUNT 1\r\n")
+        job.wait("leased", 1)
+    job.wait("leased", 0)
+    job.event("worker.lost")
 
 
 @test
