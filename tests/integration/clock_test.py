@@ -5,11 +5,10 @@ for the clock to come back, and nobody is lost who lives."""
 import os
 import struct
 
-from harness import TTG, main, run, spawn, temp_dir, test, wait_until, write_file
+from harness import TTG, main, run, shim, spawn, temp_dir, test, wait_until, write_file
 from noderig import Node
 from redisrig import Redis
 
-SHIM = os.path.join(os.path.dirname(os.path.realpath(TTG)), "tests", "shim", "clock.so")
 HOUR, YEAR = 3600, 365 * 86400
 
 
@@ -18,8 +17,7 @@ class Clock:
 
     def __init__(self):
         self.path = os.path.join(temp_dir(), "clock")
-        self.env = {"LD_PRELOAD": SHIM, "TTG_SHIM_CLOCK": self.path,
-                    "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0:exitcode=99"}
+        self.env = shim("clock", TTG_SHIM_CLOCK=self.path)
         with open(self.path, "wb") as file:
             file.write(bytes(8))
 

@@ -299,6 +299,16 @@ def free_port():
             return port
 
 
+def shim(name, **variables):
+    """The environment for a process under a library that stands for a bad disk or clock."""
+    path = os.path.join(os.path.dirname(os.path.realpath(TTG)), "tests", "shim", name + ".so")
+    if not os.path.exists(path):
+        skip(f"{path} is not built: make check builds it")
+    # With a sanitizer in the process, its library does not come first any more.
+    return dict(variables, LD_PRELOAD=path,
+                ASAN_OPTIONS="verify_asan_link_order=0:detect_leaks=0:exitcode=99")
+
+
 def alive(pid):
     """Whether a process exists and is not a zombie."""
     try:

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from harness import TTG, have, main, skip, temp_dir, test, wait_until, write_file
+from harness import have, main, shim, skip, temp_dir, test, wait_until, write_file
 from noderig import Closed, Error, Node, Raw, error_of
 
 ROUNDS = 200 if os.environ.get("SOAK") else 15
@@ -85,16 +85,6 @@ def verify(c, writers, round_number):
         assert found == sorted(found), f"{what}: out of order"
         w.maybe -= there  # what is there stays there
         w.acked |= there
-
-
-def shim(name, **variables):
-    """The environment for a node with a library that stands for a bad disk."""
-    path = os.path.join(os.path.dirname(os.path.realpath(TTG)), "tests", "shim", name + ".so")
-    if not os.path.exists(path):
-        skip(f"{path} is not built: make check builds it")
-    # With a sanitizer in the node, its library does not come first any more.
-    return dict(variables, LD_PRELOAD=path,
-                ASAN_OPTIONS="verify_asan_link_order=0:detect_leaks=0:exitcode=99")
 
 
 def power_cuts(rounds, slow=False, **variables):

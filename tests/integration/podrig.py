@@ -204,9 +204,9 @@ class Podman:
 
     def whole_mount(self, mount, volumes):
         """podman mounts all of a ConfigMap where one file of it (subPath) is asked for."""
-        (volume,) = [each for each in volumes if each["name"] == mount["name"]]
         if "subPath" not in mount:
-            return mount
+            return mount  # of a claim, perhaps, that is no volume of the pod's own
+        (volume,) = [each for each in volumes if each["name"] == mount["name"]]
         path = os.path.join(self.dir, mount["subPath"])
         write_file(path, self.maps[volume["configMap"]["name"]][mount["subPath"]], 0o644)
         volumes.append({"name": mount["name"] + "-file", "hostPath": {"path": path, "type": "File"}})

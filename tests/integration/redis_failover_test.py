@@ -4,10 +4,11 @@
 doubled in the output (docs/decisions/redis-failover.md)."""
 import glob
 import os
+import signal
 
 import redis
 
-from harness import TTG, main, run, spawn, temp_dir, test, wait_until
+from harness import TTG, main, run, shim, spawn, temp_dir, test, wait_until
 from redisfleet import Sentinels, check_exact, ended, lose_writes, read_lines, started
 from redisrig import Job, Redis, script
 
@@ -56,6 +57,37 @@ def a_server_whose_log_lost_its_end_in_a_power_cut():
     assert process.wait(60) == 0, process.err()
     check_exact(out, 4000)
     run([TTG, "verify", "--queue", server.url, "--output", out, "j"])
+
+
+def power_cuts(cuts, **variables):
+    """A Redis with appendfsync always loses all that it has not synced, again and again. Returns
+    whether the job found out that something was gone; its result is exact in any case."""
+    server = Redis(sync="always", env={})
+    server.env.update(shim("lostwrites", TTG_SHIM_DIR=server.dir, **variables))
+    server.kill()
+    server.start()
+    out = os.path.join(temp_dir(), "out")
+    process = spawn([TTG, "run", "--queue", server.url, "--job", "j", "--params", 6000, "--chunk",
+                     1, "--workers", 3, "--simulate-ms", 1, "--output", out])
+    for cut in range(cuts):
+        wait_until(lambda n=cut: len(read_lines(out)) > 1000 * (n + 1) or process.code() is not None,
+                   what="results")
+        server.process.kill(signal.SIGUSR2)
+        server.process.wait()
+        server.start()
+    code = process.wait(60)
+    lost = "results.went_back" in process.err() or "no job j" in process.err()
+    if code == 0:
+        check_exact(out, 6000)
+        run([TTG, "verify", "--queue", server.url, "--output", out, "j"])
+    assert code == 0 or lost, process.err()
+    return lost
+
+
+@test
+def nothing_that_was_synced_is_lost_by_a_power_cut():
+    assert not power_cuts(4)
+    assert power_cuts(1, TTG_SHIM_NOSYNC=1), "the shim tests nothing"
 
 
 @test

@@ -3,15 +3,17 @@
  * files below $TTG_SHIM_DIR and not synced are gone when the process dies.
  *
  * kill -9 never tests an fsync, because the kernel keeps what was written. So this keeps, for each
- * file, the content as of its last fdatasync or fsync; SIGUSR2 writes those contents back over the
- * files and kills the process with SIGKILL. Writing back goes straight to the kernel, with what it
- * needs allocated beforehand, under a lock that every write and sync takes: nothing is acknowledged
- * in between. With TTG_SHIM_NOSYNC=1 syncs only pretend: a test that still passes then tests
- * nothing; with TTG_SHIM_SYNC_US=N each takes so long. Names (creations, renames, removals) are
- * left as they are; the simulator covers those.
+ * file, the content as of its last fdatasync or fsync; SIGUSR2 writes those contents back over
+ * the files and kills the process with SIGKILL. Writing back goes straight to the kernel, with what
+ * it needs allocated beforehand, under a lock that every write and sync takes: nothing is
+ * acknowledged in between. With TTG_SHIM_NOSYNC=1 syncs only pretend: a test that still passes then
+ * tests nothing; with TTG_SHIM_SYNC_US=N each takes so long. Names (creations, renames, removals)
+ * are left as they are; the simulator covers those.
  *
- * Watched: pwrite, write, fallocate, ftruncate, fdatasync, fsync, open, openat, close of
- * descriptors below 1024. Files are read back from disk at open, so it is for small stores. */
+ * Watched: pwrite, write, fallocate, ftruncate, fdatasync, fsync, open, openat,
+ * close of descriptors below 1024. Files are read back from disk at open, so it is for small
+ * stores. Of a file that is only appended to, as the log of a Redis is, the length is all that is
+ * kept. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +35,7 @@ struct file {
     dev_t device;
     ino_t inode;
     int keep; /* a descriptor of our own, to write back through */
+    bool appended;
     char *safe;
     size_t len, cap;
     /* The bytes changed since: only these are copied at a sync. */
@@ -54,6 +57,7 @@ static int (*real_ftruncate)(int, off_t);
 static int (*real_fdatasync)(int);
 static int (*real_fsync)(int);
 static int (*real_openat)(int, const char *, int, ...);
+static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
 
 static void find(void *slot, const char *name)
@@ -78,7 +82,7 @@ static void on_power_cut(int number)
             continue;
         struct stat st;
         size_t at = 0;
-        while (at < f->len) {
+        while (at < f->len && !f->appended) {
             ssize_t n = real_pwrite(f->keep, f->safe + at, f->len - at, (off_t)at);
             if (n <= 0)
                 break;
@@ -100,6 +104,7 @@ __attribute__((constructor)) static void begin(void)
     find(&real_fdatasync, "fdatasync");
     find(&real_fsync, "fsync");
     find(&real_openat, "openat");
+    find(&real_open, "open");
     find(&real_close, "close");
     const char *dir = getenv("TTG_SHIM_DIR"), *fake = getenv("TTG_SHIM_NOSYNC");
     if (!dir || !realpath(dir, root))
@@ -156,6 +161,10 @@ static void remember(struct file *f)
     if (fstat(f->keep, &st) != 0)
         abort();
     size_t len = (size_t)st.st_size;
+    if (f->appended) {
+        f->len = len;
+        return;
+    }
     if (len > f->cap) {
         char *safe = realloc(f->safe, len);
         if (!safe)
@@ -204,7 +213,7 @@ static bool below_root(int fd)
     return len > 0 && n > (ssize_t)len && memcmp(path, root, len) == 0 && path[len] == '/';
 }
 
-static void watch(int fd, bool emptied)
+static void watch(int fd, bool emptied, bool appended)
 {
     struct stat st;
     if (fd < 0 || fd >= DESCRIPTORS_MAX || getpid() != owner || fstat(fd, &st) != 0 ||
@@ -229,12 +238,24 @@ static void watch(int fd, bool emptied)
     int keep = fcntl(fd, F_DUPFD_CLOEXEC, DESCRIPTORS_MAX);
     if (keep < 0)
         abort();
-    *f = (struct file){.used = true, .device = st.st_dev, .inode = st.st_ino, .keep = keep};
+    *f = (struct file){
+        .used = true, .device = st.st_dev, .inode = st.st_ino, .keep = keep, .appended = appended};
     if (!emptied) {
         touch(f, 0, (size_t)st.st_size);
         remember(f);
     }
     file_of[fd] = free_at + 1;
+}
+
+/* Only what may be written can lose anything; of what is written blindly only appending. */
+static int opened(int fd, int flags)
+{
+    bool appended = (flags & O_ACCMODE) == O_WRONLY && flags & O_APPEND;
+    if (fd >= 0 && fd < DESCRIPTORS_MAX)
+        file_of[fd] = 0;
+    if ((flags & O_ACCMODE) == O_RDWR || appended)
+        watch(fd, flags & O_TRUNC, appended);
+    return fd;
 }
 
 EXPORT int openat(int dir, const char *path, int flags, ...)
@@ -246,19 +267,30 @@ EXPORT int openat(int dir, const char *path, int flags, ...)
         mode = va_arg(args, mode_t);
         va_end(args);
     }
-    /* Only what may be written can lose anything. */
-    bool writes = (flags & O_ACCMODE) == O_RDWR;
     sigset_t before = enter();
-    int fd = real_openat(dir, path, flags, mode);
-    if (fd >= 0 && fd < DESCRIPTORS_MAX)
-        file_of[fd] = 0;
-    if (writes)
-        watch(fd, flags & O_TRUNC);
+    int fd = opened(real_openat(dir, path, flags, mode), flags);
     leave(before);
     return fd;
 }
 
 EXPORT int openat64(int dir, const char *path, int flags, ...) __attribute__((alias("openat")));
+
+EXPORT int open(const char *path, int flags, ...)
+{
+    mode_t mode = 0;
+    if (flags & (O_CREAT | __O_TMPFILE)) {
+        va_list args;
+        va_start(args, flags);
+        mode = va_arg(args, mode_t);
+        va_end(args);
+    }
+    sigset_t before = enter();
+    int fd = opened(real_open(path, flags, mode), flags);
+    leave(before);
+    return fd;
+}
+
+EXPORT int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 
 EXPORT int close(int fd)
 {

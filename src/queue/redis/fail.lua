@@ -32,5 +32,6 @@ wait = floor(wait * (1 + (2 * ARGV[9] - 1) * limits[3] / 100))
 call('HSET', LEASE, ARGV[4], epoch .. ' ' .. int(attempts) .. ' ')
 call('ZADD', DELAY, int(now + wait), ARGV[4])
 event('chunk.failed', chunk, name, nil, wait, ARGV[7])
+check_presence() -- so that a clock that is set anew is known to have been set
 close()
 return {'retry', wait}

@@ -67,6 +67,7 @@ local function forgive_outage(seen_ms)
     local alive = call('ZRANGE', ALIVE, 0, -1, 'WITHSCORES')
     for i = 1, #alive, 2 do
         local silence = math.max(0, seen_ms - tonumber(alive[i + 1]) - part * CREDIT_MS)
+        silence = now < seen_ms and 0 or silence -- by the clock as it was before it was set back
         call('ZADD', ALIVE, int(now - silence + part * math.random(0, JITTER_MS)), alive[i])
     end
     call('HSET', JOB, 'up_ms', int(now))
