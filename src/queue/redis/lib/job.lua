@@ -60,6 +60,7 @@ end
 local GRACE_MS, JITTER_MS = 1000, 300 -- nobody is lost so soon; nobody as fast as the others
 local CREDIT_MS = 700                 -- longer than between two signs of life
 local STEADY_MS = 4000                -- after so long: all of it
+local LONGEST_MS = 3000               -- who was silent for longer is lost already
 
 local function forgive_outage(seen_ms)
     local up_ms = seen_ms - tonumber(call('HGET', JOB, 'up_ms') or 0)
@@ -67,7 +68,9 @@ local function forgive_outage(seen_ms)
     local alive = call('ZRANGE', ALIVE, 0, -1, 'WITHSCORES')
     for i = 1, #alive, 2 do
         local silence = math.max(0, seen_ms - tonumber(alive[i + 1]) - part * CREDIT_MS)
-        silence = now < seen_ms and 0 or silence -- by the clock as it was before it was set back
+        if now < seen_ms and silence > LONGEST_MS then
+            silence = 0 -- a sign of life since the clock was set back
+        end
         call('ZADD', ALIVE, int(now - silence + part * math.random(0, JITTER_MS)), alive[i])
     end
     call('HSET', JOB, 'up_ms', int(now))
