@@ -25,6 +25,8 @@ enum {
     TRIES_MAX = 12, /* until a run takes long enough */
     GROWTH_MAX = 20,
     STOP_MS = 10000,
+    LEAVE_MS = 100, /* between looks whether a run has left its job */
+    LEAVE_TRIES = 100,
     GOOD_SHARE = 100, /* a chunk should take a hundred times what its handing out costs */
 };
 
@@ -164,13 +166,18 @@ static void forget(struct bench *b, const char *job, bool ran)
     struct ask ask;
     struct err err = {0};
     int rc = ask_open(&ask, b->command, &config, &err);
-    for (size_t i = 0; i < 2 && !rc; i++) {
+    for (unsigned i = 0, tries = 0; i < 2 && !rc;) {
         struct queue_control_call call = {.control = steps[i]};
         ask_init(&ask, &call.call, QUEUE_CONTROL);
-        call.control = steps[i];
         rc = ask_once(&ask, &call.call, NULL, NULL, &err);
-        if (rc == TTG_EDONE)
-            rc = 0;
+        if (rc == TTG_EBUSY && tries++ < LEAVE_TRIES) { /* the run is not quite gone for a broker */
+            bool never = false;
+            rc = ask_wait(&ask, &never, loop_now_ms(ask.loop) + LEAVE_MS, &err);
+            rc = rc == TTG_ETIMEOUT ? 0 : rc;
+        } else {
+            rc = rc == TTG_EDONE ? 0 : rc;
+            i++;
+        }
     }
     ask_close(&ask);
     if (rc && ran)

@@ -370,7 +370,7 @@ static void run_command(struct amqp_engine *e, struct verb *v, struct core_call 
         if (c->visiting)
             forget(e, v, call->reply);
         else
-            reply_error(call->reply, "ERR the job has not ended; cancel it first");
+            reply_error(call->reply, "LIVEJOB the job's results are being collected");
     } else {
         run_ledger(e, v, call);
     }

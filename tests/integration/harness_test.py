@@ -107,5 +107,18 @@ main()
     assert "not ok 1" in run([path], code=1).out
 
 
+@test
+def a_leak_check_that_was_killed_is_no_report():
+    path = program("""
+@test
+def killed():
+    write = "import os; p = os.environ['ASAN_OPTIONS'].split(':')[0].split('=')[1];"
+    line = "==24923==Unable to get registers from thread 24894." + chr(92) + "n"
+    run([sys.executable, "-c", write + "open(p + '.1', 'w').write('" + line + "')"])
+main()
+""")
+    assert "ok 1" in run([path], code=0).out
+
+
 assert sys.version_info >= (3, 9)
 main()
