@@ -41,6 +41,8 @@ static struct amqp_wait *wait_new(struct amqp_engine *e, amqp_answer_fn *fn, voi
 
 static void post(struct amqp_engine *e, struct amqp_call *call)
 {
+    if (!e->wire) /* being closed: whoever hears of it may not know yet */
+        return;
     call->gen = e->gen;
     int rc = amqp_wire_post(e->wire, call);
     ensure(rc == 0);
@@ -348,6 +350,8 @@ static void engine_close(struct queue *q)
     loop_timer_stop(&e->timer);
     loop_timer_stop(&e->tick);
     amqp_wire_close(e->wire);
+    e->wire = NULL;
+    q->up = false;
     loop_async_stop(&e->news);
     for (struct list *it; (it = list_first(&e->waits));) {
         struct amqp_wait *wait = container_of(it, struct amqp_wait, link);
