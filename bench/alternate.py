@@ -77,7 +77,7 @@ def one_round(place, job, memory=False):
 
 def in_turn(place, jobs, rounds, measure=one_round):
     """`rounds` times each job, in turn. One that fails has no figures; told to stop, those that are
-    there already are kept."""
+    there already are kept. A signal only leaves a note: it may come while a process is started."""
     for job in jobs:
         if job.why:
             say(f"{job.system.name}: {job.why}")
@@ -92,6 +92,8 @@ def in_turn(place, jobs, rounds, measure=one_round):
 def run_all(place, jobs, rounds, measure):
     for number in range(rounds):
         for job in jobs:
+            if place.stopped:
+                return
             if job.why:
                 continue
             try:

@@ -19,6 +19,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from peers.base import ROOT  # noqa: E402 pylint: disable=wrong-import-position
+import alternate  # noqa: E402 pylint: disable=wrong-import-position
 import meter  # noqa: E402 pylint: disable=wrong-import-position
 import render  # noqa: E402 pylint: disable=wrong-import-position
 import results  # noqa: E402 pylint: disable=wrong-import-position
@@ -77,9 +78,15 @@ def read_options():
 
 def measure(options, names):
     meter.adopt_orphans()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))
     place = Place()
+
+    def stop(*_):
+        if place.stopped:
+            sys.exit(1)
+        place.stopped = place.failed = True
+        alternate.say("stopping after this measurement; once more to stop at once")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
     place.command = options.command
     try:
         for name in names:
