@@ -2,12 +2,12 @@
 #include "io/disk.h"
 
 #include "base/mem.h"
+#include "io/thread.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -194,17 +194,8 @@ static void *close_one(void *arg)
 /* The last close of a file without a name gives its room back, which takes a second a gigabyte. */
 static void close_aside(int file)
 {
-    pthread_t thread;
-    pthread_attr_t detached;
-    sigset_t all, before;
-    pthread_attr_init(&detached);
-    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&thread, &detached, close_one, (void *)(intptr_t)file))
+    if (thread_start_detached(close_one, (void *)(intptr_t)file))
         close(file);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&detached);
 }
 
 static int real_remove(struct disk *d, const char *name)

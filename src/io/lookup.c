@@ -2,9 +2,9 @@
 #include "io/lookup.h"
 
 #include "base/mem.h"
+#include "io/thread.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 
 enum { NAME_BYTES = 256 };
@@ -51,21 +51,6 @@ static void on_done(struct loop_async *a)
     l->on_found(l->ctx, l->addrs, l->count, &l->err);
 }
 
-static int thread_start(struct lookup *l)
-{
-    pthread_t thread;
-    pthread_attr_t attr;
-    sigset_t all, old;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the loop's */
-    int rc = pthread_create(&thread, &attr, thread_main, l);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return rc;
-}
-
 int lookup_start(struct lookup **ret_lookup, struct loop *loop, const char *host, uint16_t port,
                  void (*on_found)(void *ctx, const struct net_addr *addrs, size_t count,
                                   const struct err *err),
@@ -80,7 +65,7 @@ int lookup_start(struct lookup **ret_lookup, struct loop *loop, const char *host
     l->ctx = ctx;
     pthread_mutex_init(&l->lock, NULL);
     loop_async_start(&l->done, loop, on_done);
-    int rc = thread_start(l);
+    int rc = thread_start_detached(thread_main, l);
     if (rc) {
         l->left = true;
         lookup_stop(l);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/realclock.h"
+#include "io/thread.h"
 #include "pipeline/part.h"
 
 #include <errno.h>
@@ -271,7 +272,6 @@ static void end(struct instance *i)
 int instance_run(const struct instance_config *config, struct err *err)
 {
     struct instance *i = mem_zalloc(sizeof *i);
-    sigset_t all, old;
     if (!i)
         return err_set(err, TTG_ENOMEM, "out of memory");
     i->config = *config;
@@ -281,10 +281,7 @@ int instance_run(const struct instance_config *config, struct err *err)
     pthread_cond_init(&i->ending, NULL);
     int rc = start(i, err);
     if (!rc) {
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the loop's */
-        int failed = pthread_create(&i->pulse, NULL, pulse_main, i);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        int failed = thread_start(&i->pulse, pulse_main, i);
         if (failed) {
             rc = err_set_errno(err, failed, "cannot start a thread");
         } else {

@@ -4,12 +4,12 @@
 #include "base/mem.h"
 #include "io/loop.h"
 #include "io/realclock.h"
+#include "io/thread.h"
 #include "queue/amqp_link.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -143,7 +143,6 @@ int amqp_wire_open(struct amqp_wire **ret_wire, const struct queue_config *confi
                    struct loop_async *news, struct err *err)
 {
     struct amqp_wire *w = mem_zalloc(sizeof *w);
-    sigset_t all, old;
     struct amqp_link *link = w ? amqp_link_new(config) : NULL;
     if (!link) {
         mem_free(w);
@@ -157,10 +156,7 @@ int amqp_wire_open(struct amqp_wire **ret_wire, const struct queue_config *confi
     list_init(&w->held);
     pthread_mutex_init(&w->lock, NULL);
     w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the loop's */
-    int rc = w->wake < 0 ? errno : pthread_create(&w->thread, NULL, thread_main, w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int rc = w->wake < 0 ? errno : thread_start(&w->thread, thread_main, w);
     if (rc) {
         if (w->wake >= 0)
             close(w->wake);

@@ -3,11 +3,11 @@
 
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "io/thread.h"
 #include "store/state.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -88,12 +88,7 @@ int store_writer_start(struct store *s, struct clock *clock, struct store_writer
         writer_free(w);
         return rc;
     }
-    /* Signals are the owner's business. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int errnum = pthread_create(&w->thread, NULL, writer_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int errnum = thread_start(&w->thread, writer_main, w);
     if (errnum) {
         writer_free(w);
         return err_from_errno(errnum);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/realclock.h"
+#include "io/thread.h"
 #include "worker/feed.h"
 #include "worker/kernel_impl.h"
 
@@ -225,13 +226,8 @@ static int hand_over(struct plugin_slot *ps)
     struct run *r = ps->run;
     int errnum = 0;
     pthread_mutex_lock(&r->lock);
-    if (r->thread_state == THREAD_NONE) {
-        sigset_t all, old; /* signals are for the loop's thread */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-        errnum = pthread_create(&r->thread, NULL, thread_main, r);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
-    }
+    if (r->thread_state == THREAD_NONE)
+        errnum = thread_start(&r->thread, thread_main, r);
     if (!errnum) {
         r->thread_state = THREAD_RUN;
         ps->in_thread = true;

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "io/loop.h"
+#include "io/thread.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -110,7 +111,7 @@ int pulse_start(struct pulse **ret_pulse, const struct queue_config *queue, stru
     rc = queue_open(&p->queue, p->loop, &p->config, err);
     if (!rc && loop_timer_after_ms(&p->timer, PULSE_MS))
         rc = err_set(err, TTG_ENOMEM, "out of memory");
-    if (!rc && pthread_create(&p->thread, NULL, thread_main, p) != 0)
+    if (!rc && thread_start(&p->thread, thread_main, p) != 0)
         rc = err_set(err, TTG_EFULL, "cannot start a thread");
     if (rc) {
         pulse_free(p);
