@@ -204,3 +204,10 @@ int ask_once(struct ask *a, struct queue_call *call, void (*on_answer)(void *ctx
     queue_request_done(&call->request);
     return rc;
 }
+
+int ask_control(struct ask *a, enum queue_control what, struct err *err)
+{
+    struct queue_control_call call = {.control = what};
+    ask_init(a, &call.call, QUEUE_CONTROL);
+    return ask_once(a, &call.call, NULL, NULL, err);
+}

@@ -56,6 +56,9 @@ int ask_send(struct ask *a, struct queue_call *call, void (*on_answer)(void *ctx
 int ask_once(struct ask *a, struct queue_call *call, void (*on_answer)(void *ctx), void *ctx,
              struct err *err);
 
+/* Cancels, pauses, forgets ... the job. */
+int ask_control(struct ask *a, enum queue_control what, struct err *err);
+
 /* Turns the loop until *done, or the queue is lost, or until `deadline_ms` of loop_now_ms. */
 int ask_wait(struct ask *a, const bool *done, uint64_t deadline_ms, struct err *err);
 

@@ -8,13 +8,11 @@
 #include "cmd/leftover.h"
 #include "cmd/state_dir.h"
 #include "cmd/tool.h"
-#include "io/realclock.h"
 #include "io/stdio.h"
 #include "wire/json.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -167,9 +165,7 @@ static void forget(struct bench *b, const char *job, bool ran)
     struct err err = {0};
     int rc = ask_open(&ask, b->command, &config, &err);
     for (unsigned i = 0, tries = 0; i < 2 && !rc;) {
-        struct queue_control_call call = {.control = steps[i]};
-        ask_init(&ask, &call.call, QUEUE_CONTROL);
-        rc = ask_once(&ask, &call.call, NULL, NULL, &err);
+        rc = ask_control(&ask, steps[i], &err);
         if (rc == TTG_EBUSY && tries++ < LEAVE_TRIES) { /* the run is not quite gone for a broker */
             bool never = false;
             rc = ask_wait(&ask, &never, loop_now_ms(ask.loop) + LEAVE_MS, &err);
@@ -338,7 +334,6 @@ static int show_json(const struct bench *b)
 static int configure(struct bench *b, struct err *err)
 {
     const struct options *o = b->command->options;
-    char top[STATE_DIR_BYTES];
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     b->workers = option_text(o, OPT_BENCH_WORKERS) ? option_u64(o, OPT_BENCH_WORKERS)
                  : processors > 0                  ? (uint64_t)processors
@@ -357,17 +352,7 @@ static int configure(struct bench *b, struct err *err)
     if (!rc)
         rc = guard_open(&b->guard, 1, err);
     if (!rc)
-        rc = state_dir_path("demo", top, err);
-    if (!rc)
-        rc = state_dir_make(top, err);
-    if (rc)
-        return rc;
-    snprintf(b->dir, sizeof b->dir, "%.3900s/bench-XXXXXX", top);
-    if (!mkdtemp(b->dir)) {
-        b->dir[0] = '\0';
-        return err_set(err, TTG_EIO, "cannot make a directory in %s", top);
-    }
-    rc = leftover_note(b->dir, getpid(), "bench", err);
+        rc = leftover_dir(b->dir, "bench", err);
     if (!rc && (rc = loop_signal_start(&b->sigint, b->loop, SIGINT, on_signal)) == 0)
         rc = loop_signal_start(&b->sigterm, b->loop, SIGTERM, on_signal);
     return rc;

@@ -3,13 +3,6 @@
 #include "cmd/ask.h"
 #include "cmd/options.h"
 
-static int tell(struct ask *ask, enum queue_control what, struct err *err)
-{
-    struct queue_control_call call = {.control = what};
-    ask_init(ask, &call.call, QUEUE_CONTROL);
-    return ask_once(ask, &call.call, NULL, NULL, err);
-}
-
 static int control(struct command_run *r, enum queue_control what, const char *done)
 {
     struct ask ask;
@@ -20,9 +13,9 @@ static int control(struct command_run *r, enum queue_control what, const char *d
     buf_init(&out, 1024);
     int rc = ask_open(&ask, r, &config, &err);
     if (!rc)
-        rc = tell(&ask, what, &err);
+        rc = ask_control(&ask, what, &err);
     if (forget && (!rc || rc == TTG_EDONE))
-        rc = tell(&ask, QUEUE_FORGET, &err);
+        rc = ask_control(&ask, QUEUE_FORGET, &err);
     if (!rc)
         buf_printf(&out, "job %s %s\n", ask.job, done);
     ask_close(&ask);

@@ -10,11 +10,9 @@
 #include "io/realclock.h"
 #include "io/stdio.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct demo_preset presets[] = {
@@ -183,27 +181,6 @@ static void on_signal(struct loop_signal *s)
     d->signal = s->signo;
 }
 
-static int make_dir(struct demo *d, struct err *err)
-{
-    char top[STATE_DIR_BYTES];
-    int rc = state_dir_path("demo", top, err);
-    if (!rc)
-        rc = state_dir_make(top, err);
-    if (rc)
-        return rc;
-    for (unsigned n = 0;; n++) {
-        snprintf(d->dir, sizeof d->dir, "%.3900s/%d.%u", top, (int)getpid(), n);
-        if (mkdir(d->dir, 0700) == 0)
-            break;
-        if (errno != EEXIST) {
-            rc = err_set_errno(err, errno, "cannot make %s", d->dir);
-            d->dir[0] = '\0';
-            return rc;
-        }
-    }
-    return leftover_note(d->dir, getpid(), "demo", err);
-}
-
 static int choose_runtime(struct demo *d, struct err *err)
 {
     struct str runtime = option_str(d->command->options, OPT_RUNTIME);
@@ -242,7 +219,7 @@ static int configure(struct demo *d, struct err *err)
     if (!rc)
         rc = guard_open(&d->guard, DEMO_SLOTS, err);
     if (!rc)
-        rc = make_dir(d, err);
+        rc = leftover_dir(d->dir, "demo", err);
     return rc;
 }
 

@@ -2,12 +2,12 @@
 #include "cmd/leftover.h"
 
 #include "base/buf.h"
-#include "cmd/state_dir.h"
 #include "io/file_read.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FILE_BYTES_MAX = 1 << 16 };
@@ -30,6 +30,28 @@ int leftover_note(const char *dir, pid_t pid, const char *name, struct err *err)
     if (fd >= 0)
         close(fd);
     return written ? 0 : err_set_errno(err, errnum, "cannot write %s", path);
+}
+
+int leftover_dir(char dir[STATE_DIR_BYTES], const char *name, struct err *err)
+{
+    char top[STATE_DIR_BYTES];
+    int rc = state_dir_path("demo", top, err);
+    dir[0] = '\0';
+    if (!rc)
+        rc = state_dir_make(top, err);
+    if (rc)
+        return rc;
+    for (unsigned n = 0;; n++) {
+        snprintf(dir, STATE_DIR_BYTES, "%.3900s/%d.%u", top, (int)getpid(), n);
+        if (mkdir(dir, 0700) == 0)
+            break;
+        if (errno != EEXIST) {
+            rc = err_set_errno(err, errno, "cannot make %s", dir);
+            dir[0] = '\0';
+            return rc;
+        }
+    }
+    return leftover_note(dir, getpid(), name, err);
 }
 
 static bool read_line(struct str line, struct leftover *l)

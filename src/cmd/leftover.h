@@ -7,6 +7,7 @@
 #define TTG_CMD_LEFTOVER_H
 
 #include "base/err.h"
+#include "cmd/state_dir.h"
 #include "io/pid.h"
 
 enum { LEFTOVER_NAME_BYTES = 32, LEFTOVER_MAX = 64 };
@@ -16,6 +17,9 @@ struct leftover {
     char name[LEFTOVER_NAME_BYTES];
 };
 
+/* Makes a directory for this process, in which it is noted by that name, below the state directory.
+ * `dir` is empty when there is none. */
+int leftover_dir(char dir[STATE_DIR_BYTES], const char *name, struct err *err);
 /* Notes a process that runs now. The name is one word. */
 int leftover_note(const char *dir, pid_t pid, const char *name, struct err *err);
 /* Those noted that still run, at most LEFTOVER_MAX. */
