@@ -7,27 +7,19 @@ import re
 import signal
 
 from demorig import Demo
-from harness import TTG, main, run, skip, spawn, temp_dir, test, wait_until, write_file
-from podrig import Podman
+from harness import TTG, main, run, spawn, temp_dir, test, wait_until, write_file
+from podrig import once
 
 LABEL = "app.kubernetes.io/part-of=ttg"
-_podman = []
 
 
-def podman():
-    """With the image; made by the first test, without it all are skipped."""
-    if not _podman:
-        _podman.append(None)
-        made = Podman()
-        made.import_ttg()
-        made("network", "create", "foreign")
-        made("volume", "create", "foreign-data")
-        made.import_files(made.dir + "/rootfs.tar", "localhost/foreign")  # without our label
-        made("create", "--name", "foreign", "foreign", "/usr/bin/ttg")
-        _podman[0] = made
-    if not _podman[0]:
-        skip("podman does not run here (see above)")
-    return _podman[0]
+@once
+def podman(new):
+    new.import_ttg()
+    new("network", "create", "foreign")
+    new("volume", "create", "foreign-data")
+    new.import_files(new.dir + "/rootfs.tar", "localhost/foreign")  # without our label
+    new("create", "--name", "foreign", "foreign", "/usr/bin/ttg")
 
 
 def there(p):

@@ -10,27 +10,24 @@ import shutil
 
 import k8s_check
 from demorig import Demo
-from harness import ROOT, TTG, main, run, skip, test, wait_until, write_file
-from podrig import Podman
+from harness import ROOT, TTG, main, run, test, wait_until, write_file
+from podrig import once
 
 LONG_MS = "30"
-_podman = []
+
+
+@once
+def _podman(new):
+    new.import_base()
+    new.make_rabbitmq()
+    new.import_ttg()
+    new.make_cluster()
 
 
 def podman():
-    """With images, made by the first test; without them all are skipped."""
-    if not _podman:
-        _podman.append(None)
-        made = Podman()
-        made.import_base()
-        made.make_rabbitmq()
-        made.import_ttg()
-        made.make_cluster()
-        _podman[0] = made
-    if not _podman[0]:
-        skip("there is no image (see above)")
-    _podman[0].clear()
-    return _podman[0]
+    made = _podman()
+    made.clear()
+    return made
 
 
 def told(p, container, *words):

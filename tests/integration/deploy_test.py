@@ -8,25 +8,20 @@ import re
 import shutil
 
 import k8s_check
-from harness import ROOT, main, run, skip, test, wait_until, write_file
-from podrig import Podman
+from harness import ROOT, main, run, test, wait_until, write_file
+from podrig import Podman, once
 
 IMAGE = "ttg:latest"
 IMAGE_BYTES_MAX = 16 << 20
-_podman = []
+
+
+_podman = once(Podman.make_images)
 
 
 def podman():
-    """With images, made by the first test; without them all are skipped."""
-    if not _podman:
-        _podman.append(None)
-        made = Podman()
-        made.make_images()
-        _podman[0] = made
-    if not _podman[0]:
-        skip("there is no image (see above)")
-    _podman[0].clear()
-    return _podman[0]
+    made = _podman()
+    made.clear()
+    return made
 
 
 def has_no_rights(p, container):

@@ -335,3 +335,20 @@ class Podman:
         self("pod", "rm", "--force", "--all", deadline_s=60)
         self("rm", "--force", "--all")
         self("volume", "rm", "--all", "--force")
+
+
+def once(fill):
+    """A function that gives a podman for all tests of a program: `fill` puts images into it when the
+    first test asks; when that fails, the others are skipped."""
+    made = []
+
+    def podman():
+        if not made:
+            made.append(None)
+            new = Podman()
+            fill(new)
+            made[0] = new
+        if not made[0]:
+            skip("podman does not run here, or there is no image (see above)")
+        return made[0]
+    return podman
