@@ -10,6 +10,7 @@
 
 enum {
     SILENT_MS = 2500,   /* says nothing, five beats long: another has the chunk within 3 s */
+    NEW_MS = 10000,     /* the same for who has just joined: it holds nothing yet */
     BACK_MS = 3000,     /* not back after a restart of the node */
     AWAY_TCP_MS = 1000, /* its connection broke */
     LOOK_MS = 500,      /* we look this often, to notice that we were away ourselves */
@@ -26,6 +27,7 @@ struct presence {
     struct presences *all;
     struct client *client; /* where it joined last; NULL: away */
     uint64_t seen_ms;      /* monotonic */
+    bool is_new;           /* joined with no chunk in hand, and has done nothing since */
     const char *why;
     struct str job, worker; /* in the memory behind */
     uint64_t incarnation;
@@ -98,6 +100,11 @@ static void set_due(struct presence *p, uint64_t at_ms, const char *why)
         timer_set(p->all);
 }
 
+static uint64_t silent_at_ms(const struct presence *p)
+{
+    return p->seen_ms + (p->is_new ? NEW_MS : SILENT_MS);
+}
+
 static void forget(struct presence *p)
 {
     list_remove(&p->of_client);
@@ -153,8 +160,8 @@ static void on_timer(struct loop_timer *t)
         /* Bytes of its connection count as a sign of life, also while it waits for a take. */
         if (p->client && p->client->active_ms > p->seen_ms)
             p->seen_ms = p->client->active_ms;
-        if (p->client && p->seen_ms + SILENT_MS > now_ms)
-            heap_set(&all->due, &p->due, p->seen_ms + SILENT_MS);
+        if (p->client && silent_at_ms(p) > now_ms)
+            heap_set(&all->due, &p->due, silent_at_ms(p));
         else if (now_ms < all->grace_until_ms)
             heap_set(&all->due, &p->due, all->grace_until_ms);
         else if (declare_lost(p, p->why))
@@ -163,13 +170,33 @@ static void on_timer(struct loop_timer *t)
     timer_set(all);
 }
 
-static void present(struct presence *p, struct client *c)
+static void present(struct presence *p, struct client *c, bool is_new)
 {
     list_remove(&p->of_client);
     p->client = c;
     list_push_back(&c->presences, &p->of_client);
     p->seen_ms = loop_now_ms(c->node->loop);
-    set_due(p, p->seen_ms + SILENT_MS, "silent");
+    p->is_new = is_new;
+    set_due(p, silent_at_ms(p), "silent");
+}
+
+/* A worker spoke. Its first words after joining: from now on its pulse beats. */
+static void heard(struct presence *p, uint64_t now_ms)
+{
+    p->seen_ms = now_ms;
+    if (!p->is_new)
+        return;
+    p->is_new = false;
+    if (p->client)
+        set_due(p, silent_at_ms(p), p->why);
+}
+
+static bool names_leases(size_t argc, const struct str *argv)
+{
+    for (size_t i = 4; i < argc; i += 2)
+        if (str_eq_nocase(argv[i], STR("HELD")))
+            return i + 1 < argc;
+    return false;
 }
 
 void presence_command(struct client *c, const struct node_entry *e, size_t argc,
@@ -186,11 +213,11 @@ void presence_command(struct client *c, const struct node_entry *e, size_t argc,
         if (!p)
             p = add(all, &key);
         if (p)
-            present(p, c);
+            present(p, c, !names_leases(argc, argv));
     } else if (p && (str_eq(e->name, STR("TTG.LEAVE")) || str_eq(e->name, STR("TTG.LOST")))) {
         forget(p);
     } else if (p) {
-        p->seen_ms = loop_now_ms(c->node->loop);
+        heard(p, loop_now_ms(c->node->loop));
     }
 }
 

@@ -4,7 +4,8 @@
  * That a worker was seen is soft state; that it is lost is a logged command, so that replay decides
  * the same. On a Unix socket the end of the connection is the end of the process: lost at once. On
  * TCP a worker may come back within a second. Whoever says nothing for two and a half
- * seconds is lost. */
+ * seconds is lost. Only a worker that has just joined has ten: it holds no chunk that anybody could
+ * wait for, and where a hundred start at once it may take it seconds to say its next word. */
 #ifndef TTG_NODE_PRESENCE_H
 #define TTG_NODE_PRESENCE_H
 

@@ -132,6 +132,25 @@ def a_silent_worker_is_lost_and_a_beat_is_enough():
 
 
 @test
+def who_has_just_joined_may_be_slow_to_say_more():
+    """A hundred that start at once on a busy machine are; and nobody waits for what they hold."""
+    node = Node()
+    c, slow, mute, quiet = (node.raw() for _ in range(4))
+    job(c)
+    begin = time.monotonic()
+    join(slow, "slow", 1), join(mute, "mute", 1)
+    join(quiet, "quiet", 1), take(quiet, "quiet", 1)
+    wait_until(lambda: figures(c)["workers_lost"] == 1, what="who has a chunk to be lost")
+    assert error_of(quiet, "TTG.BEAT", "j", "quiet", 1).startswith("LOST")
+    slow("TTG.BEAT", "j", "slow", 1)  # from here on it is like the others
+    wait_until(lambda: figures(c)["workers_lost"] == 3, what="the others to be lost, too")
+    assert time.monotonic() - begin >= 10
+    order = [line for line in node.process.err().splitlines() if "reason=silent" in line]
+    assert [w for line in order for w in line.split() if w.startswith("worker=")] == [
+        "worker=quiet", "worker=slow", "worker=mute"], order
+
+
+@test
 def after_a_restart_workers_keep_their_leases_if_they_come_back():
     node = Node()
     c, w, v = node.raw(), node.raw(), node.raw()

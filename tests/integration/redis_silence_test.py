@@ -55,6 +55,36 @@ def alive(job):
 
 
 @test
+def who_has_just_joined_may_be_slow_to_say_more():
+    """A hundred that start at once on a busy machine are; and nobody waits for what they hold."""
+    job = a_job(100)
+    job.join("holding")
+    (held,) = job.take("holding")
+    for worker in ("slow", "talking"):
+        job.join(worker)
+    job.join("holding", held=held[:2]), job("beat", "talking", 1)
+
+    def pass_by(ms):
+        job.r.hset(job.key("job"), mapping={"seen_ms": int(time.time() * 1000), "grace_ms": 0})
+        for worker, at in alive(job).items():
+            job.r.zadd(job.key("alive"), {worker: at - ms})
+
+    def looked():
+        job("look"), job.r.hset(job.key("job"), "grace_ms", 0), job("look")
+        return set(alive(job))
+    pass_by(2500)
+    assert looked() == {"slow"}
+    pass_by(5000)
+    assert looked() == {"slow"} and job.status()["workers_lost"] == 2
+    job("beat", "slow", 1)  # from here on it is like the others
+    pass_by(2500)
+    assert looked() == set() and job.status()["workers_lost"] == 3
+    job.join("mute")
+    pass_by(10500)
+    assert looked() == set() and job.status()["workers_lost"] == 4
+
+
+@test
 def silence_before_an_outage_is_kept():
     """A server that comes and goes: who died is missed all the same, the others are not."""
     job = a_job(100)

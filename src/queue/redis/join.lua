@@ -65,7 +65,8 @@ end
 known.slots, known.host = slots, host
 write_worker(name, known)
 call('HSET', HELD, name, count)
-call('ZADD', ALIVE, int(now), name)
+-- Where a hundred start at once it may take them seconds to say the next word.
+call('ZADD', ALIVE, int(count > 0 and now or now + NEW_MS), name)
 check_presence()
 close()
 local text = call('HMGET', JOB, 'kernel', 'input', 'params_total')

@@ -3,6 +3,7 @@ local PRESENCE_MS = 2000 -- silent for longer: lost
 local OUTAGE_MS = 1400   -- nobody was heard for so long: the server itself was away
 local LOSS_MS = 10       -- between two losses, so that many at once do not hold up the others
 local TOUCH_MS = 200     -- signs of life are not written down more often
+local NEW_MS = 8000      -- who has joined and holds nothing may be silent for so much longer
 
 local function read_worker(name)
     local text = call('HGET', WORKERS, name)
@@ -23,7 +24,8 @@ local function write_worker(name, w)
 end
 
 local function touch(name)
-    if now - tonumber(call('ZSCORE', ALIVE, name) or 0) >= TOUCH_MS then
+    local ago = now - tonumber(call('ZSCORE', ALIVE, name) or 0)
+    if ago >= TOUCH_MS or ago < 0 then
         call('ZADD', ALIVE, int(now), name)
     end
 end
