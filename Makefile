@@ -9,6 +9,7 @@
 #   make tidy     layers, clang-tidy, cppcheck    make format     (format-check only looks)
 #   make fuzz [SECONDS=60] [FUZZ=NAME]            make deps       install what is missing
 #   make bench [WHAT="noop exec …"] [ROUNDS=5] [SYSTEMS="ttg rq …"]   side by side (docs/performance.md)
+#   make bench QUICK=1   everything once and small: does it work?
 #
 # A new file in src/*/, tests/*/ needs no edit here.
 
@@ -202,7 +203,8 @@ BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(filter-out bench/syncs.c,$(wildca
 bench:
 	@tools/deps build check bench
 	$(Q)$(MAKE) PROFILE=release all bench-programs
-	bench/run.py $(WHAT) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SYSTEMS),--systems "$(SYSTEMS)")
+	bench/run.py $(WHAT) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(SYSTEMS),--systems "$(SYSTEMS)")
 bench-programs: $(BENCHES)
 
 # ---- simulation of a node

@@ -2,6 +2,7 @@
 """alternate - runs systems in turn, round after round, so that what happens to the machine happens
 to all of them, and refuses figures of work that was not done or not kept as it is said to be."""
 import sys
+import traceback
 
 import results
 from meter import Meter
@@ -28,6 +29,10 @@ def check_syncs(durability, used):
     """Nothing is in the class fsync that does not sync."""
     if durability == "fsync" and used.get("syncs", 1) == 0:
         raise Wrong("said to sync before it answers, but nothing was synced")
+
+
+class Disturbed(Exception):
+    """Others used the machine meanwhile."""
 
 
 class Job:
@@ -65,19 +70,24 @@ def one_round(place, job, memory=False):
     instance = job.open(place)
     try:
         instance.start()
-        with Meter(instance.data_dir(), place.syncs if place.counting else None, memory) as meter:
+        sync_us = place.wait_for_disk()
+        with Meter(instance.data_dir(), place.counters(instance.broker), memory,
+                   place.beside(instance.broker)) as meter:
             outcome = instance.work(job.count)
         check_sum(outcome, job.count)
         instance.check_durability()
         check_syncs(job.durability, meter.used)
-        return {"seconds": round(outcome.seconds, 6), **meter.used}
+        if meter.used["others"] > place.others:
+            raise Disturbed(f"others used {meter.used['others']} processors")
+        return {"seconds": round(outcome.seconds, 6), **meter.used, "sync_us": sync_us}
     finally:
         instance.stop()
 
 
 def in_turn(place, jobs, rounds, measure=one_round):
-    """`rounds` times each job, in turn. One that fails has no figures; told to stop, those that are
-    there already are kept. A signal only leaves a note: it may come while a process is started."""
+    """`rounds` times each job, in turn. One that fails, however, has no figures and stops nobody
+    else; told to stop, those that are there already are kept. A signal only leaves a note: it may
+    come while a process is started."""
     for job in jobs:
         if job.why:
             say(f"{job.system.name}: {job.why}")
@@ -92,7 +102,7 @@ def in_turn(place, jobs, rounds, measure=one_round):
 def run_all(place, jobs, rounds, measure):
     for number in range(rounds):
         for job in jobs:
-            if place.stopped:
+            if place.over():
                 return
             if job.why:
                 continue
@@ -100,9 +110,13 @@ def run_all(place, jobs, rounds, measure):
                 job.rounds.append(measure(place, job))
                 say(f"{job.kind} {number + 1}/{rounds} {job.system.name} {job.durability} "
                     f"{job.parameters or job.count}: {job.rounds[-1]}")
+            except Disturbed as reason:
+                say(f"{job.kind} {number + 1}/{rounds} {job.system.name} is thrown away: {reason}")
             except Unavailable as reason:
                 job.why = str(reason)
                 say(f"{job.system.name}: {reason}")
-            except (AssertionError, Wrong) as reason:
+            except Exception as reason:  # pylint: disable=broad-except
                 job.why, job.rounds, place.failed = "failed", [], True
+                if not isinstance(reason, (AssertionError, Wrong)):
+                    traceback.print_exc()
                 say(f"REFUSED {job.system.name} {job.durability}: {reason}")

@@ -9,14 +9,21 @@ Everything is counted for the tree of processes below this one, in the same way 
   at ten times a second;
 - disk: by how much what it keeps has grown;
 - written: bytes that they caused to be written to the disk (/proc/PID/io);
-- syncs: calls of fsync and fdatasync, counted by bench/syncs.c in each process."""
+- syncs: calls of fsync and fdatasync, counted by bench/syncs.c in each process.
+
+Two things tell whether a round was a fair one: how long a sync took just before (some disks take
+many times as long for minutes after files were removed), and how many processors others used."""
 import ctypes
 import os
 import resource
 import signal
+import statistics
 import struct
+import tempfile
 import threading
+import time
 
+FEW_S = 0.04  # what counting in ticks may be wrong by
 TICKS = os.sysconf("SC_CLK_TCK")
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -34,8 +41,9 @@ def read_text(path):
         return ""
 
 
-def tree():
-    """{pid: fields of /proc/PID/stat from the state on} of all processes below this one."""
+def tree(beside=()):
+    """{pid: fields of /proc/PID/stat from the state on} of all processes below this one, without
+    those `beside` and what they have started."""
     stats, children = {}, {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -46,8 +54,9 @@ def tree():
     found, todo = {}, list(children.get(os.getpid(), ()))
     while todo:
         pid = todo.pop()
-        found[pid] = stats[pid]
-        todo += children.get(pid, ())
+        if pid not in beside:
+            found[pid] = stats[pid]
+            todo += children.get(pid, ())
     return found
 
 
@@ -68,26 +77,38 @@ def end(pids):
             pass
 
 
-def cpu_seconds():
+def cpu_seconds(beside=()):
     """User + system of what is below this process or was."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime + sum(
-        sum(map(int, fields[11:15])) for fields in tree().values()) / TICKS
+        sum(map(int, fields[11:15])) for fields in tree(beside).values()) / TICKS
 
 
-def pss_bytes():
+def own_seconds():
+    """Of the harness itself."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def busy_seconds():
+    """Of all processors, whoever uses them, since the machine was started."""
+    user, nice, system, _, _, irq, softirq = map(int, read_text("/proc/stat").split()[1:8])
+    return (user + nice + system + irq + softirq) / TICKS
+
+
+def pss_bytes(beside=()):
     total = 0
-    for pid in tree():
+    for pid in tree(beside):
         for line in read_text(f"/proc/{pid}/smaps_rollup").splitlines():
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
     return total
 
 
-def written_bytes():
+def written_bytes(beside=()):
     """By the living ones and their children that have ended; ours have, so we count too."""
     total = 0
-    for pid in [os.getpid(), *tree()]:
+    for pid in [os.getpid(), *tree(beside)]:
         for line in read_text(f"/proc/{pid}/io").splitlines():
             if line.startswith("write_bytes:"):
                 total += int(line.split()[1])
@@ -104,6 +125,18 @@ def disk_bytes(directory):
             except OSError:
                 pass
     return total
+
+
+def sync_us(directory, size=4096, times=30):
+    """Median of writing over a block of a file and fdatasync."""
+    took = []
+    with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+        for _ in range(times):
+            began = time.monotonic()
+            os.pwrite(file.fileno(), bytes(size), 0)
+            os.fdatasync(file.fileno())
+            took.append(time.monotonic() - began)
+    return round(statistics.median(took) * 1e6)
 
 
 class Syncs:
@@ -125,21 +158,26 @@ class Syncs:
 
 
 class Meter:
-    """with Meter(directory, syncs) as m: …; then m.used."""
+    """with Meter(directory, counters) as m: …; then m.used. Processes `beside` are not counted."""
 
-    def __init__(self, directory, syncs=None, memory=False):
+    def __init__(self, directory, syncs=(), memory=False, beside=()):
         self.directory, self.syncs, self.memory, self.used = directory, syncs, memory, {}
+        self.beside = beside
         self.peak, self.over = 0, threading.Event()
+
+    def synced(self):
+        return sum(counter.count() for counter in self.syncs)
 
     def watch(self):
         while True:
-            self.peak = max(self.peak, pss_bytes())
+            self.peak = max(self.peak, pss_bytes(self.beside))
             if self.over.wait(0.1):
                 return
 
     def __enter__(self):
-        self.before = (cpu_seconds(), written_bytes(), disk_bytes(self.directory),
-                       self.syncs.count() if self.syncs else 0)
+        self.before = (cpu_seconds(self.beside), written_bytes(self.beside),
+                       disk_bytes(self.directory), self.synced())
+        self.began = time.monotonic(), busy_seconds() - cpu_seconds() - own_seconds()
         if self.memory:
             self.thread = threading.Thread(target=self.watch, daemon=True)
             self.thread.start()
@@ -151,9 +189,12 @@ class Meter:
             self.thread.join()
             self.used["memory_bytes"] = self.peak
         if kind is None:
+            at, others = self.began
+            others = busy_seconds() - cpu_seconds() - own_seconds() - others
+            self.used["others"] = round(max(others - FEW_S, 0) / (time.monotonic() - at), 2)
             cpu, written, disk, syncs = self.before
-            self.used["cpu_s"] = round(cpu_seconds() - cpu, 3)
-            self.used["written_bytes"] = written_bytes() - written
+            self.used["cpu_s"] = round(cpu_seconds(self.beside) - cpu, 3)
+            self.used["written_bytes"] = written_bytes(self.beside) - written
             self.used["disk_bytes"] = max(disk_bytes(self.directory) - disk, 0)
             if self.syncs:
-                self.used["syncs"] = self.syncs.count() - syncs
+                self.used["syncs"] = self.synced() - syncs

@@ -9,6 +9,7 @@ import sys
 
 import results
 import svg
+import work_growth
 from peers.base import ROOT
 
 OWN_LOAD = 8  # a run alone gets so far; more comes from others
@@ -59,6 +60,12 @@ def notes(entries):
     text = (f"{'; '.join(places)}; {' to '.join(days[:1] + days[1:][-1:])}; commit "
             f"{', '.join(commits)}; {' to '.join(map(str, rounds[:1] + rounds[1:][-1:]))} rounds. "
             f"{'; '.join(versions)}.")
+    syncs = sorted(us for e in seen for us in results.values(e, "sync_us"))
+    if syncs:
+        text += (f" Just before a round this disk synced 4 KiB in {syncs[0]} to {syncs[-1]} µs "
+                 f"(median {middle(syncs):.0f}), and meanwhile others used up to "
+                 f"{max(us for e in seen for us in results.values(e, 'others')):.2f} of its "
+                 "processors.")
     if busy:
         text += f" Beside other work (load average over {OWN_LOAD}): {', '.join(busy)}."
     return "\n".join([text, *missing(entries)])
@@ -216,6 +223,21 @@ GROWTH_PLOTS = {
                  lambda e: rate(e) * e["parameters"]["payload"] / 1e6)]}
 
 
+def left_out(entry):
+    return work_growth.TOO_LONG in entry.get("unavailable", "")
+
+
+def too_long(entries, axis):
+    """Where rows end: the first size of each system that was left out."""
+    first = {}
+    for e in sorted(entries, key=lambda e: -e["parameters"][axis]):
+        if left_out(e) and e["parameters"]["axis"] == axis:
+            first[e["title"]] = e["unavailable"]
+    return ["Left out, by the time of the size before: "
+            + "; ".join(f"{title}, {why}" for title, why in sorted(first.items())) + "."] \
+        if first else []
+
+
 def growth(entries):
     parts, plots = [], {}
     head = ["seconds", "tasks/s", "CPU µs a task", "memory MB", "written, bytes a task",
@@ -240,7 +262,8 @@ def growth(entries):
                          f"{results.median(e, 'disk_bytes') / 1e6:.1f}",
                          f"{results.median(e, 'syncs'):,.0f}"])
         parts.append(table(["", "class", unit, *head], body))
-    return "\n\n".join([*parts, notes(entries)]), plots
+        parts += too_long(entries, axis)
+    return "\n\n".join([*parts, notes([e for e in entries if not left_out(e)])]), plots
 
 
 def node(entries):

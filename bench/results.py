@@ -9,7 +9,7 @@
 
 An entry that could not be measured has "unavailable" instead of rounds. A new run replaces the
 entries of the same system, class and parameters, or adds its rounds to them (--keep), so that a
-long table can be measured in pieces."""
+long table can be measured in pieces; rounds of another state of ttg are never kept."""
 import datetime
 import json
 import os
@@ -45,13 +45,15 @@ def context(directory):
     """Where and when: the machine, what is on it, which state of the tree."""
     with open("/proc/meminfo", encoding="ascii") as file:
         memory_kb = int(file.readline().split()[1])
-    dirty = output_of("git", "status", "--porcelain", "--untracked-files=no", "src", "include")
+    measured = "src", "include"  # the commit that changed them last: figures of two are of one ttg
+    dirty = output_of("git", "status", "--porcelain", "--untracked-files=no", *measured)
     return {
         "when": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M"),
-        "commit": output_of("git", "rev-parse", "--short=10", "HEAD") + ("+" if dirty else ""),
+        "commit": output_of("git", "log", "-1", "--format=%h", "--abbrev=10", "--", *measured)
+                  + ("+" if dirty else ""),
         "machine": f"{os.cpu_count()} x {processor()}, {memory_kb / 2**20:.0f} GiB",
         "kernel": platform.release().split("-")[0],
-        "filesystem": output_of("stat", "-f", "-c", "%T", directory),
+        "filesystem": output_of("findmnt", "-no", "FSTYPE", "-T", directory),
         "load": os.getloadavg()[0],
     }
 
@@ -75,7 +77,7 @@ def merge(path, work, entries, keep):
         before = old.get(key(entry))
         if before and "unavailable" in entry:
             continue
-        if before and keep and "rounds" in before:
+        if before and keep and "rounds" in before and same_state(before, entry):
             entry = {**entry, "rounds": before["rounds"] + entry["rounds"]}
         old[key(entry)] = entry
     whole["entries"] = list(old.values())
@@ -84,6 +86,12 @@ def merge(path, work, entries, keep):
     with open(path + ".new", "w", encoding="utf-8") as file:
         file.write(json.dumps(whole, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
     os.replace(path + ".new", path)
+
+
+def same_state(before, now):
+    """The others do not change with our commits."""
+    return (not now["system"].startswith("ttg")
+            or before["context"]["commit"] == now["context"]["commit"])
 
 
 def check(whole):

@@ -3,22 +3,28 @@
 """Measures ttg beside what people use today: the same work, the same machine, in turn.
 
     make bench                              every work, all systems: an hour
+    make bench QUICK=1                      whether all of it works: two minutes
     make bench WHAT="noop exec" ROUNDS=5    some works
     bench/run.py noop --systems ttg,rq --classes fsync --rounds 3 --keep
     bench/run.py list                       works and systems
     bench/run.py render [--check]           tables and plots of docs/performance.md again
 
 The figures go to bench/results/WORK.json, from there into docs/performance.md and docs/plots.
---keep adds rounds to figures that are there; without it they are replaced. --scale 0.01 makes
-everything smaller, to try things out (with --results DIR, so that it stays out of the tree).
+--keep adds rounds to figures that are there; without it they are replaced. --seconds 120 begins
+nothing after that time, for a machine that one has to oneself in pieces. --calm-us 150 waits before
+each measurement until the disk syncs as quickly as that, a minute at most, and --others 0.2 throws
+rounds away in which others used more of a processor than that on average. --quick runs everything
+once and small, to see whether it works; its figures mean nothing and are thrown away.
 A system that is not installed says so in its row: `tools/deps bench` installs them."""
 import argparse
 import os
 import signal
 import sys
+import time
+import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from peers.base import ROOT  # noqa: E402 pylint: disable=wrong-import-position
+from peers.base import ROOT, harness  # noqa: E402 pylint: disable=wrong-import-position
 import alternate  # noqa: E402 pylint: disable=wrong-import-position
 import meter  # noqa: E402 pylint: disable=wrong-import-position
 import render  # noqa: E402 pylint: disable=wrong-import-position
@@ -69,16 +75,38 @@ def read_options():
     parser.add_argument("--command", type=words, default=["/bin/echo"],
                         help="of exec: gets the number of its task, has to print it")
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--calm-us", type=float, default=float("inf"))
+    parser.add_argument("--others", type=float, default=float("inf"))
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--results", metavar="DIR")
     parser.add_argument("--check", action="store_true",
                         help="of render and instructions: only look")
-    return parser.parse_args(namespace=Options())
+    options = parser.parse_args(namespace=Options())
+    if options.quick:
+        options.rounds, options.kills, options.scale, options.most = 1, 2, 0.01, 1000
+        options.patience = min(options.patience, 3)
+        options.results = options.results or harness.temp_dir()
+    return options
+
+
+def one_work(place, options, name):
+    """A work that fails as a whole costs the others nothing."""
+    try:
+        entries = WORKS[name](place, options)
+        results.merge(results.path_of(options.results, name), name, entries, options.keep)
+    except Exception:  # pylint: disable=broad-except
+        place.failed = True
+        traceback.print_exc()
+        alternate.say(f"FAILED {name}")
 
 
 def measure(options, names):
     meter.adopt_orphans()
     place = Place()
+    place.ends, place.calm_us = time.monotonic() + options.seconds, options.calm_us
+    place.others = options.others
 
     def stop(*_):
         if place.stopped:
@@ -90,10 +118,8 @@ def measure(options, names):
     place.command = options.command
     try:
         for name in names:
-            entries = WORKS[name](place, options)
-            results.merge(results.path_of(options.results, name), name, entries, options.keep)
-            if place.stopped:
-                break
+            if not place.over():
+                one_work(place, options, name)
     finally:
         place.close()
     return not place.failed

@@ -13,7 +13,7 @@ class Gearman(DrivenSystem):
 
     @classmethod
     def version(cls):
-        return first_line(need_program("gearmand"), "--version")
+        return first_line(need_program("gearmand"), "--version").split(" - ")[0]  # then a URL
 
     def start_server(self):
         self.spawn([need_program("gearmand"), "--listen=127.0.0.1", f"--port={self.port}",

@@ -3,18 +3,20 @@
 
 A broker is started when the first system asks for it and serves all that work on it, so that they
 meet the same one; what the one before left is removed. It lives in a directory of its own and on
-ports of its own."""
+ports of its own. It idles while others are measured, whose figures are without it."""
 import os
+import time
 import urllib.error
 import urllib.parse
 
 import redis
 
 import rabbitrig
-from meter import Syncs
+import meter
 
 from .base import BIN, Unavailable, first_line, harness, need_program
 
+CALM_S = 60  # how long a disk that others have made slow is waited for
 APPENDFSYNC = {"fsync": "always", "everysec": "everysec", "none": "no"}
 
 
@@ -26,29 +28,58 @@ class Place:
         rabbitrig.open_to_all(self.dir)
         self.counting, self.brokers = True, {}
         self.failed, self.stopped = False, False  # something has no figure; told to stop
+        self.ends = float("inf")  # of the monotonic clock: nothing is begun after it
+        self.calm_us = float("inf")  # a sync must not take longer when a measurement begins
+        self.others = float("inf")   # nor others use more processors meanwhile
         self.command = ["/bin/echo"]  # of the kind exec: gets the number, prints it
         self.hang, self.starts = "", ""  # of the kind hang: the program, its file
-        self.syncs = Syncs(os.path.join(BIN, "syncs.so"), os.path.join(self.dir, "syncs"))
+        self.syncs = meter.Syncs(os.path.join(BIN, "syncs.so"), os.path.join(self.dir, "syncs"))
 
     def env(self):
         """Not where commands are started by the thousand: loading a library costs them time."""
         return self.syncs.env() if self.counting else {}
 
-    def redis(self, durability):
-        key = ("redis", durability)
+    def over(self):
+        return self.stopped or time.monotonic() > self.ends
+
+    def wait_for_disk(self):
+        """Waits until it is as quick as asked for; microseconds that a sync takes."""
+        end = time.monotonic() + CALM_S
+        while True:
+            took = meter.sync_us(self.dir)
+            if took <= self.calm_us or self.over() or time.monotonic() > end:
+                return took
+            time.sleep(1)
+
+    def broker(self, kind, *words):
+        key = (kind, *words)
         if key not in self.brokers:
-            self.brokers[key] = Redis(self, durability)
+            before, ours = set(meter.tree()), self.syncs
+            self.syncs = meter.Syncs(ours.library, os.path.join(harness.temp_dir(), "syncs"))
+            rabbitrig.open_to_all(self.syncs.path)
+            try:
+                broker = self.brokers[key] = kind(self, *words)
+                broker.pids, broker.syncs = set(meter.tree()) - before, self.syncs
+            finally:
+                self.syncs = ours
         return self.brokers[key]
 
+    def redis(self, durability):
+        return self.broker(Redis, durability)
+
     def rabbit(self):
-        if "rabbit" not in self.brokers:
-            self.brokers["rabbit"] = Rabbit(self)
-        return self.brokers["rabbit"]
+        return self.broker(Rabbit)
 
     def cluster(self):
-        if "cluster" not in self.brokers:
-            self.brokers["cluster"] = RabbitCluster(self)
-        return self.brokers["cluster"]
+        return self.broker(RabbitCluster)
+
+    def counters(self, mine):
+        """Of syncs, of a system that uses this broker or none."""
+        return [self.syncs, *([mine.syncs] if mine else [])] if self.counting else []
+
+    def beside(self, mine):
+        """Processes of the brokers that a system does not use."""
+        return {pid for b in self.brokers.values() if b is not mine for pid in b.pids}
 
     def close(self):
         for broker in self.brokers.values():

@@ -14,9 +14,11 @@ from harness import ROOT, TTG, main, run, skip, spawn, temp_dir, test, write_fil
 
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 import alternate  # noqa: E402 pylint: disable=wrong-import-position
+import meter  # noqa: E402 pylint: disable=wrong-import-position
 import render  # noqa: E402 pylint: disable=wrong-import-position
 import results  # noqa: E402 pylint: disable=wrong-import-position
-from peers.base import BIN, Outcome  # noqa: E402 pylint: disable=wrong-import-position
+import work_growth  # noqa: E402 pylint: disable=wrong-import-position
+from peers.base import BIN, Outcome, System  # noqa: E402 pylint: disable=wrong-import-position
 
 RUN = os.path.join(ROOT, "bench/run.py")
 
@@ -170,6 +172,77 @@ def rounds_are_replaced_or_added():
     gone = {k: v for k, v in entry(0).items() if k not in ("rounds", "context")}
     results.merge(path, "noop", [{**gone, "unavailable": "why"}], False)
     assert results.load(path, "noop")["entries"][0]["rounds"], "old figures are kept"
+
+
+@test
+def rounds_of_another_state_of_ttg_are_not_kept():
+    path = os.path.join(temp_dir(), "noop.json")
+
+    def entry(system, commit):
+        return {"system": system, "title": "t", "class": "none", "settings": "", "version": "",
+                "parameters": {"tasks": 1}, "rounds": [{"seconds": 1}],
+                "context": {"when": "", "commit": commit, "machine": "", "kernel": ""}}
+    for commit in ("a", "a", "b"):
+        results.merge(path, "noop", [entry("ttg-1", commit), entry("xargs", commit)], True)
+    found = {e["system"]: e for e in results.load(path, "noop")["entries"]}
+    assert len(found["ttg-1"]["rounds"]) == 1 and len(found["xargs"]["rounds"]) == 3, found
+
+
+def some_place(over=lambda: False):
+    return types.SimpleNamespace(dir="/", failed=False, over=over, close=lambda: None)
+
+
+@test
+def a_round_beside_others_is_thrown_away():
+    programs()
+    entries, done = bench("exec", "--systems", "spawn", "--others", "-1")
+    assert not entries and "thrown away: others used" in done.err, done
+
+
+@test
+def a_system_that_breaks_costs_only_itself():
+    systems = [type(n, (System,), {"name": n, "title": n, "classes": {"none": ""}}) for n in "abc"]
+    jobs = [alternate.Job(s, "none", "noop", 1, 1) for s in systems]
+    place = some_place()
+
+    def measure(_, job):
+        return {"seconds": 1 / (job.system.name != "b")}
+    entries = alternate.in_turn(place, jobs, 2, measure)
+    assert [(e["system"], len(e["rounds"])) for e in entries] == [("a", 2), ("c", 2)], entries
+    assert place.failed
+
+
+@test
+def nothing_is_begun_after_its_time():
+    left = [False, False, True]
+    jobs = [alternate.Job(type(n, (System,), {"name": n, "title": n, "classes": {"none": ""}}),
+                          "none", "noop", 1, 1) for n in "abc"]
+    place = some_place(lambda: left.pop(0))
+    entries = alternate.in_turn(place, jobs, 1, lambda *_: {"seconds": 1})
+    assert [e["system"] for e in entries] == ["a", "b"] and not place.failed, entries
+
+
+@test
+def what_would_take_too_long_is_left_out_and_named():
+    options = types.SimpleNamespace(most=10**7, least=0, axes=["tasks"], rounds=2, scaled=int,
+                                    wants=lambda name: name == "ttg")
+    same = dict.fromkeys(("memory_bytes", "cpu_s", "written_bytes", "disk_bytes", "syncs"), 1)
+    real, work_growth.one_round = work_growth.one_round, lambda _, job, memory: {
+        **same, "seconds": job.count * 0.001}
+    try:
+        entries = work_growth.growth(some_place(), options)
+    finally:
+        work_growth.one_round = real
+    rounds = {e["parameters"]["tasks"]: len(e.get("rounds", ())) for e in entries}
+    assert rounds == {1000: 2, 10000: 2, 100000: 1, 1000000: 0, 10000000: 0}, rounds
+    text, _ = render.growth(entries)
+    assert "size before: ttg run, 1,000,000 tasks would take 1000 s." in text, text
+
+
+@test
+def what_idles_beside_is_not_counted():
+    process = spawn(["sleep", "60"])
+    assert process.pid in meter.tree() and process.pid not in meter.tree({process.pid})
 
 
 @test
