@@ -8,7 +8,8 @@ const $ = id => document.getElementById(id);
 const POINTS_MAX = 1200, SPANS_MAX = 6000, EVENTS_MAX = 600, EVENTS_SHOWN = 100;
 
 const all = { state: null, points: [], spans: [], events: [], received: 0 };
-let wanted = new URLSearchParams(location.search).get("job") || "", token = "", palette = colors();
+// The job in the address; without one, on RabbitMQ, the one that the monitor sent us on to.
+let wanted = new URLSearchParams(location.search).get("job") || "", followed = "", token = "", palette = colors();
 let linked = false, saidAt = -1e9, cells = [];
 const toSay = [], SAY_EVERY = 3000;
 
@@ -31,6 +32,21 @@ function take(s) {
   all.received = performance.now();
   announce(before, s);
   show();
+  follow(s);
+}
+
+// On RabbitMQ a stream is about one job: without a name it says where else there is something to see.
+function follow(s) {
+  const ended = s.job && s.job.state !== "running" && s.job.state !== "paused";
+  if (wanted) return;
+  if (s.elsewhere) followed = s.elsewhere;
+  else if (followed && ended && s.jobs.some(j => j.job !== followed && j.workers > 0)) followed = "";
+  else return;
+  stream.open(followed, token);
+}
+
+function openStream() {
+  stream.open(wanted || followed, token);
 }
 
 // The queue's clock, also between two messages.
@@ -79,13 +95,39 @@ function note(text) {
 // --- showing ---
 
 function showJobs(s) {
-  const select = $("jobs"), chosen = wanted || "", key = JSON.stringify([chosen, s.job?.job, s.jobs.map(j => [j.job, j.state])]);
+  const select = $("jobs"), chosen = wanted || "", key = JSON.stringify([chosen, s.job?.job, !!s.broker, s.jobs.map(j => [j.job, jobState(s, j)])]);
   if (select.dataset.key === key || document.activeElement === select) return;
   select.dataset.key = key;
-  select.replaceChildren(element("option", { value: "", textContent: s.job && !chosen ? `${s.job.job} (newest)` : "newest job" }),
-    ...[...s.jobs].reverse().map(j => element("option", { value: j.job, textContent: `${j.job}, ${j.state}` })));
+  select.replaceChildren(element("option", { value: "", textContent: s.job && !chosen ? `${s.job.job}${s.broker ? "" : " (newest)"}` : s.broker ? "choose a job" : "newest job" }),
+    ...[...s.jobs].reverse().map(j => element("option", { value: j.job, textContent: `${j.job}, ${jobState(s, j)}` })));
   if (chosen && !s.jobs.some(j => j.job === chosen)) select.append(element("option", { value: chosen, textContent: chosen }));
   select.value = chosen;
+}
+
+// A broker says of other jobs only how many workers they have.
+function jobState(s, j) {
+  if (j.state) return j.state;
+  if (s.job && s.job.job === j.job) return s.job.state;
+  return j.workers ? `${count(j.workers)} worker${j.workers > 1 ? "s" : ""}` : "no workers";
+}
+
+// Why there is nothing to see, and what to do about it.
+function showEmpty(s) {
+  const named = wanted || (s.broker && s.asked !== "default" ? s.asked : ""), others = s.jobs.filter(j => j.job !== s.asked);
+  const coming = s.jobs.length > others.length, blind = s.broker && s.broker.by === "declare" ? s.broker.why : "";
+  setText($("h-empty"), coming ? `Looking at ${s.asked}` : named ? `There is no job ${named}` : others.length || blind ? "Which job?" : "No job yet");
+  $("howto").hidden = coming || ((others.length > 0 || blind) && !named);
+  setText($("submit"), `ttg submit ${named || "NAME"} --queue URL --params 1000 --chunk 10 -- COMMAND {start} {end}\nttg worker --queue URL --job ${named || "NAME"} -- COMMAND {start} {end}`);
+  setText($("howto").firstElementChild, named ? "It appears here as soon as somebody submits it to this queue:" : "It appears here as soon as somebody submits one to this queue:");
+  $("others").hidden = coming || !others.length;
+  setText($("h-others"), named ? "Jobs that are here:" : "Jobs of this queue:");
+  const key = JSON.stringify(others.map(j => [j.job, jobState(s, j)]));
+  if ($("joblist").dataset.key !== key) {
+    $("joblist").dataset.key = key;
+    $("joblist").replaceChildren(...others.map(j => element("li", {}, element("a", { href: `?job=${encodeURIComponent(j.job)}`, textContent: j.job }), ` ${jobState(s, j)}`)));
+  }
+  $("blind").hidden = !blind;
+  setText($("why"), blind);
 }
 
 function tile(label, value, kind) {
@@ -243,6 +285,7 @@ function show() {
   const s = all.state, j = s.job;
   showJobs(s);
   $("empty").hidden = !!j;
+  if (!j) showEmpty(s);
   $("view").hidden = !j;
   $("state").hidden = !j;
   $("idle").hidden = !j || j.state !== "running" || j.workers > 0 || j.completed === j.chunks;
@@ -278,9 +321,9 @@ function showLink(why) {
   else if (why === "token") setText(link, "a token is needed");
   else setText(link, "reconnecting");
   const reason = linked && s ? `the queue is away${s.link ? ` (${s.link})` : ""}` : why;
-  $("away").hidden = up || !s || why === "token";
+  $("away").hidden = up || why === "token" || (!s && !why);
   document.body.classList.toggle("old", !$("away").hidden);
-  if (!$("away").hidden && (linked || why)) setText($("away"), `Not live: ${reason}. What you see is from ${clock(s.now_ms)}; the page goes on by itself.`);
+  if (!$("away").hidden && (linked || why)) setText($("away"), `Not live: ${reason}. ${s && s.now_ms ? `What you see is from ${clock(s.now_ms)}; the` : "The"} page goes on by itself.`);
 }
 
 // --- pictures ---
@@ -444,7 +487,7 @@ async function act(action, chunk) {
 function keepToken(value) {
   token = value;
   sessionStorage.setItem("ttg-token", value);
-  if (!linked) stream.open(wanted, token);
+  if (!linked) openStream();
 }
 function forgetToken() {
   token = "";
@@ -478,11 +521,24 @@ $("key").addEventListener("click", askToken);
 $("help").addEventListener("click", () => $("keys").showModal());
 $("span").addEventListener("change", paint);
 $("jobs").addEventListener("change", event => {
-  wanted = event.target.value;
-  history.replaceState(null, "", wanted ? `?job=${encodeURIComponent(wanted)}` : location.pathname);
+  go(event.target.value);
   event.target.blur();
-  stream.open(wanted, token);
 });
+$("goto").addEventListener("submit", event => {
+  event.preventDefault();
+  go($("name").value.trim());
+});
+$("joblist").addEventListener("click", event => {
+  if (event.target.tagName !== "A" || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go(new URLSearchParams(event.target.search).get("job"));
+});
+function go(job) {
+  wanted = job;
+  followed = "";
+  history.replaceState(null, "", job ? `?job=${encodeURIComponent(job)}` : location.pathname);
+  openStream();
+}
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
@@ -534,5 +590,5 @@ new ResizeObserver(() => {
   paint();
 }).observe($("main"));
 document.addEventListener("visibilitychange", paint);
-stream.open(wanted, token);
+openStream();
 requestAnimationFrame(frame);

@@ -33,7 +33,8 @@ struct monitor_term {
     struct terminal terminal;
     struct loop_poll keys;
     struct loop_signal signals[SIGNALS]; /* WINCH, TSTP, CONT */
-    struct loop_timer tick, end;
+    struct loop_timer tick, end, move;
+    char wanted[MODEL_NAME_BYTES]; /* where `move` goes, or went */
     struct queue_control_call control;
     struct queue_dead_redrive redrive;
     char acted_job[MODEL_NAME_BYTES];
@@ -105,6 +106,14 @@ static void draw(struct monitor_term *t)
         finish(t, rc, &err);
 }
 
+/* To another job (NULL: the first) on RabbitMQ, where a queue is for one: later, as this may come
+ * from the feed. */
+static void move_to(struct monitor_term *t, const char *job)
+{
+    snprintf(t->wanted, sizeof t->wanted, "%s", job ? job : "");
+    loop_timer_after_ms(&t->move, 0);
+}
+
 static void print_json(struct monitor_term *t)
 {
     struct err err = {0};
@@ -128,6 +137,10 @@ static void on_round(void *ctx)
     if (settled)
         t->round_ms = loop_now_ms(t->loop);
     t->rounds = m->rounds;
+    if (model_elsewhere(m) && !t->wanted[0]) {
+        move_to(t, model_elsewhere(m)->name);
+        return;
+    }
     if (t->config.full) {
         draw(t);
         t->held = t->hold && m->status.state == LEDGER_FINISHED;
@@ -269,7 +282,10 @@ static void step_job(struct monitor_term *t, int step)
         return;
     at = at == n ? 0 : (at + (step > 0 ? 1 : n - 1)) % n;
     t->scroll = 0;
-    feed_show(t->feed, m->jobs[at].name);
+    if (queue_is_one(&t->config.queue))
+        move_to(t, m->jobs[at].name);
+    else
+        feed_show(t->feed, m->jobs[at].name);
 }
 
 static void ask_redrive(struct monitor_term *t)
@@ -315,7 +331,10 @@ static void on_key(struct monitor_term *t, int key)
         step_job(t, key == 'j' ? 1 : -1);
         break;
     case 'g':
-        feed_show(t->feed, NULL);
+        if (t->wanted[0])
+            move_to(t, NULL);
+        else
+            feed_show(t->feed, NULL);
         break;
     case '?':
     case 'h':
@@ -373,6 +392,43 @@ static void on_signal(struct loop_signal *s)
 
 /* --- start and end --- */
 
+static int look_at(struct monitor_term *t, const char *job, struct err *err)
+{
+    struct feed_config feed = {.loop = t->loop,
+                               .job = job,
+                               .period_ms = t->config.once ? ONCE_MS : t->config.period_ms,
+                               .server = &t->config.queue,
+                               .management = t->config.management,
+                               .ctx = t,
+                               .on_round = on_round};
+    int rc = queue_open(&t->queue, t->loop, &t->config.queue, err);
+    feed.queue = t->queue;
+    return rc ? rc : feed_open(&t->feed, &feed, err);
+}
+
+static void look_away(struct monitor_term *t)
+{
+    if (t->feed)
+        feed_stop(t->feed);
+    queue_close(t->queue);
+    feed_close(t->feed);
+    t->queue = NULL;
+    t->feed = NULL;
+}
+
+static void on_move_timer(struct loop_timer *timer)
+{
+    struct monitor_term *t = container_of(timer, struct monitor_term, move);
+    struct err err = {0};
+    if (t->ended)
+        return;
+    look_away(t);
+    t->rounds = t->looks = t->round_ms = 0;
+    int rc = look_at(t, t->wanted[0] ? t->wanted : t->config.job, &err);
+    if (rc)
+        finish(t, rc, &err);
+}
+
 static int take_terminal(struct monitor_term *t)
 {
     static const int signals[SIGNALS] = {SIGWINCH, SIGTSTP, SIGCONT};
@@ -400,19 +456,10 @@ int monitor_term_open(struct monitor_term **ret_term, struct loop *loop,
     t->config.queue.on_lost = on_lost;
     loop_timer_init(&t->tick, loop, on_tick);
     loop_timer_init(&t->end, loop, on_end_timer);
+    loop_timer_init(&t->move, loop, on_move_timer);
     queue_request_init(&t->control.call.request, QUEUE_CONTROL, on_acted, t);
     queue_request_init(&t->redrive.call.request, QUEUE_DEAD_REDRIVE, on_acted, t);
-    int rc = queue_open(&t->queue, loop, &t->config.queue, err);
-    struct feed_config feed = {.queue = t->queue,
-                               .loop = loop,
-                               .job = config->job,
-                               .period_ms = config->once ? ONCE_MS : config->period_ms,
-                               .server = &t->config.queue,
-                               .management = config->management,
-                               .ctx = t,
-                               .on_round = on_round};
-    if (!rc)
-        rc = feed_open(&t->feed, &feed, err);
+    int rc = look_at(t, config->job, err);
     if (!rc && config->full && take_terminal(t))
         rc = err_set(err, TTG_EIO, "cannot use the terminal");
     if (rc) {
@@ -439,15 +486,13 @@ void monitor_term_close(struct monitor_term *t)
     t->ended = true;
     loop_timer_stop(&t->tick);
     loop_timer_stop(&t->end);
+    loop_timer_stop(&t->move);
     loop_poll_stop(&t->keys);
     for (size_t i = 0; i < SIGNALS; i++)
         if (t->signals[i].loop)
             loop_signal_stop(&t->signals[i]);
     terminal_close(&t->terminal);
-    if (t->feed)
-        feed_stop(t->feed);
-    queue_close(t->queue);
-    feed_close(t->feed);
+    look_away(t);
     queue_request_done(&t->control.call.request);
     queue_request_done(&t->redrive.call.request);
     mem_free(t);
@@ -481,12 +526,6 @@ static void on_stop(struct loop_signal *s)
     loop_stop(s->loop);
 }
 
-/* Whether there is one job to look at; a broker has no list of its jobs. */
-static bool names_job(const struct ask *a)
-{
-    return a->job_given || a->embedded || a->choice.url.scheme == URL_AMQP;
-}
-
 static int watch(struct watching *w, struct command_run *r, struct err *err)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
@@ -502,7 +541,7 @@ static int watch(struct watching *w, struct command_run *r, struct err *err)
     bool repeated = option_given(o, OPT_WATCH), full = !once && !json && terminal_is_smart();
     struct monitor_term_config config = {
         .queue = w->ask.choice.config,
-        .job = names_job(&w->ask) ? w->ask.job : NULL,
+        .job = w->ask.job_given || w->ask.embedded ? w->ask.job : NULL,
         .management = option_text(o, OPT_MANAGEMENT),
         .place = buf_cstr(&place),
         .period_ms = option_ms(o, OPT_WATCH),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cmd/rabbit_jobs.h"
 
+#include "queue/amqp.h"
 #include "queue/management.h"
 
 #include <stdio.h>
@@ -23,38 +24,23 @@ static void path_of(const struct url *url, char out[PATH_BYTES])
 
 /* --- what it says --- */
 
-/* The job of a marker; false for other queues. */
-static bool job_of(struct str queue, char out[NAME_BYTES])
-{
-    struct str prefix = STR("ttg."), suffix = STR(".job");
-    if (str_eq(queue, STR("ttg.job"))) {
-        snprintf(out, NAME_BYTES, "default");
-        return true;
-    }
-    if (!str_starts(queue, prefix) || queue.len <= prefix.len + suffix.len ||
-        !str_eq(str_make(queue.ptr + queue.len - suffix.len, suffix.len), suffix))
-        return false;
-    size_t len = queue.len - prefix.len - suffix.len;
-    snprintf(out, NAME_BYTES, "%.*s", (int)(len < NAME_BYTES ? len : NAME_BYTES - 1),
-             queue.ptr + prefix.len);
-    return len <= 64 && strspn(out, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                    "0123456789_-") == len;
-}
-
 static int each_job(struct json queues, int (*on_job)(void *ctx, const char *job, struct err *err),
                     void *ctx, struct err *err)
 {
     struct str at = queues.type == JSON_ARRAY ? json_inside(queues) : STR("");
     struct json queue;
     struct buf name;
-    char job[NAME_BYTES];
+    struct str job;
+    char text[NAME_BYTES];
     int rc = 0;
     buf_init(&name, NAME_BYTES);
     while (!rc && json_item(&at, &queue)) {
         buf_clear(&name);
-        if (json_add_text(management_member(queue, STR("name")), &name) == 0 &&
-            job_of(buf_str(&name), job))
-            rc = on_job(ctx, job, err);
+        if (json_add_text(management_member(queue, STR("name")), &name) ||
+            !amqp_job_of(buf_str(&name), STR("job"), &job))
+            continue;
+        snprintf(text, sizeof text, "%.*s", STR_ARG(job));
+        rc = on_job(ctx, text, err);
     }
     buf_done(&name);
     return rc;

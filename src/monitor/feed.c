@@ -15,7 +15,7 @@ struct feed {
     struct loop_timer timer;
     char fixed[MODEL_NAME_BYTES]; /* the job that was named */
     char asked[MODEL_NAME_BYTES]; /* that this round is about */
-    bool follows, stopped, hurry, failed;
+    bool unnamed, follows, stopped, hurry, failed;
     uint64_t round, began_ms;
     size_t pending;
     struct queue_list list;
@@ -189,7 +189,8 @@ int feed_open(struct feed **ret_feed, const struct feed_config *config, struct e
     };
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         queue_request_init(requests[i].request, requests[i].verb, on_done, f);
-    snprintf(f->fixed, sizeof f->fixed, "%s", config->job ? config->job : "");
+    bool one = config->server && queue_is_one(config->server);
+    snprintf(f->fixed, sizeof f->fixed, "%s", config->job ? config->job : one ? "default" : "");
     loop_timer_init(&f->timer, config->loop, on_timer);
     struct rabbit_config rabbit = {.loop = config->loop,
                                    .queue = config->server,
@@ -197,8 +198,8 @@ int feed_open(struct feed **ret_feed, const struct feed_config *config, struct e
                                    .model = m,
                                    .ctx = f,
                                    .on_news = on_rabbit};
-    int rc =
-        config->server && queue_is_one(config->server) ? rabbit_open(&f->rabbit, &rabbit, err) : 0;
+    f->unnamed = !config->job;
+    int rc = one ? rabbit_open(&f->rabbit, &rabbit, err) : 0;
     if (rc) {
         feed_close(f);
         return rc;
@@ -247,6 +248,7 @@ void feed_show(struct feed *f, const char *job)
 {
     const char *name = job ? job : f->fixed;
     f->follows = name[0] == '\0';
+    f->model->follows = !job && f->unnamed;
     if (!f->follows && strcmp(name, f->model->job) != 0)
         model_show(f->model, str_of(name));
     feed_hurry(f);

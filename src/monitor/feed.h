@@ -15,7 +15,9 @@ struct feed;
 struct feed_config {
     struct queue *queue; /* stays the caller's, outlives the feed */
     struct loop *loop;
-    const char *job;    /* NULL: the newest, and the next newer one when that has ended */
+    /* NULL: the newest, and the next newer one when that has ended. On RabbitMQ, where a queue is
+     * for one job, it is the default one. */
+    const char *job;
     uint64_t period_ms; /* between the starts of rounds */
     /* A RabbitMQ broker is asked of its own, too: where, and http://HOST:PORT of its management API
      * or NULL. They stay the caller's. */

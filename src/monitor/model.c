@@ -79,6 +79,20 @@ void model_jobs(struct model *m, const struct queue_list *list)
     }
 }
 
+static int job_cmp(const void *a, const void *b)
+{
+    const struct model_job *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+void model_jobs_named(struct model *m, struct model_job *jobs, size_t count)
+{
+    m->job_count = count < MODEL_JOBS ? count : MODEL_JOBS;
+    qsort(jobs, count, sizeof *jobs, job_cmp);
+    if (count > 0)
+        memcpy(m->jobs, jobs, m->job_count * sizeof *jobs);
+}
+
 const struct model_job *model_newest(const struct model *m)
 {
     const struct model_job *best = NULL;
@@ -90,6 +104,27 @@ const struct model_job *model_newest(const struct model *m)
             best = j;
     }
     return best;
+}
+
+const struct model_job *model_elsewhere(const struct model *m)
+{
+    const struct model_job *works = NULL, *other = NULL;
+    size_t working = 0, others = 0;
+    bool listed = false, ended = m->known && m->status.state >= LEDGER_FINISHED;
+    for (size_t i = 0; i < m->job_count; i++) {
+        const struct model_job *j = &m->jobs[i];
+        if (strcmp(j->name, m->job) == 0) {
+            listed = true;
+            continue;
+        }
+        others++;
+        other = j;
+        working += j->workers > 0;
+        works = j->workers > 0 ? j : works;
+    }
+    if (!m->follows || m->broker.source == MODEL_NO_BROKER || (!ended && (m->known || listed)))
+        return NULL;
+    return working == 1 ? works : others == 1 && !m->known ? other : NULL;
 }
 
 /* --- how it went --- */

@@ -30,6 +30,7 @@ enum {
 
 struct model_job {
     char name[MODEL_NAME_BYTES];
+    bool named; /* only its name and `workers` are known */
     enum ledger_state state;
     uint64_t chunks, completed, dead, workers, created_ms;
 };
@@ -113,6 +114,7 @@ struct model {
 
     struct model_job jobs[MODEL_JOBS];
     size_t job_count;
+    bool follows; /* nobody named a job */
 
     /* The job in view; `status` has no texts, they are below. */
     char job[MODEL_NAME_BYTES], kernel[MODEL_KERNEL_BYTES], input[MODEL_KERNEL_BYTES];
@@ -159,6 +161,8 @@ void model_show(struct model *m, struct str job);
 /* The queue is there, or not. */
 void model_link(struct model *m, bool connected, const char *text);
 void model_jobs(struct model *m, const struct queue_list *list);
+/* A RabbitMQ broker knows no more of the jobs that are not in view. Sorts `jobs`. */
+void model_jobs_named(struct model *m, struct model_job *jobs, size_t count);
 /* A job made anew under the same name starts from nothing. */
 void model_status(struct model *m, const struct queue_status *s);
 void model_workers(struct model *m, const struct queue_workers *list);
@@ -179,6 +183,9 @@ const char *model_worker_state_text(enum model_worker_state s); /* "busy" */
 const char *model_span_kind_text(enum model_span_kind k);       /* "ran" */
 /* The job to look at when none is named: the newest that runs, else the newest. NULL: none. */
 const struct model_job *model_newest(const struct model *m);
+/* On RabbitMQ, when no job was named and the one in view is not there or has ended: the only other
+ * one that workers work at, or the only other one. NULL: stay, or let people choose. */
+const struct model_job *model_elsewhere(const struct model *m);
 
 /* As JSON, one object without a newline (docs/monitor.md). `since`: only what came after these
  * numbers; NULL: all. It is moved on. TTG_EFULL, TTG_ENOMEM. */

@@ -33,15 +33,23 @@ static void jobs(const struct model *m, struct buf *out)
         const struct model_job *j = &m->jobs[i];
         buf_add_str(out, i ? STR(",{\"job\":") : STR("{\"job\":"));
         buf_add_json(out, str_of(j->name));
-        field_text(out, "state", state_text(j->state));
-        field_u64(out, "chunks", j->chunks);
-        field_u64(out, "completed", j->completed);
-        field_u64(out, "dead_letters", j->dead);
+        if (j->named) {
+            buf_add_str(out, STR(",\"state\":null"));
+        } else {
+            field_text(out, "state", state_text(j->state));
+            field_u64(out, "chunks", j->chunks);
+            field_u64(out, "completed", j->completed);
+            field_u64(out, "dead_letters", j->dead);
+            field_u64(out, "created_ms", j->created_ms);
+        }
         field_u64(out, "workers", j->workers);
-        field_u64(out, "created_ms", j->created_ms);
         buf_add_char(out, '}');
     }
-    buf_add_char(out, ']');
+    buf_printf(out, "],\"follows\":%s", m->follows ? "true" : "false");
+    field_text(out, "asked", m->job);
+    const struct model_job *elsewhere = model_elsewhere(m);
+    if (elsewhere)
+        field_text(out, "elsewhere", elsewhere->name);
 }
 
 static void job_numbers(const struct model *m, struct buf *out)

@@ -10,9 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PERIOD_MS = 2000, AWAY_MS = 10000, CLIENTS_MAX = 512, PATH_BYTES = 2048 };
+enum {
+    PERIOD_MS = 2000,
+    AWAY_MS = 10000,
+    JOBS_EVERY = 3, /* rounds, while the job in view is there */
+    CLIENTS_MAX = 512,
+    PATH_BYTES = 2048,
+};
 
-enum question { QUEUES, CONNECTIONS, CHANNELS, NODES, OVERVIEW, QUESTIONS };
+enum question { QUEUES, CONNECTIONS, CHANNELS, NODES, OVERVIEW, JOBS, QUESTIONS };
 
 /* A connection, and what its channels have not acknowledged. */
 struct client {
@@ -31,6 +37,9 @@ struct rabbit {
     struct model_broker next;
     struct client clients[CLIENTS_MAX];
     size_t client_count;
+    struct model_job jobs[MODEL_JOBS];
+    size_t job_count;
+    uint64_t rounds;
 };
 
 /* --- what is in an answer --- */
@@ -132,13 +141,46 @@ static void take_node(struct rabbit *b, struct json n)
         add_alarm(b, n, "the disk is full");
 }
 
+/* A job is there when its marker is; who takes tasks are its workers. */
+static void take_job(struct rabbit *b, struct json q)
+{
+    char name[MODEL_NAME_BYTES];
+    struct str job;
+    text(b, q, "name", name, sizeof name);
+    bool marks = amqp_job_of(str_of(name), STR("job"), &job);
+    if (!marks && !amqp_job_of(str_of(name), STR("tasks"), &job))
+        return;
+    size_t i = 0;
+    while (i < b->job_count && !str_eq(job, str_of(b->jobs[i].name)))
+        i++;
+    if (i == MODEL_JOBS)
+        return;
+    struct model_job *j = &b->jobs[i];
+    if (i == b->job_count) {
+        *j = (struct model_job){.state = LEDGER_CANCELED};
+        snprintf(j->name, sizeof j->name, "%.*s", STR_ARG(job));
+        b->job_count++;
+    }
+    j->named |= marks;
+    j->workers += marks ? 0 : number(q, "consumers");
+}
+
+/* What has tasks but no marker is nobody's job, or somebody else's. */
+static void tell_jobs(struct rabbit *b)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < b->job_count; i++)
+        if (b->jobs[i].named)
+            b->jobs[kept++] = b->jobs[i];
+    model_jobs_named(b->config.model, b->jobs, kept);
+}
+
 static void take(struct rabbit *b, struct json value)
 {
     static void (*const takes[])(struct rabbit * b, struct json item) = {
-        [QUEUES] = take_queue,
-        [CONNECTIONS] = take_connection,
-        [CHANNELS] = take_channel,
-        [NODES] = take_node,
+        [QUEUES] = take_queue,     [CONNECTIONS] = take_connection,
+        [CHANNELS] = take_channel, [NODES] = take_node,
+        [JOBS] = take_job,
     };
     if (b->question == OVERVIEW) {
         text(b, value, "rabbitmq_version", b->next.version, sizeof b->next.version);
@@ -148,6 +190,8 @@ static void take(struct rabbit *b, struct json value)
     struct json item;
     while (json_item(&rest, &item))
         takes[b->question](b, item);
+    if (b->question == JOBS)
+        tell_jobs(b);
 }
 
 /* --- questions --- */
@@ -192,6 +236,12 @@ static int add_path(struct rabbit *b)
                                      "client_properties.connection_name,client_properties.host")
                                : STR("/channels?page=1&page_size=500&columns=connection_details."
                                      "name,messages_unacknowledged"));
+    case JOBS: /* ^ttg\.(.*\.)?(job|tasks)$ */
+        buf_add_str(&b->path, STR("/api/queues/"));
+        management_add_word(&b->path, vhost);
+        return buf_add_str(&b->path,
+                           STR("?page=1&page_size=500&columns=name,consumers&use_regex=true&name="
+                               "%5Ettg%5C.%28.%2A%5C.%29%3F%28job%7Ctasks%29%24"));
     case NODES:
         return buf_add_str(&b->path,
                            STR("/api/nodes?columns=name,running,mem_alarm,disk_free_alarm"));
@@ -223,6 +273,7 @@ static void settle(struct rabbit *b)
         model_place(b->config.model, str_of(b->clients[i].worker), str_of(b->clients[i].host),
                     b->clients[i].unacked);
     b->question = QUEUES;
+    b->rounds++;
     again(b, PERIOD_MS);
     b->config.on_news(b->config.ctx);
 }
@@ -240,7 +291,9 @@ static void on_answer(void *ctx, int rc, struct json value, const struct err *er
     if (!rc)
         take(b, value);
     b->why.code = 0;
-    if (++b->question == QUESTIONS)
+    if (++b->question == JOBS && b->config.model->known && b->rounds % JOBS_EVERY)
+        b->question++;
+    if (b->question == QUESTIONS)
         settle(b);
     else
         again(b, 0);
@@ -249,13 +302,9 @@ static void on_answer(void *ctx, int rc, struct json value, const struct err *er
 static void on_timer(struct loop_timer *t)
 {
     struct rabbit *b = container_of(t, struct rabbit, timer);
-    if (!b->config.model->job[0]) {
-        again(b, PERIOD_MS);
-        return;
-    }
     if (b->question == QUEUES) {
         b->next = (struct model_broker){.source = MODEL_NO_BROKER};
-        b->client_count = 0;
+        b->client_count = b->job_count = 0;
     }
     struct err err;
     int rc = add_path(b) ? err_set(&err, TTG_ENOMEM, "out of memory")

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rabbit - what a RabbitMQ broker says of its own, for a model: how deep the queues of the job in
- * view are, from where its workers are connected, alarms.
+ * view are, from where its workers are connected, alarms, and which jobs there are.
  *
  * The management API tells, asked with the queue's own user every few seconds. Where it does not
  * answer that is known too, and the feed asks for the depths by passive declares. */

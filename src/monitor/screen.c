@@ -465,6 +465,14 @@ static void draw_nothing(struct screen *s)
         line_put(&s->line, INK_PLAIN, "no jobs on this queue yet");
     }
     screen_next(s);
+    if (m->job_count == 0 || !screen_fits(s, 1))
+        return;
+    line_put(&s->line, INK_DIM, "jobs here: ");
+    for (size_t i = 0; i < m->job_count && line_room(&s->line) > SCREEN_NAME_COLUMNS; i++) {
+        line_put(&s->line, INK_PLAIN, i ? ", " : "");
+        line_foreign(&s->line, INK_BOLD, str_of(m->jobs[i].name), SCREEN_NAME_COLUMNS);
+    }
+    screen_next(s);
 }
 
 int screen_render(const struct screen_view *v, unsigned width, unsigned height, struct buf *out)

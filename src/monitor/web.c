@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "monitor/web_state.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "io/unpacked.h"
 
@@ -18,56 +17,9 @@ static const char page_headers[] =
     "Referrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\nVary: Accept-Encoding\r\n";
 
-/* --- the queue --- */
-
-static void on_up(void *ctx)
-{
-    struct web *w = ctx;
-    web_watch_link(w, true, NULL);
-}
-
-static void on_down(void *ctx, const struct err *e)
-{
-    struct web *w = ctx;
-    web_watch_link(w, false, e);
-}
-
-static void on_lost(void *ctx, const struct err *e)
-{
-    struct web *w = ctx;
-    w->lost = *e;
-    log_warn("monitor.queue_lost", kv_str("why", e->text));
-    web_watch_link(w, false, e);
-}
-
-int web_connect(struct web *w, struct err *err)
-{
-    if (w->queue)
-        return 0;
-    w->lost = (struct err){0};
-    return queue_open(&w->queue, w->config.loop, &w->config.queue, err);
-}
-
-/* Nobody watches, or the queue was given up: the next who comes tries anew. */
-static void disconnect(struct web *w)
-{
-    web_watch_stop(w);
-    queue_close(w->queue); /* ends all requests */
-    w->queue = NULL;
-    web_watch_free(w);
-}
-
 static void on_sweep(struct loop_timer *t)
 {
-    struct web *w = container_of(t, struct web, sweep);
-    uint64_t now_ms = loop_now_ms(t->loop);
-    bool watched = web_watch_sweep(w, now_ms) || w->action_count > 0;
-    if (watched)
-        w->idle_since_ms = 0;
-    else if (w->idle_since_ms == 0)
-        w->idle_since_ms = now_ms;
-    else if (w->queue && (now_ms - w->idle_since_ms >= WEB_IDLE_MS || w->lost.code))
-        disconnect(w);
+    web_line_sweep(container_of(t, struct web, sweep), loop_now_ms(t->loop));
     loop_timer_after_ms(t, SWEEP_MS);
 }
 
@@ -77,12 +29,7 @@ int web_open(struct web **ret_web, const struct web_config *config, struct err *
     if (!w)
         return err_set(err, TTG_ENOMEM, "out of memory");
     w->config = *config;
-    w->config.queue.ctx = w;
-    w->config.queue.on_up = on_up;
-    w->config.queue.on_down = on_down;
-    w->config.queue.on_lost = on_lost;
-    list_init(&w->watches);
-    list_init(&w->actions);
+    list_init(&w->lines);
     loop_timer_init(&w->sweep, config->loop, on_sweep);
     if (loop_timer_after_ms(&w->sweep, SWEEP_MS)) {
         mem_free(w);
@@ -97,7 +44,7 @@ void web_close(struct web *w)
     if (!w)
         return;
     loop_timer_stop(&w->sweep);
-    disconnect(w);
+    web_line_close_all(w);
     mem_free(w);
 }
 

@@ -16,6 +16,7 @@ enum {
     WEB_TOKEN_BYTES_MIN = 16,
     WEB_TOKEN_BYTES_MAX = 512,
     WEB_WATCHES_MAX = 8, /* jobs looked at at a time */
+    WEB_LINES_MAX = 12,  /* connections to a RabbitMQ broker: each is for one job */
     WEB_PERIOD_MS = 500,
     WEB_IDLE_MS = 60000, /* nobody watches: the queue is left alone */
 };

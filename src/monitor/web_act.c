@@ -11,8 +11,8 @@
 enum { ACTIONS_MAX = 32 };
 
 struct action {
-    struct list link;
     struct web *web;
+    struct web_line *line;
     struct http_exchange *x; /* NULL: who asked has gone */
     struct buf job;
     const char *name;
@@ -37,8 +37,9 @@ static const struct act {
 
 static void action_free(struct action *a)
 {
-    list_remove(&a->link);
     a->web->action_count--;
+    if (a->line)
+        a->line->action_count--;
     queue_request_done(&a->as.request);
     buf_done(&a->job);
     mem_free(a);
@@ -69,7 +70,7 @@ static void say(struct action *a, int rc, const struct err *err, struct buf *out
 static void on_done(struct queue_request *r, int rc, const struct err *err)
 {
     struct action *a = r->ctx;
-    struct web *w = a->web;
+    struct web_line *line = a->line;
     if (a->x) {
         struct buf out;
         buf_init(&out, 65536);
@@ -82,7 +83,7 @@ static void on_done(struct queue_request *r, int rc, const struct err *err)
                  kv_str("result", rc ? err_text(rc) : "done"));
     action_free(a);
     if (rc != TTG_ECANCELED)
-        web_watch_hurry(w);
+        web_watch_hurry(line);
 }
 
 static void on_closed(void *owner)
@@ -142,7 +143,6 @@ static struct action *action_new(struct web *w, struct http_exchange *x)
     a->web = w;
     a->x = x;
     buf_init(&a->job, MODEL_NAME_BYTES);
-    list_push_back(&w->actions, &a->link);
     w->action_count++;
     return a;
 }
@@ -150,10 +150,11 @@ static struct action *action_new(struct web *w, struct http_exchange *x)
 static void action_send(struct action *a, bool good)
 {
     struct err err = {0};
-    struct web *w = a->web;
-    if (good && !web_connect(w, &err)) {
+    a->line = good ? web_line(a->web, buf_cstr(&a->job), &err) : NULL;
+    if (a->line) {
+        a->line->action_count++;
         http_later(a->x, a, on_closed);
-        queue_send(w->queue, &a->as.request);
+        queue_send(a->line->queue, &a->as.request);
         return;
     }
     http_answer_text(a->x, good ? "503 Service Unavailable" : "400 Bad Request",

@@ -10,6 +10,7 @@
 
 struct scrape {
     struct web *web;
+    struct web_line *line;
     struct http_exchange *x; /* NULL: who asked has gone */
     struct queue_list list;
     struct queue_status status;
@@ -34,7 +35,8 @@ static void scrape_end(struct scrape *s)
 {
     if (s->x)
         figures_answer(s->x, "monitor", write_figures, s);
-    s->web->action_count--;
+    if (s->line)
+        s->line->action_count--;
     queue_request_done(&s->list.call.request);
     queue_request_done(&s->status.call.request);
     mem_free(s);
@@ -47,7 +49,7 @@ static void next_job(struct scrape *s)
         return;
     }
     s->status.call.job = str_of(s->names[s->at].name);
-    queue_send(s->web->queue, &s->status.call.request);
+    queue_send(s->line->queue, &s->status.call.request);
 }
 
 static void on_status(struct queue_request *r, int rc, const struct err *err)
@@ -105,16 +107,17 @@ void web_metrics(struct web *w, struct http_exchange *x)
     }
     s->web = w;
     s->x = x;
-    w->action_count++;
     queue_request_init(&s->list.call.request, QUEUE_LIST, on_list, s);
     queue_request_init(&s->status.call.request, QUEUE_STATUS, on_status, s);
-    if (web_connect(w, &err)) {
+    s->line = web_line(w, "", &err);
+    if (!s->line) {
         scrape_end(s);
         return;
     }
+    s->line->action_count++;
     http_later(x, s, on_closed);
-    if (queue_is_up(w->queue) || queue_pending(w->queue) == 0)
-        queue_send(w->queue, &s->list.call.request);
+    if (queue_is_up(s->line->queue) || queue_pending(s->line->queue) == 0)
+        queue_send(s->line->queue, &s->list.call.request);
     else
         scrape_end(s); /* it is away: that is the answer */
 }

@@ -9,7 +9,7 @@ enum { STATE_BYTES_MAX = HTTP_ANSWER_BYTES_MAX - 4096, WATCH_IDLE_MS = 30000 };
 
 struct watch {
     struct list link;
-    struct web *web;
+    struct web_line *line;
     struct feed *feed;
     char job[MODEL_NAME_BYTES]; /* "": the newest */
     struct list viewers;
@@ -80,9 +80,9 @@ static void on_round(void *ctx)
 
 /* --- watches --- */
 
-static struct watch *watch_find(struct web *w, const char *job)
+static struct watch *watch_find(struct web_line *line, const char *job)
 {
-    list_each(it, &w->watches)
+    list_each(it, &line->watches)
     {
         struct watch *h = container_of(it, struct watch, link);
         if (!h->ending && strcmp(h->job, job) == 0)
@@ -91,29 +91,30 @@ static struct watch *watch_find(struct web *w, const char *job)
     return NULL;
 }
 
-static struct watch *watch_new(struct web *w, const char *job, struct err *err)
+static struct watch *watch_new(struct web_line *line, const char *job, struct err *err)
 {
+    struct web *w = line->web;
     struct watch *h = w->watch_count < WEB_WATCHES_MAX ? mem_zalloc(sizeof *h) : NULL;
     if (!h) {
         err_set(err, TTG_EFULL, "too many jobs are watched");
         return NULL;
     }
-    struct feed_config config = {.queue = w->queue,
+    struct feed_config config = {.queue = line->queue,
                                  .loop = w->config.loop,
                                  .job = job[0] ? job : NULL,
                                  .period_ms = WEB_PERIOD_MS,
-                                 .server = &w->config.queue,
+                                 .server = &line->config,
                                  .management = w->config.management,
                                  .ctx = h,
                                  .on_round = on_round};
-    h->web = w;
+    h->line = line;
     snprintf(h->job, sizeof h->job, "%s", job);
     list_init(&h->viewers);
     if (feed_open(&h->feed, &config, err)) {
         mem_free(h);
         return NULL;
     }
-    list_push_back(&w->watches, &h->link);
+    list_push_back(&line->watches, &h->link);
     w->watch_count++;
     return h;
 }
@@ -127,7 +128,7 @@ static void watch_drop(struct watch *h)
     }
     feed_close(h->feed);
     list_remove(&h->link);
-    h->web->watch_count--;
+    h->line->web->watch_count--;
     mem_free(h);
 }
 
@@ -137,9 +138,10 @@ void web_watch_request(struct web *w, struct http_exchange *x, const struct http
     struct err err = {0};
     if (!http_param(r->query, "job", job, sizeof job) && w->config.job)
         snprintf(job, sizeof job, "%s", w->config.job);
-    struct watch *h = web_connect(w, &err) ? NULL : watch_find(w, job);
-    if (!h && w->queue)
-        h = watch_new(w, job, &err);
+    struct web_line *line = web_line(w, job, &err);
+    struct watch *h = line ? watch_find(line, job) : NULL;
+    if (!h && line)
+        h = watch_new(line, job, &err);
     struct viewer *v = h ? mem_zalloc(sizeof *v) : NULL;
     if (!v) {
         http_answer_text(x, "503 Service Unavailable", err.code ? err.text : "out of memory");
@@ -152,24 +154,24 @@ void web_watch_request(struct web *w, struct http_exchange *x, const struct http
         return;
     }
     list_push_back(&h->viewers, &v->link);
-    h->idle_since_ms = w->idle_since_ms = 0;
+    h->idle_since_ms = line->idle_since_ms = 0;
     tell(h); /* at once: what is known */
 }
 
-void web_watch_link(struct web *w, bool up, const struct err *why)
+void web_watch_link(struct web_line *line, bool up, const struct err *why)
 {
-    list_each(it, &w->watches) feed_link(container_of(it, struct watch, link)->feed, up, why);
+    list_each(it, &line->watches) feed_link(container_of(it, struct watch, link)->feed, up, why);
 }
 
-void web_watch_hurry(struct web *w)
+void web_watch_hurry(struct web_line *line)
 {
-    list_each(it, &w->watches) feed_hurry(container_of(it, struct watch, link)->feed);
+    list_each(it, &line->watches) feed_hurry(container_of(it, struct watch, link)->feed);
 }
 
-bool web_watch_sweep(struct web *w, uint64_t now_ms)
+bool web_watch_sweep(struct web_line *line, uint64_t now_ms)
 {
     bool watched = false;
-    for (struct list *it = w->watches.next, *next; it != &w->watches; it = next) {
+    for (struct list *it = line->watches.next, *next; it != &line->watches; it = next) {
         struct watch *h = container_of(it, struct watch, link);
         next = it->next;
         if (!list_empty(&h->viewers)) {
@@ -186,13 +188,13 @@ bool web_watch_sweep(struct web *w, uint64_t now_ms)
     return watched;
 }
 
-void web_watch_stop(struct web *w)
+void web_watch_stop(struct web_line *line)
 {
-    list_each(it, &w->watches) feed_stop(container_of(it, struct watch, link)->feed);
+    list_each(it, &line->watches) feed_stop(container_of(it, struct watch, link)->feed);
 }
 
-void web_watch_free(struct web *w)
+void web_watch_free(struct web_line *line)
 {
-    for (struct list *it; (it = list_first(&w->watches));)
+    for (struct list *it; (it = list_first(&line->watches));)
         watch_drop(container_of(it, struct watch, link));
 }

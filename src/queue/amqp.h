@@ -33,6 +33,8 @@ struct amqp_names {
 };
 /* ttg.tasks for the default job, ttg.NAME.tasks for others. */
 void amqp_names_of(struct amqp_names *n, struct str job);
+/* The other way: whether `queue` is the queue `kind` ("job", "tasks") of some job, and of which. */
+bool amqp_job_of(struct str queue, struct str kind, struct str *ret_job);
 
 enum {
     AMQP_RETRY_MS = 5000, /* the playbook's retry queue */

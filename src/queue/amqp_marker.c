@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "core/job.h"
 #include "queue/amqp.h"
 #include "wire/json.h"
 
@@ -24,6 +25,22 @@ void amqp_names_of(struct amqp_names *n, struct str job)
     snprintf(n->notes, sizeof n->notes, "%s.job.notes", head);
     snprintf(n->control, sizeof n->control, "%s.job.control", head);
     snprintf(n->lock, sizeof n->lock, "%s.job.lock", head);
+}
+
+bool amqp_job_of(struct str queue, struct str kind, struct str *ret_job)
+{
+    static const struct str prefix = {"ttg.", 4};
+    if (!str_starts(queue, prefix) || queue.len < prefix.len + kind.len)
+        return false;
+    struct str name = str_make(queue.ptr + prefix.len, queue.len - prefix.len - kind.len);
+    if (!str_eq(str_make(name.ptr + name.len, kind.len), kind))
+        return false;
+    if (name.len == 0) {
+        *ret_job = STR("default");
+        return true;
+    }
+    *ret_job = str_make(name.ptr, name.len - 1);
+    return name.ptr[name.len - 1] == '.' && job_name_valid(*ret_job);
 }
 
 void amqp_retry_default(struct ledger_spec *s)

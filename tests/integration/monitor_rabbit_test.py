@@ -68,6 +68,17 @@ def the_management_api_tells_of_queues_and_workers():
 
 
 @test
+def unnamed_it_goes_to_the_job_that_is_worked_at():
+    """There is none of the name `default`."""
+    words = ["--queue", rabbit().url, "--watch", "0.3", "--management", management()]
+    monitor = spawn([TTG, "monitor", *words])
+    wait_until(lambda: re.search("^job  watched  running", monitor.out(), re.M), what="the job in view")
+    monitor = spawn([TTG, "monitor", "nosuch", *words])
+    wait_until(lambda: re.search("^waiting for job nosuch\njobs here: watched$", monitor.out(), re.M),
+               what="the list of jobs")
+
+
+@test
 def without_it_passive_declares_count():
     view = watch("http://127.0.0.1:1", lambda v: queues_of(v)["ttg.watched.tasks"]["ready"] > 0)
     assert view["broker"]["by"] == "declare" and "refused" in view["broker"]["why"], view["broker"]

@@ -20,6 +20,36 @@ static void names(void **state)
     assert_string_equal(n.lock, "ttg.sweep.job.lock");
 }
 
+static void jobs_of_queues(void **state)
+{
+    static const struct {
+        const char *queue, *kind, *job;
+    } cases[] = {
+        {"ttg.job", "job", "default"},
+        {"ttg.sweep.job", "job", "sweep"},
+        {"ttg.tasks", "tasks", "default"},
+        {"ttg.tasks.job", "job", "tasks"},
+        {"ttg.job.tasks", "tasks", "job"},
+        {"ttg.sweep.tasks", "job", NULL},
+        {"ttg.sweep.job.lock", "job", NULL},
+        {"ttg.a.b.job", "job", NULL},
+        {"ttg..job", "job", NULL},
+        {"ttg.xjob", "job", NULL},
+        {"ttg.", "job", NULL},
+        {"ttgjob", "job", NULL},
+        {"other.job", "job", NULL},
+        {"ttg.a b.job", "job", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct str job;
+        bool is = amqp_job_of(str_of(cases[i].queue), str_of(cases[i].kind), &job);
+        assert_int_equal(is, cases[i].job != NULL);
+        if (is)
+            assert_true(str_eq(job, str_of(cases[i].job)));
+    }
+}
+
 static void retries(void **state)
 {
     struct amqp_names n;
@@ -228,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
+        cmocka_unit_test(jobs_of_queues),
         cmocka_unit_test(retries),
         cmocka_unit_test(there_and_back),
         cmocka_unit_test(what_makes_no_sense_is_refused),

@@ -300,6 +300,52 @@ static void shows_the_newest_that_runs(void **state)
     model_free(m);
 }
 
+static const char *elsewhere(struct model *m, struct model_job *jobs, size_t count)
+{
+    model_jobs_named(m, jobs, count);
+    return model_elsewhere(m) ? model_elsewhere(m)->name : "";
+}
+
+static void goes_elsewhere_on_a_broker(void **state)
+{
+    struct model *m = model_new();
+    struct model_broker broker = {.source = MODEL_MANAGEMENT};
+    struct model_job jobs[MODEL_JOBS + 3] = {{"b", .named = true}, {"a", .named = true}};
+    struct buf out;
+    (void)state;
+    assert_non_null(m);
+    model_show(m, STR("default"));
+    m->follows = true;
+    assert_string_equal(elsewhere(m, jobs, 2), ""); /* no broker */
+    model_broker(m, &broker);
+    assert_string_equal(elsewhere(m, jobs, 1), "a");
+    assert_string_equal(elsewhere(m, jobs, 2), ""); /* which? */
+    jobs[1].workers = 2;                            /* "b", sorted */
+    assert_string_equal(elsewhere(m, jobs, 2), "b");
+    buf_init(&out, 1 << 20);
+    assert_int_equal(model_json(m, NULL, &out), 0);
+    assert_non_null(strstr(buf_cstr(&out), "{\"job\":\"b\",\"state\":null,\"workers\":2}],"
+                                           "\"follows\":true,\"asked\":\"default\","
+                                           "\"elsewhere\":\"b\","));
+    buf_done(&out);
+    jobs[0].workers = 1;
+    assert_string_equal(elsewhere(m, jobs, 2), "");
+    jobs[0].workers = 0;
+    m->follows = false; /* it was named */
+    assert_string_equal(elsewhere(m, jobs, 2), "");
+    m->follows = true;
+    jobs[2] = (struct model_job){"default", .named = true}; /* its status is on the way */
+    assert_string_equal(elsewhere(m, jobs, 3), "");
+    m->known = true; /* it runs */
+    assert_string_equal(elsewhere(m, jobs, 3), "");
+    m->status.state = LEDGER_FINISHED;
+    assert_string_equal(elsewhere(m, jobs, 3), "b");
+    assert_string_equal(elsewhere(m, jobs, 0), "");
+    model_jobs_named(m, jobs, MODEL_JOBS + 3);
+    assert_int_equal(m->job_count, MODEL_JOBS);
+    model_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +356,7 @@ int main(void)
         cmocka_unit_test(lanes_are_given_to_others),
         cmocka_unit_test(is_told_in_json),
         cmocka_unit_test(shows_the_newest_that_runs),
+        cmocka_unit_test(goes_elsewhere_on_a_broker),
     };
     return tap_run(tests);
 }
