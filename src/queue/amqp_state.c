@@ -26,28 +26,6 @@ enum {
 
 /* --- the snapshot --- */
 
-void collector_snapshot(struct amqp_engine *e)
-{
-    struct amqp_collector *c = e->collector;
-    uint64_t now_ms = loop_now_ms(e->queue.loop);
-    bool waits = buf_len(&c->snapshot) > 0;
-    if ((waits && now_ms - c->snapshot_ms < SNAPSHOT_MS && c->stage != ENDED) ||
-        c->given_seq != c->seq)
-        return; /* the ledger is ahead of what was handed on */
-    c->snapshot.bytes_max = SNAPSHOT_BYTES_MAX;
-    buf_clear(&c->snapshot);
-    struct packer p = {.out = &c->snapshot};
-    ledger_save(c->ledger, &p);
-    if (p.rc) { /* too large: what it would have covered simply comes again */
-        buf_clear(&c->snapshot);
-        return;
-    }
-    c->snapshot_seq = c->seq;
-    c->snapshot_tag = c->last_tag;
-    c->snapshot_gen = e->gen;
-    c->snapshot_ms = now_ms;
-}
-
 static void acknowledge(struct amqp_engine *e, uint64_t tag)
 {
     struct amqp_call call = {.op = AMQP_ACK, .tag = tag, .flags = AMQP_MULTIPLE};
@@ -91,6 +69,30 @@ static void publish_snapshot(struct amqp_engine *e)
         acknowledge(e, tag);
     c->settled_tag = tag;
     buf_clear(&c->snapshot);
+}
+
+void collector_snapshot(struct amqp_engine *e)
+{
+    struct amqp_collector *c = e->collector;
+    uint64_t now_ms = loop_now_ms(e->queue.loop);
+    bool waits = buf_len(&c->snapshot) > 0;
+    if ((waits && now_ms - c->snapshot_ms < SNAPSHOT_MS && c->stage != ENDED) ||
+        c->given_seq != c->seq)
+        return; /* the ledger is ahead of what was handed on */
+    c->snapshot.bytes_max = SNAPSHOT_BYTES_MAX;
+    buf_clear(&c->snapshot);
+    struct packer p = {.out = &c->snapshot};
+    ledger_save(c->ledger, &p);
+    if (p.rc) { /* too large: what it would have covered simply comes again */
+        buf_clear(&c->snapshot);
+        return;
+    }
+    c->snapshot_seq = c->seq;
+    c->snapshot_tag = c->last_tag;
+    c->snapshot_gen = e->gen;
+    c->snapshot_ms = now_ms;
+    if (c->stage == ENDED && c->snapshot_seq <= c->saved_seq)
+        publish_snapshot(e); /* all was saved before the end came: no trim follows */
 }
 
 /* A pipe is never safe; but a quorum queue gives out only so many messages without an

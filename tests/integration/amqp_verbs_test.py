@@ -129,6 +129,16 @@ def who_follows_waits_for_a_collector_that_is_away():
 
 
 @test
+def results_of_slow_chunks_are_there_after_the_end():
+    """Each is saved before the next one comes, and the last before the end is marked."""
+    out = os.path.join(temp_dir(), "out")
+    p = start("slow", out, "--workers", 1, "--simulate-ms", 300, params=5, chunk=1)
+    assert p.wait(60) == 0, p.err()
+    with open(out, encoding="utf-8") as file:
+        assert ask("results", "slow").out == file.read()
+
+
+@test
 def a_job_without_a_collector_is_watched_and_read_and_collected_later():
     out = os.path.join(temp_dir(), "out")
     what = ["--params", 2000, "--chunk", 10, "--simulate-ms", 0.5]
