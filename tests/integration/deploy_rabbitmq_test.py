@@ -13,7 +13,7 @@ from demorig import Demo
 from harness import ROOT, TTG, main, run, test, wait_until, write_file
 from podrig import once
 
-LONG_MS = "30"
+LONG_MS = "50"
 
 
 @once
