@@ -496,7 +496,8 @@ static bool redis_wants_text(const struct queue_request *r, struct str reply)
     return v.type == RESP_ERROR && str_starts(v.s, STR("NOSCRIPT"));
 }
 
-static bool redis_unfit(struct str reply)
+/* A transaction is refused by EXECABORT alone; what was wrong with it came before. */
+static bool redis_unfit(const struct queue_request *r, struct str reply)
 {
     static const char *const words[] = {"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN",
                                         "TRYAGAIN", "BUSY",    "NOREPLICAS", "MOVED",
@@ -510,6 +511,8 @@ static bool redis_unfit(struct str reply)
     if (!found || v.type != RESP_ERROR)
         return false;
     struct str word = str_cut(resp_refusal(v.s), ' ', &rest);
+    if (str_eq(word, STR("EXECABORT")) && r->early.code)
+        word = str_cut(str_of(r->early.text), ' ', &rest);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (str_eq(word, str_of(words[i])))
             return true;

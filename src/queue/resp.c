@@ -206,7 +206,7 @@ static void request_answer(struct resp_engine *e, struct str reply)
     if (request_goes_on(e, r, reply))
         return;
     int rc = unsure ? unsure : e->dialect->decode(e, r, reply, &err);
-    if (e->dialect->unfit && e->dialect->unfit(reply)) {
+    if (e->dialect->unfit && e->dialect->unfit(r, reply)) {
         engine_cut(e, &err);
         return;
     }

@@ -62,7 +62,7 @@ struct resp_dialect {
     int (*next_step)(struct queue_request *r, struct str reply, struct buf *out);
     /* May be NULL: this server cannot serve us now (a replica, one that loads): another try later,
      * perhaps at another one. */
-    bool (*unfit)(struct str reply);
+    bool (*unfit)(const struct queue_request *r, struct str reply);
     /* Whether an answer "nothing yet" is asked again by us, since the engine cannot wait. */
     bool polls;
 };

@@ -6,7 +6,7 @@ import json
 import os
 import re
 
-from harness import TTG, main, run, temp_dir, test, wait_until
+from harness import TTG, main, run, spawn, temp_dir, test, wait_until
 from redisfleet import CHUNKS, Cluster, ended, lose_writes, read_lines, started, storm
 from redisrig import Job
 
@@ -26,13 +26,11 @@ def jobs_spread_over_the_masters_and_are_listed_from_all():
     assert all(j["state"] == "finished" and j["completed"] == 100 for j in jobs), jobs
 
 
-@test
-def a_slot_moves_while_its_job_runs():
-    fleet = Cluster()
-    process, out = started(fleet)
-    old = fleet.master("j")
+def move_slot(fleet, name):
+    """The job's slot goes to another master, which is returned."""
+    old = fleet.master(name)
     new = next(s for s in fleet.servers if s.role() == "master" and s is not old)
-    slot = old.client.execute_command("CLUSTER", "KEYSLOT", "ttg:{j}:job")
+    slot = old.client.execute_command("CLUSTER", "KEYSLOT", "ttg:{%s}:job" % name)
     ids = {s: s.client.execute_command("CLUSTER", "MYID").decode() for s in (old, new)}
     new.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[old])
     old.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[new])
@@ -43,10 +41,37 @@ def a_slot_moves_while_its_job_runs():
         old.client.execute_command("MIGRATE", "127.0.0.1", new.port, "", 0, 5000, "KEYS", *keys)
     for server in (new, old):
         server.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[new])
+    return new
+
+
+def calls(client, command="exec"):
+    return client.info("commandstats").get("cmdstat_" + command, {"calls": 0})["calls"]
+
+
+def follow_while_its_slot_moves(fleet, name):
+    """Who has all there is only asks for more, in a transaction, and that is refused as a whole."""
+    where = ["--queue", fleet.url, "--job", name]
+    out = os.path.join(temp_dir(), "out")
+    run([TTG, "submit", *where, "--params", 10, "--chunk", 1])
+    follower = spawn([TTG, "results", "--queue", fleet.url, name, "--follow", "--output", out])
+    asked = fleet.master(name).client
+    before = calls(asked)
+    wait_until(lambda: calls(asked) > before + 2, what="the collector to ask")
+    move_slot(fleet, name)
+    run([TTG, "worker", *where, "--simulate-ms", 0])
+    assert follower.wait() == 0 and len(read_lines(out)) == 10, follower.err()
+
+
+@test
+def a_slot_moves_while_its_job_runs():
+    fleet = Cluster()
+    process, out = started(fleet)
+    new = move_slot(fleet, "j")
     ended(fleet, process, out)
     assert fleet.master("j") is new
     assert len(read_lines(out)) == CHUNKS
     assert len(Job(new, "j").r.lrange("ttg:{j}:history", 0, -1)) == 2
+    follow_while_its_slot_moves(fleet, "k")
 
 
 @test

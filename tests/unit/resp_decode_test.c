@@ -178,6 +178,7 @@ static void servers_that_do_not_fit_now(void **state)
     static const struct {
         const char *reply;
         bool unfit;
+        const char *early;
     } cases[] = {
         {"-READONLY You can't write against a read only replica. script: 12\r\n", true},
         {"-ERR Error running script (call to f_1): @user_script:5: @user_script: 5: -READONLY You "
@@ -196,9 +197,18 @@ static void servers_that_do_not_fit_now(void **state)
         {"-READ ONLY\r\n", false},
         {"+READONLY\r\n", false},
         {"*0\r\n", false},
+        {"-EXECABORT Transaction discarded\r\n", true, "MOVED 3999 127.0.0.1:6381"},
+        {"-EXECABORT Transaction discarded\r\n", true, "TRYAGAIN Multiple keys"},
+        {"-EXECABORT Transaction discarded\r\n", false, "OOM command not allowed"},
+        {"-EXECABORT Transaction discarded\r\n", false},
+        {"*1\r\n*0\r\n", false, "MOVED 3999 127.0.0.1:6381"},
     };
-    for (size_t i = 0; i < COUNT(cases); i++)
-        assert_int_equal(resp_redis_dialect.unfit(str_of(cases[i].reply)), cases[i].unfit);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct queue_request r = {.verb = QUEUE_RESULTS};
+        if (cases[i].early)
+            resp_decode_error(str_of(cases[i].early), &r.early);
+        assert_int_equal(resp_redis_dialect.unfit(&r, str_of(cases[i].reply)), cases[i].unfit);
+    }
 }
 
 int main(void)
