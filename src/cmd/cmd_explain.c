@@ -36,6 +36,16 @@ static void as_json(struct explain *e)
     buf_add_str(&e->out, STR("}\n"));
 }
 
+/* The lines of a command's last words stand below each other. */
+static void last_error(struct explain *e, struct str reason)
+{
+    const char *head = "last error ";
+    for (struct str line; reason.len > 0; head = "           ") {
+        line = str_cut(reason, '\n', &reason);
+        buf_printf(&e->out, "%s%.*s\n", head, STR_ARG(line));
+    }
+}
+
 static void on_explained(void *ctx)
 {
     struct explain *e = ctx;
@@ -62,7 +72,7 @@ static void on_explained(void *ctx)
         buf_printf(&e->out, "due        %s\n", at);
     }
     if (q->reason.len > 0)
-        buf_printf(&e->out, "last error %.*s\n", STR_ARG(q->reason));
+        last_error(e, q->reason);
 }
 
 int cmd_explain(struct command_run *r)

@@ -329,23 +329,32 @@ static void view_events(struct job *j, struct core_call *call)
     reply_close(r, mark, count);
 }
 
-static const char *explain_why(const struct ledger_status *s)
+#define NO_WORKER "no worker is here: `ttg worker` starts one"
+
+/* Of a job on RabbitMQ there is only a ledger: the broker knows who has which chunk. */
+static bool leases_are_known(const struct job *j)
+{
+    return j->core != NULL;
+}
+
+static const char *explain_why(const struct job *j, const struct ledger_status *s)
 {
     if (s->state == LEDGER_FINISHED)
-        return s->dead + s->dropped
-                   ? "finished, with dead letters: `ttg dlq list` (TTG.DEAD LIST) shows them"
-                   : "finished: every chunk has its result";
+        return s->dead + s->dropped ? "it ended with dead letters: `ttg dlq list` shows them"
+                                    : "every chunk has its result";
     if (s->state == LEDGER_CANCELED)
-        return "it was canceled";
+        return "it was canceled: no chunk runs any more";
     if (s->state == LEDGER_PAUSED)
-        return "it is paused: `ttg resume` (TTG.JOB RESUME) goes on";
+        return "it is paused: `ttg resume` goes on";
     if (s->workers == 0)
-        return "no worker has joined";
+        return NO_WORKER;
     if (s->ready + s->fresh > 0)
-        return "chunks wait for a free worker";
+        return leases_are_known(j) ? "chunks wait for a free worker"
+                                   : "chunks are with workers, or wait for one that is free";
     if (s->leased == 0 && s->delayed > 0)
         return "all open chunks wait for their retry";
-    return "workers run all open chunks";
+    return s->delayed > 0 ? "workers run all open chunks but those that wait for their retry"
+                          : "workers run all open chunks";
 }
 
 static void explain_job(struct core_call *call, const struct job *j)
@@ -355,7 +364,7 @@ static void explain_job(struct core_call *call, const struct job *j)
     ledger_status(j->ledger, &s);
     reply_map(r, 8);
     row_str(r, "place", str_of(job_state_text(s.state)));
-    row_str(r, "why", str_of(explain_why(&s)));
+    row_str(r, "why", str_of(explain_why(j, &s)));
     row_count(r, "workers", s.workers);
     row_count(r, "leased", s.leased);
     row_count(r, "waiting", s.ready + s.fresh + s.unfed);
@@ -364,21 +373,41 @@ static void explain_job(struct core_call *call, const struct job *j)
     row_count(r, "completed", s.completed);
 }
 
+static const struct place_text {
+    const char *name, *why;
+} place_texts[] = {
+    [LEDGER_AT_NONE] = {"none", "the job has no such chunk"},
+    [LEDGER_AT_UNFED] = {"unfed", "the window has not reached it: earlier chunks are open"},
+    [LEDGER_AT_FRESH] = {"fresh", "it waits for a free worker"},
+    [LEDGER_AT_READY] = {"ready", "it came back and is next in line for a free worker"},
+    [LEDGER_AT_DELAYED] = {"delayed", "its last attempt failed: it waits until it is due"},
+    [LEDGER_AT_LEASED] = {"leased", "the worker runs it, or has it in advance"},
+    [LEDGER_AT_DONE] = {"done", "its result is recorded"},
+    [LEDGER_AT_DEAD] = {"dead", "it was given up: `ttg dlq redrive` tries it again"},
+    [LEDGER_AT_DROPPED] = {"dropped", "it was given up for good"},
+};
+
+/* What holds up the job holds up a chunk that waits. */
+static const char *place_why(const struct job *j, enum ledger_place place)
+{
+    struct ledger_status s;
+    bool waits = place == LEDGER_AT_UNFED || place == LEDGER_AT_FRESH || place == LEDGER_AT_READY;
+    ledger_status(j->ledger, &s);
+    if ((waits || place == LEDGER_AT_DELAYED) && s.state == LEDGER_CANCELED)
+        return "the job was canceled: it does not run any more";
+    if ((waits || place == LEDGER_AT_DELAYED) && s.state == LEDGER_PAUSED)
+        return "the job is paused: `ttg resume` goes on";
+    if (waits && s.workers == 0)
+        return NO_WORKER;
+    if (place == LEDGER_AT_FRESH && !leases_are_known(j))
+        return "it waits for a free worker, or a worker has it: only the broker knows";
+    if (place == LEDGER_AT_READY && !leases_are_known(j))
+        return "it is tried again: it waits for that, or a worker has it: only the broker knows";
+    return place_texts[place].why;
+}
+
 static void explain_chunk(struct core_call *call, const struct job *j, uint64_t chunk)
 {
-    static const struct {
-        const char *name, *why;
-    } places[] = {
-        [LEDGER_AT_NONE] = {"none", "the job has no such chunk"},
-        [LEDGER_AT_UNFED] = {"unfed", "the window has not reached it: earlier chunks are open"},
-        [LEDGER_AT_FRESH] = {"fresh", "it waits for its first worker"},
-        [LEDGER_AT_READY] = {"ready", "it came back and is next in line"},
-        [LEDGER_AT_DELAYED] = {"delayed", "its last attempt failed; it waits for due_ms"},
-        [LEDGER_AT_LEASED] = {"leased", "the worker runs it, or has it in advance"},
-        [LEDGER_AT_DONE] = {"done", "its result is recorded"},
-        [LEDGER_AT_DEAD] = {"dead", "it was given up: TTG.DEAD REDRIVE puts it back"},
-        [LEDGER_AT_DROPPED] = {"dropped", "it was given up for good"},
-    };
     struct ledger_chunk_info info;
     struct ledger_worker_info worker = {.name = STR("")};
     struct ledger_reason reason = {.text = STR("")};
@@ -389,8 +418,8 @@ static void explain_chunk(struct core_call *call, const struct job *j, uint64_t 
     if (info.reason_count > 0)
         ledger_chunk_reason(j->ledger, chunk, info.reason_count - 1, &reason);
     reply_map(r, 8);
-    row_str(r, "place", str_of(places[info.place].name));
-    row_str(r, "why", str_of(places[info.place].why));
+    row_str(r, "place", str_of(place_texts[info.place].name));
+    row_str(r, "why", str_of(place_why(j, info.place)));
     row_str(r, "worker", worker.name);
     row_count(r, "attempts", info.attempts);
     row_count(r, "epoch", info.epoch);

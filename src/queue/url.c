@@ -261,7 +261,8 @@ void url_show(const struct url *u, char *out)
                              u->hosts[i].name, six ? "]" : "", u->hosts[i].port);
     }
     if (*u->path && used < cap)
-        used += (size_t)snprintf(out + used, cap - used, "%s%s", row->hosts ? "/" : "", u->path);
+        used += (size_t)snprintf(out + used, cap - used, "%s%s",
+                                 row->hosts && strcmp(u->path, "/") != 0 ? "/" : "", u->path);
     if (u->db > 0 && used < cap)
         snprintf(out + used, cap - used, "/%u", u->db);
 }

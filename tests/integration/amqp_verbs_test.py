@@ -108,6 +108,24 @@ def a_running_job_is_watched_paused_and_resumed():
 
 
 @test
+def why_a_chunk_does_not_run_is_said_as_far_as_it_is_known():
+    ask("submit", "why", "--params", "4", "--chunk", "1", "--retry-delay", "60", "--max-attempts", "2")
+
+    def why(*chunk):
+        return json.loads(ask("explain", "why", *chunk, "--json").out)["why"]
+    assert "no worker is here" in why() and "no worker is here" in why(2), why(2)
+    worker = spawn([TTG, "worker", "--queue", broker().url, "--job", "why", "--", "sh", "-c",
+                    "[ {start} != 1 ] || exit 1; [ {start} != 3 ] || exec sleep 1000"])
+    wait_until(lambda: status("why")["completed"] == 2 and status("why")["failures"] == 1)
+    assert why(1) == "it is tried again: it waits for that, or a worker has it: only the broker knows", why(1)
+    assert why(3) == "it waits for a free worker, or a worker has it: only the broker knows", why(3)
+    assert why() == "chunks are with workers, or wait for one that is free", why()
+    worker.kill()
+    ask("cancel", "why")
+    assert "was canceled" in why() and "was canceled" in why(1), why(1)
+
+
+@test
 def who_follows_waits_for_a_collector_that_is_away():
     """It hangs until the broker drops it; the lines that it has are not trimmed ones."""
     out = os.path.join(temp_dir(), "out")

@@ -4,7 +4,7 @@
 import json
 import time
 
-from harness import TTG, main, run, test
+from harness import TTG, main, run, test, wait_until
 from noderig import Node
 from redisrig import Job, Redis
 
@@ -81,21 +81,23 @@ def just_now(ms):
 def each_place_of_a_chunk(q):
     q.create(12, WINDOW=8, RETRYMIN=60000, RETRYMAX=60000, RETRYJITTER=0, MAXATTEMPTS=3)
     redis = isinstance(q, OnRedis)
+    for chunk, place in (5, "fresh"), (11, "unfed"):
+        check(q, chunk, place, "no worker is here")
     q.join("w")
-    check(q, 5, "fresh", "wait")
+    check(q, 5, "fresh", "waits for a free worker")
     check(q, 11, "unfed", "window has not reached it")
-    check(q, 12, "none", "has no such chunk" if not redis else "chunks 0 to 11")
+    check(q, 12, "none", "has no such chunk")
     done = q.take("w")
     q.commit("w", done)
     check(q, 0, "done", "result")
     (failed,) = q.take("w")
     q.fail("w", failed)
-    text = check(q, 1, "delayed", "wait", attempts=1, reason="no such file",
+    text = check(q, 1, "delayed", "waits until it is due", attempts=1, reason="no such file",
                  due_ms=lambda ms: 30 < ms / 1000 - time.time() < 90)
     assert "due  " in text and "last error no such file" in text, text
     (dead,) = q.take("w")
     q.fail("w", dead, final=True)
-    check(q, 2, "dead", "given up", attempts=1, reason="no such file")
+    check(q, 2, "dead", "`ttg dlq redrive`", attempts=1, reason="no such file")
     (dropped,) = q.take("w")
     q.fail("w", dropped, final=True)
     q("dead_drop", 3)
@@ -103,7 +105,16 @@ def each_place_of_a_chunk(q):
     (held,) = q.take("w")
     check(q, 4, "leased", "worker", worker="w", since_ms=just_now)
     q("release", "w", 1)
-    check(q, held[0], "ready", "next in line" if not redis else "free worker", attempts=0)
+    check(q, held[0], "ready", "next in line for a free worker", attempts=0)
+    # What holds up the job holds up its chunks.
+    q("control", "PAUSE")
+    for chunk, place in (held[0], "ready"), (5, "fresh"), (11, "unfed"), (1, "delayed"):
+        check(q, chunk, place, "the job is paused: `ttg resume`")
+    check(q, 0, "done", "result")
+    q("control", "CANCEL")
+    if not redis:  # where a job's keys go at once
+        check(q, 5, "fresh", "the job was canceled")
+        check(q, 1, "delayed", "the job was canceled")
     run([TTG, "explain", "--queue", q.url, "j", "x"], code=2, err="no number of a chunk")
 
 
@@ -114,9 +125,9 @@ def each_state_of_a_job(q):
     def why():
         got = explain(q)
         return f"{got['place']}: {got['why']}"
-    assert why() == "running: no worker has joined", why()
+    assert why() == "running: no worker is here: `ttg worker` starts one", why()
     q.join("w")
-    assert why().startswith("running: chunks "), why()
+    assert why() == "running: chunks wait for a free worker", why()
     q("control", "PAUSE")
     assert why().startswith("paused: ") and "ttg resume" in why(), why()
     q("control", "RESUME")
@@ -125,11 +136,12 @@ def each_state_of_a_job(q):
         if lease[0] < 2:
             q.fail("w", lease)
         else:
+            assert why() == "running: workers run all open chunks but those that wait for their retry", why()
             q.commit("w", [lease])
-    assert "retry" in why(), why()
+    assert why() == "running: all open chunks wait for their retry", why()
     q("control", "CANCEL")
     if isinstance(q, OnNode):
-        assert why() == "canceled: it was canceled", why()
+        assert why() == "canceled: it was canceled: no chunk runs any more", why()
 
 
 @on_both
@@ -141,8 +153,31 @@ def an_ended_job(q):
     q.fail("w", lease, final=True)
     got = explain(q)
     assert got["place"] == "finished", got
-    assert ("dead letters" if isinstance(q, OnNode) else "ended") in got["why"], got
+    assert got["why"] == "it ended with dead letters: `ttg dlq list` shows them", got
     run([TTG, "explain", "--queue", q.url, "nope"], code=2, err="there is no job nope")
+
+
+@test
+def a_worker_that_nobody_hears_of_on_redis():
+    q = OnRedis()
+    q.create(4)
+    q.join("w")
+    q.take("w")
+    check(q, 0, "leased", "the worker runs it", worker="w")
+    wait_until(lambda: "heard" in explain(q, 0)["why"], what="the silence")
+    check(q, 0, "leased", "nobody has heard of the worker for 2.", worker="w")
+    check(q, 2, "fresh", "no worker was heard of for ")
+    assert "no worker was heard of for " in explain(q)["why"]
+
+
+@test
+def a_long_reason_is_indented():
+    q = OnNode()
+    q.create(1, MAXATTEMPTS=1)
+    q.join("w")
+    q.raw("TTG.FAIL", "j", "w", 1, *q.take("w")[0], "RETRY", "exit status 1\nno such file:\nin.1\n")
+    text = run([TTG, "explain", "--queue", q.url, "j", 0]).out
+    assert text.endswith("last error exit status 1\n           no such file:\n           in.1\n"), text
 
 
 main()

@@ -67,7 +67,7 @@ def a_job_by_hand(j):
     assert json.loads(j.run(*j.to("submit", "j", "--json", *spec)).out)["created"] is False
     j.run(*j.to("submit", "j", "--params", 100, "--chunk", 20), code=2, err="exists with")
     j.run(*j.to("status", "j"), out="10: 0 done, 0 at work, 10 waiting")
-    j.run(*j.to("explain", "j"), out="no worker has joined")
+    j.run(*j.to("explain", "j"), out="no worker is here")
     j.run(*j.to("wait", "j", "--timeout", 0.1), code=124, err="has not ended")
     j.run(*j.to("verify", "j"), code=4, out="10 chunks are still to be done")
     j.work("--simulate-ms", 0)

@@ -38,7 +38,7 @@ static void takes_addresses_apart(void **state)
          "redis+cluster://a:6379,b:7", 2, "a", 6379, 0},
         {"rediss+cluster://a", URL_REDIS_CLUSTER, true, NULL, NULL, "", "rediss+cluster://a:6379",
          1, "a", 6379, 0},
-        {"amqp://guest:guest@h", URL_AMQP, false, "guest", "guest", "/", "amqp://guest@h:5672//", 1,
+        {"amqp://guest:guest@h", URL_AMQP, false, "guest", "guest", "/", "amqp://guest@h:5672/", 1,
          "h", 5672, 0},
         {"amqps://h/a%2fb", URL_AMQP, true, NULL, NULL, "a/b", "amqps://h:5671/a/b", 1, "h", 5671,
          0},
