@@ -4,11 +4,13 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "core/parts.h"
+#include "core/served.h"
 
 #include <pthread.h>
 
 /* The order is that of the sections in a snapshot. */
-static const struct core_part *const parts[] = {&keys_part, &streams_part, &small_part, &jobs_part};
+static const struct core_part *const parts[] = {&keys_part, &streams_part, &small_part, &jobs_part,
+                                                &served_part};
 enum { PARTS = sizeof parts / sizeof *parts };
 _Static_assert((int)PARTS <= (int)CORE_PARTS_MAX, "more room for parts");
 
@@ -127,6 +129,8 @@ void core_exec(struct core *c, const struct core_command *command, struct core_c
     call->changed = call->blocked = false;
     command->run(c, call);
     ensure(!call->blocked || (call->may_block && !call->changed));
+    if (call->changed)
+        served_note(c, call->now_ms);
 }
 
 /* The row of a subcommand, or NULL. */
@@ -176,9 +180,15 @@ bool core_arity_fits(const struct core_command *row, size_t argc)
     return row->arity >= 0 ? argc == (size_t)row->arity : argc >= (size_t)-row->arity;
 }
 
+uint64_t core_now_ms(const struct core *c)
+{
+    return c->now_ms;
+}
+
 uint64_t core_boot(struct core *c, uint64_t now_ms)
 {
     c->boot++;
+    served_boot(c, now_ms);
     for (size_t i = 0; i < PARTS; i++)
         if (parts[i]->boot)
             parts[i]->boot(c, now_ms);
@@ -198,6 +208,7 @@ uint64_t core_next_ms(const struct core *c)
 
 void core_tick(struct core *c, uint64_t now_ms)
 {
+    served_note(c, now_ms);
     for (size_t i = 0; i < PARTS; i++)
         if (parts[i]->tick)
             parts[i]->tick(c, now_ms);

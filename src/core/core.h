@@ -96,8 +96,12 @@ bool core_writes(const struct core_command *command, size_t argc, const struct s
 /* Runs one command. Arity has been checked by the caller against the row. */
 void core_exec(struct core *c, const struct core_command *command, struct core_call *call);
 
-/* A node starts: raises the boot number (which is part of every epoch), gives each lease a full
- * term. The caller logs it like a command. Returns the new boot number. */
+/* The time of the newest record, also where a snapshot has replaced it; 0: none yet. No record may
+ * be older. */
+uint64_t core_now_ms(const struct core *c);
+
+/* A node starts: raises the boot number (which is part of every epoch); nobody is joined any more.
+ * The caller logs it like a command. Returns the new boot number. */
 uint64_t core_boot(struct core *c, uint64_t now_ms);
 
 /* The next time at which something is due without a command (delayed retry, lease expiry of a
@@ -107,11 +111,14 @@ uint64_t core_next_ms(const struct core *c);
 void core_tick(struct core *c, uint64_t now_ms);
 
 /* The living workers of all jobs, for whoever watches whether they are alive. `client` is the
- * connection that joined last, 0 when that was before the start of the node. Plain Redis consumers
- * are not among them: their leases expire by themselves. */
+ * connection that joined last, 0 when that was before the start of the node. Then `away_ms` is for
+ * how long the node has been there without it since the end of the life in which it joined, as far
+ * as there are records; while one is away, write at least a tick each CORE_MARK_MS. Plain Redis
+ * consumers are not among them: their leases expire by themselves. */
+enum { CORE_MARK_MS = 100 };
 struct core_worker {
     struct str job, name;
-    uint64_t incarnation, client;
+    uint64_t incarnation, client, away_ms;
 };
 void core_each_worker(const struct core *c, void (*fn)(void *ctx, const struct core_worker *w),
                       void *ctx);

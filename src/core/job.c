@@ -187,8 +187,11 @@ void core_each_worker(const struct core *c, void (*fn)(void *ctx, const struct c
         for (struct ledger_worker *w = NULL; (w = ledger_worker_next(j->ledger, w));) {
             struct ledger_worker_info info;
             ledger_worker_info(w, &info);
-            if (!info.foreign)
-                fn(ctx, &(struct core_worker){j->name, info.name, info.incarnation, info.client});
+            if (info.foreign)
+                continue;
+            bool away = !info.client && c->served_ms > info.away_from_ms;
+            fn(ctx, &(struct core_worker){j->name, info.name, info.incarnation, info.client,
+                                          away ? c->served_ms - info.away_from_ms : 0});
         }
     }
 }
@@ -296,7 +299,7 @@ static void jobs_boot(struct core *c, uint64_t now_ms)
     list_each(it, &jobs->all)
     {
         struct job *j = container_of(it, struct job, link);
-        ledger_boot(j->ledger, c->boot, now_ms);
+        ledger_boot(j->ledger, c->boot, now_ms, c->served_ms);
         job_wake(j);
     }
 }

@@ -281,7 +281,7 @@ uint64_t ledger_trim(struct ledger *l, uint64_t seq)
 
 /* --- time --- */
 
-void ledger_boot(struct ledger *l, uint64_t boot, uint64_t now_ms)
+void ledger_boot(struct ledger *l, uint64_t boot, uint64_t now_ms, uint64_t served_ms)
 {
     ensure(boot > l->boot);
     l->boot = boot;
@@ -290,6 +290,8 @@ void ledger_boot(struct ledger *l, uint64_t boot, uint64_t now_ms)
     list_each(worker, &l->live)
     {
         struct ledger_worker *w = container_of(worker, struct ledger_worker, link);
+        if (w->client)
+            w->away_from_ms = served_ms;
         w->client = 0; /* its connection is gone: it has to join before it takes */
         if (!w->foreign)
             continue;

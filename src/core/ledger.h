@@ -139,8 +139,9 @@ void ledger_set_ops(struct ledger *l, const struct ledger_ops *ops);
  * counts. 0, TTG_EEXIST with a text that names the difference, TTG_EDONE when it has ended. */
 int ledger_same(const struct ledger *l, const struct ledger_spec *spec, struct err *err);
 
-/* A node starts: raises the boot part of epochs, gives foreign leases a full term. */
-void ledger_boot(struct ledger *l, uint64_t boot, uint64_t now_ms);
+/* A node starts: raises the boot part of epochs, gives foreign leases a full term. Who had joined
+ * is away from now on, which is `served_ms` of the node's service time. */
+void ledger_boot(struct ledger *l, uint64_t boot, uint64_t now_ms, uint64_t served_ms);
 
 /* When something is due without a call; UINT64_MAX: nothing. Then ledger_tick. */
 uint64_t ledger_next_ms(const struct ledger *l);
@@ -185,6 +186,7 @@ struct ledger_worker *ledger_worker_next(const struct ledger *l, const struct le
 struct ledger_worker_info {
     struct str name, host; /* host: "" when it has not said */
     uint64_t incarnation, client, joined_ms;
+    uint64_t away_from_ms; /* without client: since when, in the node's service time */
     uint32_t slots;
     bool foreign;
     uint64_t held, completed, failed, lost;

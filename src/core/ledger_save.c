@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "core/ledger_state.h"
 
-enum { SAVE_VERSION = 3, SAVE_VERSION_OLDEST = 1 };
+enum { SAVE_VERSION = 4, SAVE_VERSION_OLDEST = 1 };
 
 /* --- out --- */
 
@@ -86,6 +86,7 @@ static void save_worker(struct packer *p, const struct ledger_worker *w, bool al
     pack_u64(p, w->lost_ms);
     save_name(p, all ? w->why : NULL);
     save_name(p, all ? w->host : NULL);
+    pack_u64(p, all ? w->away_from_ms : 0);
     save_list(p, &w->leases, w->held, all);
 }
 
@@ -351,6 +352,7 @@ static void load_worker(struct ledger *l, struct unpacker *u, uint64_t version, 
     w->lost_ms = version > 1 ? unpack_u64(u) : 0;
     w->why = version > 1 ? load_name(u) : NULL;
     w->host = version > 2 ? load_name(u) : NULL;
+    w->away_from_ms = version > 3 ? unpack_u64(u) : 0;
     if (!gone && (w->lost_ms || w->why))
         load_bad(u);
     if (!gone)

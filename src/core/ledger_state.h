@@ -73,6 +73,7 @@ struct ledger_worker {
     struct ledger_name *name, *host; /* host: as it says; NULL: it does not */
     void *owner;                     /* the mirror's */
     uint64_t incarnation, client, joined_ms;
+    uint64_t away_from_ms; /* without client: since when in the node's service time */
     uint32_t slots;
     bool foreign, gone, replaced;
     uint64_t lost_ms;        /* gone because it was lost; 0: not so */

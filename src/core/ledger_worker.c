@@ -52,6 +52,7 @@ void ledger_worker_info(const struct ledger_worker *w, struct ledger_worker_info
         .incarnation = w->incarnation,
         .client = w->client,
         .joined_ms = w->joined_ms,
+        .away_from_ms = w->away_from_ms,
         .slots = w->slots,
         .foreign = w->foreign,
         .held = w->held,

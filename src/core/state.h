@@ -25,6 +25,7 @@ struct core {
     struct tree keys_order; /* the same, by hash of the name: for SCAN */
     struct stream_config streams;
     uint64_t boot;               /* raised at each start */
+    uint64_t now_ms, served_ms;  /* of the newest record; core/served.h */
     void *parts[CORE_PARTS_MAX]; /* what the part number i keeps; see core_part_state */
 };
 

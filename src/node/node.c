@@ -138,16 +138,23 @@ static void on_full_timer(struct loop_timer *t)
 }
 
 /* ---- time ---- */
+int node_tick(struct node *n)
+{
+    int rc = node_reserve(n, RECORD_HEAD_BYTES_MAX);
+    if (rc)
+        return rc;
+    rc = record_begin(&n->record, RECORD_TICK, n->now_ms, 0);
+    ensure(rc == 0);
+    core_tick(n->core, n->now_ms);
+    node_log(n);
+    return 0;
+}
+
 static void on_due(struct loop_timer *t)
 {
     struct node *n = container_of(t, struct node, due_timer);
-    uint64_t now_ms = node_now_ms(n);
-    if (core_next_ms(n->core) > now_ms || node_reserve(n, RECORD_HEAD_BYTES_MAX))
-        return;
-    int rc = record_begin(&n->record, RECORD_TICK, now_ms, 0);
-    ensure(rc == 0);
-    core_tick(n->core, now_ms);
-    node_log(n);
+    if (core_next_ms(n->core) <= node_now_ms(n))
+        node_tick(n);
 }
 
 void node_schedule(struct node *n)

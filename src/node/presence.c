@@ -4,19 +4,24 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "wire/resp_client.h"
-
-#include <stdio.h>
 
 enum {
     SILENT_MS = 2500,   /* says nothing, five beats long: another has the chunk within 3 s */
     NEW_MS = 10000,     /* the same for who has just joined: it holds nothing yet */
-    BACK_MS = 3000,     /* not back after a restart of the node */
     AWAY_TCP_MS = 1000, /* its connection broke */
     LOOK_MS = 500,      /* we look this often, to notice that we were away ourselves */
     LATE_MS = 250,      /* so much later than that: stopped, suspended or without processor */
     GRACE_MS = 1000,    /* then nobody is lost for so long: their beats wait in the sockets */
-    REPLY_BYTES_MAX = 64 << 20,
+    /* After a start of the node: its workers look for it every 0.45 s at first, and after five
+     * seconds every 1.5 s. What the clock says of the time between can be wrong, and then somebody
+     * alive is lost who would have come in the next second. */
+    BACK_SHORT_MS = 3000, /* away for less: */
+    BACK_MS = 1000,
+    BACK_LONG_MS = 2000, /* away for longer */
+    BACK_LEAST_MS = 150, /* also if it did not come in many short lives before */
+    BACK_QUIET_MS = 200, /* while others come back one after the other it may be next, */
+    BACK_MOST_MS = 3000, /* for so long */
+    MARK_MS = CORE_MARK_MS,
 };
 
 /* One worker of one job. */
@@ -28,6 +33,7 @@ struct presence {
     struct client *client; /* where it joined last; NULL: away */
     uint64_t seen_ms;      /* monotonic */
     bool is_new;           /* joined with no chunk in hand, and has done nothing since */
+    bool missing;          /* has not come back since our start */
     const char *why;
     struct str job, worker; /* in the memory behind */
     uint64_t incarnation;
@@ -39,6 +45,9 @@ struct presences {
     struct heap due;
     struct loop_timer timer;
     uint64_t looked_ms, grace_until_ms;
+    uint64_t opened_ms, returned_ms; /* when somebody came back last */
+    size_t missing;
+    bool no_memory;
 };
 
 struct presence_key {
@@ -76,7 +85,7 @@ static void timer_set(struct presences *all)
     }
     if (!loop_timer_is_set(&all->timer))
         all->looked_ms = loop_now_ms(all->node->loop);
-    uint64_t at_ms = all->looked_ms + LOOK_MS;
+    uint64_t at_ms = all->looked_ms + (all->missing > 0 ? MARK_MS : LOOK_MS);
     loop_timer_at_ns(&all->timer, (first->key < at_ms ? first->key : at_ms) * 1000000);
 }
 
@@ -105,8 +114,15 @@ static uint64_t silent_at_ms(const struct presence *p)
     return p->seen_ms + (p->is_new ? NEW_MS : SILENT_MS);
 }
 
+static void found(struct presence *p)
+{
+    p->all->missing -= p->missing;
+    p->missing = false;
+}
+
 static void forget(struct presence *p)
 {
+    found(p);
     list_remove(&p->of_client);
     heap_remove(&p->all->due, &p->due);
     map_remove(&p->all->all, &p->node);
@@ -147,6 +163,12 @@ static int declare_lost(struct presence *p, const char *why)
     return 0;
 }
 
+static bool may_be_next(const struct presence *p, uint64_t now_ms)
+{
+    return p->missing && now_ms < p->all->returned_ms + BACK_QUIET_MS &&
+           now_ms < p->seen_ms + BACK_MOST_MS;
+}
+
 static void on_timer(struct loop_timer *t)
 {
     enum { AGAIN_MS = 100 };
@@ -164,9 +186,14 @@ static void on_timer(struct loop_timer *t)
             heap_set(&all->due, &p->due, silent_at_ms(p));
         else if (now_ms < all->grace_until_ms)
             heap_set(&all->due, &p->due, all->grace_until_ms);
+        else if (may_be_next(p, now_ms))
+            heap_set(&all->due, &p->due, all->returned_ms + BACK_QUIET_MS);
         else if (declare_lost(p, p->why))
             heap_set(&all->due, &p->due, now_ms + AGAIN_MS);
     }
+    /* Else who is away would be missed from the start again in our next life. */
+    if (all->missing > 0 && all->node->now_ms >= core_now_ms(all->node->core) + MARK_MS)
+        node_tick(all->node);
     timer_set(all);
 }
 
@@ -176,6 +203,9 @@ static void present(struct presence *p, struct client *c, bool is_new)
     p->client = c;
     list_push_back(&c->presences, &p->of_client);
     p->seen_ms = loop_now_ms(c->node->loop);
+    if (p->missing)
+        p->all->returned_ms = p->seen_ms;
+    found(p);
     p->is_new = is_new;
     set_due(p, silent_at_ms(p), "silent");
 }
@@ -240,84 +270,27 @@ out:
         list_pop_front(&c->presences);
 }
 
-/* ---- after a restart: who worked before gets three seconds to come back ---- */
-static int ask(struct node *n, size_t argc, const struct str *argv, struct buf *out)
+/* ---- after a restart: who worked before gets a moment to come back ---- */
+static void add_away(void *ctx, const struct core_worker *w)
 {
-    struct reply r = {.out = out};
-    const struct core_command *command = core_find(argv[0]);
-    if (!command)
-        return TTG_ENOENT;
-    struct core_call call = {.now_ms = n->now_ms, .argc = argc, .argv = argv, .reply = &r};
-    core_exec(n->core, command, &call);
-    return r.rc ? r.rc : r.failed ? TTG_EINVAL : 0;
-}
-
-struct row {
-    struct str texts[3];
-    uint64_t numbers[3];
-};
-
-/* Passes through an array of flat maps and gives `each` the values of three keys. */
-static void each_row(struct str reply, const char *const keys[3], struct presences *all,
-                     void (*each)(struct presences *all, const struct row *row, struct str job),
-                     struct str job)
-{
-    struct resp_cursor cursor = resp_cursor_of(reply);
-    size_t rows, words;
-    if (!resp_next_array(&cursor, &rows))
+    struct presences *all = ctx;
+    struct presence *p = add(all, &(struct presence_key){w->job, w->name, w->incarnation});
+    if (!p) {
+        all->no_memory = true;
         return;
-    while (rows-- > 0 && resp_next_array(&cursor, &words)) {
-        struct row row = {0};
-        for (; words >= 2; words -= 2) {
-            struct resp_value name, value;
-            if (!resp_next(&cursor, &name))
-                return;
-            struct resp_cursor at = cursor;
-            resp_skip(&cursor);
-            if (!resp_next(&at, &value))
-                return;
-            for (size_t i = 0; i < 3; i++) {
-                if (!str_eq(name.s, str_of(keys[i])))
-                    continue;
-                if (value.type == RESP_INT)
-                    row.numbers[i] = (uint64_t)value.number;
-                else
-                    row.texts[i] = value.s;
-            }
-        }
-        each(all, &row, job);
     }
-}
-
-static void add_worker(struct presences *all, const struct row *row, struct str job)
-{
-    struct presence_key key = {job, row->texts[0], row->numbers[1]};
-    if (row->numbers[2])
-        return; /* a plain Redis consumer: its leases expire by themselves */
-    struct presence *p = find(all, &key);
-    if (!p)
-        p = add(all, &key);
-    if (!p)
-        return;
-    p->seen_ms = loop_now_ms(all->node->loop);
-    set_due(p, p->seen_ms + BACK_MS, "not back after the restart");
-}
-
-static void add_job(struct presences *all, const struct row *row, struct str none)
-{
-    static const char *const keys[3] = {"worker", "incarnation", "foreign"};
-    const struct str words[] = {STR("TTG.WORKERS"), row->texts[0]};
-    struct buf out;
-    (void)none;
-    buf_init(&out, REPLY_BYTES_MAX);
-    if (!ask(all->node, 2, words, &out))
-        each_row(buf_str(&out), keys, all, add_worker, row->texts[0]);
-    buf_done(&out);
+    const struct node *n = all->node;
+    uint64_t term_ms = n->away_ms < BACK_SHORT_MS ? BACK_MS : BACK_LONG_MS;
+    uint64_t away_ms = w->away_ms < BACK_MOST_MS ? w->away_ms : BACK_MOST_MS;
+    p->missing = true;
+    all->missing++;
+    p->seen_ms = all->opened_ms - away_ms; /* as if all our lives had been one */
+    uint64_t left_ms = away_ms + BACK_LEAST_MS < term_ms ? term_ms - away_ms : BACK_LEAST_MS;
+    set_due(p, all->opened_ms + left_ms, "not back after the restart");
 }
 
 int presence_open(struct node *n, struct err *err)
 {
-    static const char *const keys[3] = {"job", "", ""};
     struct presences *all = mem_zalloc(sizeof(*all));
     if (!all)
         return err_set(err, TTG_ENOMEM, "out of memory");
@@ -326,13 +299,9 @@ int presence_open(struct node *n, struct err *err)
     heap_init(&all->due);
     loop_timer_init(&all->timer, n->loop, on_timer);
     n->presences = all;
-    struct buf out;
-    const struct str words[] = {STR("TTG.JOB"), STR("LIST")};
-    buf_init(&out, REPLY_BYTES_MAX);
-    if (!ask(n, 2, words, &out))
-        each_row(buf_str(&out), keys, all, add_job, STR(""));
-    buf_done(&out);
-    return 0;
+    all->opened_ms = loop_now_update(n->loop) / 1000000; /* recovery took its time */
+    core_each_worker(n->core, add_away, all);
+    return all->no_memory ? err_set(err, TTG_ENOMEM, "out of memory") : 0;
 }
 
 void presence_close(struct node *n)

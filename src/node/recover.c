@@ -7,7 +7,6 @@
 
 struct replay {
     struct core *core;
-    uint64_t now_ms; /* of the last record */
     struct hugeheap *heap;
     struct str *argv;
     size_t cap;
@@ -48,7 +47,6 @@ static int replay_record(void *ctx, const struct store_record *stored)
     int rc = record_open(&rec, stored->bytes);
     if (rc)
         return rc;
-    r->now_ms = rec.now_ms;
     if (r->heap)
         hugeheap_grow(r->heap);
     switch (rec.kind) {
@@ -89,8 +87,10 @@ int recover(struct node *n, struct err *err)
     mem_free(r.argv);
     if (rc)
         return rc;
-    if (r.now_ms > n->now_ms) /* time never goes back, whatever the clock says */
-        n->steady = (struct clock_steady){r.now_ms, clock_mono_ms(n->clock)};
+    uint64_t last_ms = core_now_ms(n->core);
+    n->away_ms = n->now_ms >= last_ms ? n->now_ms - last_ms : UINT64_MAX;
+    if (last_ms > n->now_ms) /* time never goes back, whatever the clock says */
+        n->steady = (struct clock_steady){last_ms, clock_mono_ms(n->clock)};
     if (report.torn_bytes > 0)
         log_warn("log.torn_tail_cut", kv_str("file", report.torn_file),
                  kv_u64("offset", report.torn_offset), kv_u64("bytes", report.torn_bytes));

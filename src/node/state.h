@@ -121,6 +121,7 @@ struct node {
     struct core *core;
     struct clock_steady steady; /* what now_ms is read from */
     uint64_t boot, now_ms, started_mono_ms, started_wall_ms;
+    uint64_t away_ms; /* before this start; UINT64_MAX: the clock cannot say */
     char run_id[41];
 
     struct listener listeners[2 * NODE_LISTEN_MAX + 2];
@@ -179,6 +180,8 @@ void node_fail(struct node *n, int rc, const struct err *err);
 void node_stop(struct node *n);
 /* Appends n->record; room was reserved. */
 void node_log(struct node *n);
+/* Does what is due, and says in the log that we are there. 0, or what node_reserve says. */
+int node_tick(struct node *n);
 /* Sets the timer by the core's and the store's next times. */
 void node_schedule(struct node *n);
 /* Room for one record of `bytes`: 0, TTG_EAGAIN (try after the batch), or a refusal. */

@@ -3,7 +3,9 @@
 """Somebody sets the clock of the queue's machine, by an hour or a year, back or forth: nothing waits
 for the clock to come back, and nobody is lost who lives."""
 import os
+import re
 import struct
+import time
 
 from harness import TTG, main, run, shim, spawn, temp_dir, test, wait_until, write_file
 from noderig import Node
@@ -81,6 +83,25 @@ def a_nodes_clock_is_set_back():
 @test
 def a_nodes_clock_was_wrong_for_a_while():
     set_in_a_job(NodeQueue, YEAR, 0)
+
+
+@test
+def a_snapshot_keeps_the_time():
+    """No record behind it says that it was so late already."""
+    clock = Clock()
+    node = Node(env=clock.env)
+    clock.set(YEAR)
+    c = node.redis()
+    c.xadd("s", {"a": 1})
+    late = c.time()[0]
+    c.bgsave()
+    wait_until(lambda: "snapshot.written" in node.process.err(),
+               what="the snapshot")
+    node.kill()
+    clock.set(0)
+    again = node.again(env=clock.env)
+    assert re.search(r"node.recovered .*snapshot=[1-9]\d* records=0 ", again.process.err()), again.process.err()
+    assert again.redis().time()[0] >= late > time.time() + HOUR
 
 
 @test

@@ -372,7 +372,7 @@ static void do_restart(struct world *m)
     ledger_free(m->l);
     m->l = copy;
     if (prng_chance(&m->prng, 0.5)) {
-        ledger_boot(m->l, ++m->boot, m->now_ms);
+        ledger_boot(m->l, ++m->boot, m->now_ms, 0);
         for (int w = 0; w < WORKERS; w++)
             if (m->workers[w].joined && !m->workers[w].foreign)
                 do_join(m, w);

@@ -287,7 +287,7 @@ static void reattaches_after_a_restart(void **state)
     struct ledger_worker *w = join(l, "a", 5, 3);
     struct ledger_run run = take(l, w, 3, 1000);
     uint64_t early = (uint64_t)1 << LEDGER_EPOCH_BITS | 99; /* a take that never reached the disk */
-    ledger_boot(l, 2, 2000);
+    ledger_boot(l, 2, 2000, 0);
     struct ledger_run none[1];
     size_t n;
     assert_int_equal(ledger_take(l, w, 9, 1, 2000, none, &n), TTG_ESTALE); /* join first */

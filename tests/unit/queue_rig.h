@@ -156,7 +156,7 @@ __attribute__((unused)) static void rig_restart(void)
     ledger_free(q_rig.ledger);
     struct unpacker u = unpack_of(buf_str(&q_rig.snapshot));
     assert_int_equal(ledger_load(&u, &rig_ops, &q_rig.ledger), 0);
-    ledger_boot(q_rig.ledger, ++q_rig.boot, q_rig.now_ms);
+    ledger_boot(q_rig.ledger, ++q_rig.boot, q_rig.now_ms, 0);
     rig_sync();
 }
 
