@@ -292,8 +292,9 @@ static void ask_redrive(struct monitor_term *t)
 {
     const struct model *m = feed_model(t->feed);
     char question[64];
-    if (m->status.dead == 0) {
-        say(t, "there are no dead letters");
+    if (m->status.dead == 0 || m->status.state == LEDGER_CANCELED) {
+        say(t, m->status.dead ? "the job was canceled: nothing of it is tried again"
+                              : "there are no dead letters");
         return;
     }
     snprintf(question, sizeof question, "give %llu dead letters fresh attempts?",

@@ -202,7 +202,7 @@ static void rates(struct model *m)
     m->rate = now.rate;
     m->params_rate = now.params_rate;
     uint64_t left = m->status.chunks - m->status.completed - m->status.dead - m->status.dropped;
-    if (m->rate > 0 && left > 0)
+    if (m->rate > 0 && left > 0 && m->status.state == LEDGER_RUNNING)
         m->eta_ms = (uint64_t)fmin((double)left / m->rate * 1000, 1e15);
 }
 

@@ -325,10 +325,13 @@ static void worker_state(struct model *m, struct model_worker *w)
     }
     uint64_t limit_us = STRAGGLE_TIMES * m->took_p95_us;
     limit_us = limit_us > STRAGGLE_US_MIN ? limit_us : STRAGGLE_US_MIN;
+    bool holds = w->running > 0 || w->held > 0 || w->unacked > 0;
+    if (!holds && m->status.state != LEDGER_RUNNING)
+        w->rate = 0;
     /* Between two chunks, or where only the broker knows who holds what, the rate tells. */
-    w->state = w->running == 0 && w->held == 0 && w->unacked == 0 && w->rate <= 0 ? MODEL_IDLE
-               : m->took_p95_us > 0 && w->age_ms > limit_us / 1000                ? MODEL_STRAGGLING
-                                                                                  : MODEL_BUSY;
+    w->state = !holds && w->rate <= 0                              ? MODEL_IDLE
+               : m->took_p95_us > 0 && w->age_ms > limit_us / 1000 ? MODEL_STRAGGLING
+                                                                   : MODEL_BUSY;
 }
 
 void run_settle(struct model *m)

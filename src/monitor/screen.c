@@ -306,6 +306,31 @@ static void put_worker_event(struct screen_line *l, const struct model_event *e)
     }
 }
 
+static void put_plain_event(struct screen_line *l, const struct model_event *e)
+{
+    static const struct {
+        const char *event, *text;
+    } rows[] = {
+        {"job.created", "the job was created"},    {"job.paused", "the job was paused"},
+        {"job.resumed", "the job goes on"},        {"job.canceled", "the job was canceled"},
+        {"chunk.redriven", "gets fresh attempts"}, {"chunk.dropped", "was dropped"},
+        {"job.finished", "the job is finished"},
+    };
+    const char *text = NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (is(e, rows[i].event))
+            text = rows[i].text;
+    if (e->chunk >= 0)
+        put_chunk(l, e);
+    line_put(l, INK_PLAIN, e->chunk >= 0 ? " %s" : "%s", text ? text : "");
+    if (!text)
+        line_foreign(l, INK_PLAIN, str_of(e->event), 32);
+    if (is(e, "job.finished") && e->value > 0)
+        line_put(l, INK_RED, " with %llu dead letter%s", (number)e->value,
+                 e->value == 1 ? "" : "s");
+    put_reason(l, e);
+}
+
 static void put_event(struct screen_line *l, const struct model_event *e)
 {
     char t[SPAN_BYTES];
@@ -325,11 +350,13 @@ static void put_event(struct screen_line *l, const struct model_event *e)
         line_put(l, INK_RED, " given up");
         line_put(l, INK_PLAIN, " after %llu attempt%s", (number)e->value, e->value == 1 ? "" : "s");
         put_reason(l, e);
+    } else if (is(e, "lease.expired")) {
+        put_chunk(l, e);
+        line_put(l, INK_YELLOW, ": the lease of ");
+        line_foreign(l, INK_YELLOW, str_of(e->from), SCREEN_NAME_COLUMNS);
+        line_put(l, INK_YELLOW, " ran out");
     } else {
-        line_foreign(l, INK_PLAIN, str_of(e->event), 32);
-        if (e->chunk >= 0)
-            line_put(l, INK_PLAIN, " chunk %05lld", (long long)e->chunk);
-        put_reason(l, e);
+        put_plain_event(l, e);
     }
 }
 
@@ -368,7 +395,7 @@ static void draw_dead(struct screen *s, unsigned rows)
         const struct model_dead *d = &m->dead[i];
         line_put(l, INK_PLAIN, "  chunk ");
         line_put(l, INK_BOLD, "%05llu", (number)d->chunk);
-        line_put(l, INK_PLAIN, "  %u attempts  ", d->attempts);
+        line_put(l, INK_PLAIN, "  %u attempt%s  ", d->attempts, d->attempts == 1 ? "" : "s");
         line_foreign(l, INK_PLAIN, str_of(d->worker), SCREEN_NAME_COLUMNS);
         line_put(l, INK_PLAIN, "  ");
         line_foreign(l, INK_PLAIN, str_of(d->reason), line_room(l));

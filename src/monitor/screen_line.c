@@ -68,16 +68,18 @@ static bool is_harmless(struct str s, size_t len)
 void line_foreign(struct screen_line *l, enum screen_ink ink, struct str text, unsigned max)
 {
     unsigned until = l->at + max;
+    text = str_trim(text);
     begin(l, ink);
     while (text.len > 0 && l->at < until && l->at < l->width) {
         size_t len = str_utf8_len(text);
         bool good = len > 0 && is_harmless(text, len) && (len == 1 || l->utf8);
+        bool blank = *text.ptr == '\n' || *text.ptr == '\t';
         bool last = l->at + 1 == until || l->at + 1 == l->width;
         len = len ? len : 1;
         if (last && text.len > len)
             put(l, "~", 1); /* cut */
         else
-            put(l, good ? text.ptr : "?", good ? len : 1);
+            put(l, good ? text.ptr : blank ? " " : "?", good ? len : 1);
         text = str_make(text.ptr + len, text.len - len);
     }
     end(l, ink);

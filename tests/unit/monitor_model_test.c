@@ -185,6 +185,35 @@ static void a_workers_rate_is_known_soon(void **state)
     model_free(m);
 }
 
+/* Nothing starts any more: nobody is busy, and nothing is left to wait for. */
+static void a_paused_job_rests(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    struct ledger_worker_info w = {
+        .name = STR("a"), .slots = 1, .held = 1, .joined_ms = T0, .completed = 0};
+    struct queue_workers list = {.workers = &w, .count = 1};
+    model_show(m, STR("j"));
+    for (uint64_t i = 0; i < 4; i++) {
+        struct queue_status s = status_at(T0 + 500 * i, 10 * i);
+        s.status.state = i < 3 ? LEDGER_RUNNING : LEDGER_PAUSED;
+        w.completed = 10 * i;
+        w.held = i < 3;
+        model_status(m, &s);
+        model_workers(m, &list);
+        model_settle(m);
+        if (i == 2) {
+            assert_int_equal(m->workers[0].state, MODEL_BUSY);
+            assert_true(m->workers[0].rate > 0);
+            assert_int_not_equal(m->eta_ms, 0);
+        }
+    }
+    assert_int_equal(m->workers[0].state, MODEL_IDLE);
+    assert_true(m->workers[0].rate <= 0);
+    assert_int_equal(m->eta_ms, 0);
+    model_free(m);
+}
+
 static void lanes_are_given_to_others(void **state)
 {
     (void)state;
@@ -353,6 +382,7 @@ int main(void)
         cmocka_unit_test(leases_end_for_a_reason),
         cmocka_unit_test(history_thins_but_stays_whole),
         cmocka_unit_test(a_workers_rate_is_known_soon),
+        cmocka_unit_test(a_paused_job_rests),
         cmocka_unit_test(lanes_are_given_to_others),
         cmocka_unit_test(is_told_in_json),
         cmocka_unit_test(shows_the_newest_that_runs),

@@ -255,6 +255,41 @@ static void hostile_bytes_do_nothing(void **state)
     model_free(m);
 }
 
+static void events_are_sentences(void **state)
+{
+    static const struct {
+        const char *event, *text;
+        int64_t chunk;
+        uint64_t value;
+        const char *shown;
+    } cases[] = {
+        {"job.created", "", -1, 0, " the job was created\n"},
+        {"job.paused", "", -1, 0, " the job was paused\n"},
+        {"job.finished", "", -1, 0, " the job is finished\n"},
+        {"job.finished", "", -1, 2, " the job is finished with 2 dead letters\n"},
+        {"chunk.redriven", "", 7, 0, " chunk 00007 gets fresh attempts\n"},
+        {"lease.expired", "", 7, 0, " chunk 00007: the lease of w ran out\n"},
+        {"chunk.dead", "exit status 1\nno such\tfile\n\n", 7, 1,
+         " chunk 00007 given up after 1 attempt: exit status 1 no such file\n"},
+        {"new.kind", "why", 7, 1, " chunk 00007 new.kind: why\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct model *m = busy_model();
+        struct queue_event e = {
+            9,        NOW,     cases[i].value,       cases[i].chunk, str_of(cases[i].event),
+            STR("w"), STR(""), str_of(cases[i].text)};
+        struct queue_events list = {.events = &e, .event_count = 1};
+        struct screen_view v = {.model = m, .place = "x"};
+        struct buf b;
+        model_events(m, &list);
+        render(&v, 120, 30, &b);
+        expect(&b, cases[i].shown);
+        buf_done(&b);
+        model_free(m);
+    }
+}
+
 static void extreme_figures(void **state)
 {
     (void)state;
@@ -349,6 +384,7 @@ int main(void)
         cmocka_unit_test(a_small_screen_keeps_what_matters),
         cmocka_unit_test(the_map_of_a_million_chunks),
         cmocka_unit_test(hostile_bytes_do_nothing),
+        cmocka_unit_test(events_are_sentences),
         cmocka_unit_test(extreme_figures),
         cmocka_unit_test(nothing_yet),
         cmocka_unit_test(memory_may_be_short),
