@@ -34,7 +34,7 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TTG = os.path.abspath(os.environ.get("TTG") or os.path.join(ROOT, "build", "ttg"))
-DEADLINE_S = 20  # of a condition; generous, because it is only ever waited out by a failure
+DEADLINE_S = 60  # of a condition; generous, because it is only ever waited out by a failure
 
 # Variables of the caller, or of a make above us, that would change what ttg does in a test.
 FOREIGN = re.compile(r"(TTG|QUEUE|REDIS|RABBITMQ|SIMULATE|LOG|WORKER|TOTAL|BATCH|CHUNK|JOB|MAKE)_|"

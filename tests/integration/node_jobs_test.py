@@ -187,7 +187,7 @@ def jobs_show_in_the_metrics():
     job(c)
     join(c, "w", 1)
     commit(c, "w", 1, take(c, "w", 1))
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         text = answer.read().decode()
     assert 'ttg_job_completed_total{job_name="j"} 1\n' in text, text
     assert "ttg_node_workers 1\n" in text

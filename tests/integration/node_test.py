@@ -285,7 +285,7 @@ def http_shows_metrics_and_health():
     node.raw()("XADD", "s", "*", "f", "v")
 
     def get(path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
             return answer.read().decode()
     assert get("/healthz") == "ok\n" and get("/readyz") == "ready\n"
     text = get("/metrics")

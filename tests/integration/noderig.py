@@ -33,7 +33,7 @@ class Node:
         import redis
         return redis.Redis(unix_socket_path=self.unix, decode_responses=True, **options)
 
-    def raw(self, unix=True, timeout=10):
+    def raw(self, unix=True, timeout=30):
         return Raw(self.unix if unix else self.port, timeout)
 
     def kill(self):
@@ -72,7 +72,7 @@ class Error(Exception):
 class Raw:
     """A connection that says exactly what it is told, and reads replies of either protocol."""
 
-    def __init__(self, where, timeout=10, context=None):
+    def __init__(self, where, timeout=30, context=None):
         family = socket.AF_INET if isinstance(where, int) else socket.AF_UNIX
         self.socket = socket.socket(family)
         self.socket.settimeout(timeout)

@@ -26,7 +26,7 @@ class Web(Node):
 
 
 def ask(port, method, path, headers=None, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
     if answer.getheader("Content-Type", "").startswith("text/event-stream"):
