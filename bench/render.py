@@ -124,8 +124,9 @@ def straggler(entries):
              f"{min(results.values(e, 'over_ideal')):.2f} … "
              f"{max(results.values(e, 'over_ideal')):.2f}",
              f"{results.median(e, 'seconds'):.2f} s"] for e in rows]
-    bars = [(e["title"], results.median(e, "over_ideal"), min(results.values(e, "over_ideal")),
-             max(results.values(e, "over_ideal")), ours(e)) for e in rows]
+    bars = [(f"{e['title']} ({e['class']})", results.median(e, "over_ideal"),
+             min(results.values(e, "over_ideal")), max(results.values(e, "over_ideal")), ours(e))
+            for e in rows]
     plots = {"straggler.svg": svg.bars("One of 8 workers is 10 times slower: time over what is "
                                        "possible", "times", bars)} if bars else {}
     head = ["", "class", "settings", "over ideal", "least … greatest", "finish"]

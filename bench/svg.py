@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 STYLE = """<style>
 text { font: 12px system-ui, sans-serif; fill: #24292f } .small { font-size: 11px; fill: #57606a }
 .title { font-weight: 600; font-size: 13px } .grid { stroke: #d0d7de } .error { stroke: #24292f }
-.mine { fill: #0969da } .other { fill: #afb8c1 } path { fill: none; stroke-width: 2 }
+.mine { fill: #0969da } .other { fill: #afb8c1 } path, circle { fill: none; stroke-width: 2 }
 .s0 { stroke: #0969da } .s1 { stroke: #bc4c00 } .s2 { stroke: #1a7f37 } .s3 { stroke: #8250df }
 .s4 { stroke: #6e7781 } .s5 { stroke: #bf3989 }
 @media (prefers-color-scheme: dark) {
@@ -15,7 +15,7 @@ text { fill: #e6edf3 } .small { fill: #9198a1 } .grid { stroke: #3d444d } .error
 .mine { fill: #4493f8 } .other { fill: #656c76 } .s0 { stroke: #4493f8 } .s1 { stroke: #f0883e }
 .s2 { stroke: #3fb950 } .s3 { stroke: #ab7df8 } .s4 { stroke: #9198a1 } .s5 { stroke: #f778ba } }
 </style>"""
-WIDTH, LABEL, ROW, TOP = 760, 290, 21, 46
+WIDTH, LABEL, ROW, TOP = 760, 320, 21, 46
 
 
 def number(value):
@@ -39,8 +39,8 @@ def text(x, y, what, kind="", anchor="start"):
     return f'<text x="{x:.1f}" y="{y:.1f}"{kind} text-anchor="{anchor}">{escape(what)}</text>'
 
 
-def line(x1, y1, x2, y2, kind):
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+def line(x1, y1, x2, y2, kind, more=""):
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"{more}/>'
 
 
 def document(height, parts, title):
@@ -73,6 +73,11 @@ def bars(title, unit, rows):
     return document(bottom + 10, parts, title)
 
 
+def dashes(i):
+    """Of the seventh line and later ones, as the colours come again."""
+    return ' stroke-dasharray="5 3"' if i >= 6 else ""
+
+
 def lines(title, x_name, y_name, series):
     """series: (name, [(x, y), …]), both axes logarithmic."""
     points = [p for _, ps in series for p in ps]
@@ -95,14 +100,15 @@ def lines(title, x_name, y_name, series):
     labels = []
     for i, (name, ps) in enumerate(series):
         spots = [(place(xs, px, left, right), place(ys, py, bottom, top)) for px, py in ps]
-        dashes = ' stroke-dasharray="7 4"' if i >= 6 else ""  # colours come again
-        parts.append(f'<path class="s{i % 6}"{dashes} d="M'
+        parts.append(f'<path class="s{i % 6}"{dashes(i)} d="M'
                      + " L".join(f"{sx:.1f} {sy:.1f}" for sx, sy in spots) + '"/>')
+        parts += [f'<circle class="s{i % 6}" cx="{sx:.1f}" cy="{sy:.1f}" r="2.5"/>'
+                  for sx, sy in spots]
         labels.append([spots[-1][1], name, i, spots[-1]])
     at = -1e9
     for wanted, name, i, _ in sorted(labels):
         at = max(wanted, at + 16)
-        parts += [line(right + 8, at, right + 22, at, f"s{i % 6}"), text(right + 27, at + 4, name)]
+        parts += [line(right + 8, at, right + 22, at, f"s{i % 6}", dashes(i)), text(right + 27, at + 4, name)]
     return document(bottom + 44, parts, title)
 
 
