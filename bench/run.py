@@ -3,7 +3,7 @@
 """Measures ttg beside what people use today: the same work, the same machine, in turn.
 
     make bench                              every work, all systems: an hour
-    make bench QUICK=1                      whether all of it works: two minutes
+    make bench QUICK=1                      whether all of it works: five minutes
     make bench WHAT="noop exec" ROUNDS=5    some works
     bench/run.py noop --systems ttg,rq --classes fsync --rounds 3 --keep
     bench/run.py list                       works and systems

@@ -17,6 +17,7 @@ import alternate  # noqa: E402 pylint: disable=wrong-import-position
 import meter  # noqa: E402 pylint: disable=wrong-import-position
 import render  # noqa: E402 pylint: disable=wrong-import-position
 import results  # noqa: E402 pylint: disable=wrong-import-position
+import summary  # noqa: E402 pylint: disable=wrong-import-position
 import work_growth  # noqa: E402 pylint: disable=wrong-import-position
 from peers.base import BIN, Outcome, System  # noqa: E402 pylint: disable=wrong-import-position
 
@@ -237,6 +238,18 @@ def what_would_take_too_long_is_left_out_and_named():
     assert rounds == {1000: 2, 10000: 2, 100000: 1, 1000000: 0, 10000000: 0}, rounds
     text, _ = render.growth(entries)
     assert "size before: ttg run, 1,000,000 tasks would take 1000 s." in text, text
+
+
+@test
+def the_summary_says_where_we_are_behind():
+    def entry(system, seconds, durability="fsync"):
+        return {"system": system, "title": system, "class": durability,
+                "parameters": {"tasks": 100, "workers": 3}, "rounds": [{"seconds": seconds}]}
+    found = {"noop": [entry("ttg", 2), entry("ttg-redis", 1), entry("slow", 4), entry("quick", 1),
+                      {**entry("gone", 0), "rounds": [], "unavailable": "why"},
+                      entry("ttg", 1, "none")]}
+    assert summary.rows(lambda work: found.get(work, [])) == [
+        ["No-op tasks, synced", "50/s", "100/s", "quick", "0.5 ×"]]
 
 
 @test
