@@ -283,6 +283,8 @@ void run_event(struct model *m, const struct model_event *e)
         struct model_worker *w = at == SIZE_MAX ? NULL : &m->workers[at];
         if (w && strcmp(e->event, "worker.lost") == 0)
             w->lost_at_ms = e->at_ms;
+        if (w && !w->seen) /* who went before we looked */
+            w->gone_ms = e->at_ms;
     }
     size_t from = lane_find(m, str_of(e->from));
     for (size_t i = 0; from != SIZE_MAX && i < sizeof ends / sizeof *ends; i++)

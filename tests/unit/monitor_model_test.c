@@ -214,6 +214,34 @@ static void a_paused_job_rests(void **state)
     model_free(m);
 }
 
+static void who_went_before_we_looked_has_been_gone_since(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    struct queue_status s = status_at(T0 + 900000, 5);
+    model_show(m, STR("j"));
+    model_status(m, &s);
+    tell_workers(m, "b", NULL);
+    tell_event(
+        m,
+        (struct queue_event){
+            .seq = 1, .at_ms = T0, .chunk = -1, .event = STR("worker.joined"), .from = STR("a")});
+    tell_event(
+        m,
+        (struct queue_event){
+            .seq = 2, .at_ms = T0 + 7, .chunk = -1, .event = STR("worker.lost"), .from = STR("a")});
+    tell_event(
+        m,
+        (struct queue_event){
+            .seq = 3, .at_ms = T0 + 8, .chunk = -1, .event = STR("worker.lost"), .from = STR("b")});
+    model_settle(m);
+    assert_string_equal(m->workers[1].name, "a");
+    assert_int_equal(m->workers[1].state, MODEL_LOST);
+    assert_int_equal(m->workers[1].gone_ms, T0 + 7);
+    assert_int_equal(m->workers[0].gone_ms, 0); /* it is there again */
+    model_free(m);
+}
+
 static void lanes_are_given_to_others(void **state)
 {
     (void)state;
@@ -383,6 +411,7 @@ int main(void)
         cmocka_unit_test(history_thins_but_stays_whole),
         cmocka_unit_test(a_workers_rate_is_known_soon),
         cmocka_unit_test(a_paused_job_rests),
+        cmocka_unit_test(who_went_before_we_looked_has_been_gone_since),
         cmocka_unit_test(lanes_are_given_to_others),
         cmocka_unit_test(is_told_in_json),
         cmocka_unit_test(shows_the_newest_that_runs),
