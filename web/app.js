@@ -149,8 +149,10 @@ function showHero(j) {
   bar[2].style.width = width(j.ready + j.delayed);
   bar[3].style.width = width(dead);
   $("bar").setAttribute("aria-valuenow", percent.toFixed(0));
+  // Of an ended job the mean over all its time, as nothing happens any more.
+  const ended = j.state === "finished" && took > 0, mean = n => 1000 * n / took;
   const tiles = [
-    tile("chunks a second", short(j.rate)), tile("params a second", short(j.params_rate)),
+    tile("chunks a second", short(ended ? mean(j.completed) : j.rate)), tile("params a second", short(ended ? mean(j.params) : j.params_rate)),
     tile("with workers", count(j.leased)), tile("waiting", count(j.fresh + j.unfed + j.ready)),
     tile("workers", count(j.workers)), tile("workers lost", count(j.workers_lost), j.workers_lost && "bad"),
     tile("taken over", count(j.reclaimed), j.reclaimed && "warn"), tile("failed attempts", count(j.failures), j.failures && "warn"),
@@ -294,7 +296,7 @@ function show() {
   document.title = j ? `${Math.floor(j.chunks ? 100 * j.completed / j.chunks : 100)} % ${j.job}: ttg` : "ttg";
   if (!j) return;
   $("state").className = `pill ${j.state === "finished" && j.dead_letters + j.dropped ? "bad" : j.state}`;
-  setText($("state"), j.state);
+  setText($("state"), j.state === "finished" && j.dead_letters + j.dropped ? "not complete" : j.state);
   setText($("pause"), j.state === "paused" ? "Resume" : "Pause");
   showHero(j);
   showTakeovers(takeoversOf(all.events));

@@ -1,14 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/trace.h"
 #include "job/run_state.h"
+#include "wire/message.h"
 
 enum { FULL_MS = 1000 }; /* between tries while the queue is full */
 
 /* --- results, from the first line to be had --- */
 
+/* The end of each chunk's story, under its trace. */
+static void tell_collected(const struct run *r, struct str lines)
+{
+    struct message_result m;
+    struct trace t;
+    struct err err;
+    struct buf room;
+    uint64_t chunk;
+    buf_init(&room, lines.len + 1);
+    while (lines.len > 0) {
+        struct str line = str_cut(lines, '\n', &lines);
+        buf_clear(&room);
+        if (message_read_result(&m, line, &room, &err) || message_chunk_number(m.chunk_id, &chunk))
+            continue;
+        trace_of(&t, str_of(r->config.job), r->create.created_ms, chunk, 0);
+        log_debug("chunk.collected", kv_str("job", r->config.job), kv_u64("chunk", chunk),
+                  kv_s("worker", m.worker_id), kv_u64("attempt", m.attempt), kv_trace(&t));
+    }
+    buf_done(&room);
+}
+
 static int on_lines(void *ctx, struct str lines, uint64_t count)
 {
     struct run *r = ctx;
     (void)count;
+    if (log_enabled(LOG_DEBUG))
+        tell_collected(r, lines);
     if (r->config.on_lines)
         r->config.on_lines(r->config.ctx, lines);
     return tally_add(&r->tally, lines);

@@ -363,8 +363,13 @@ static void env_move(void *ctx, const struct core_move *m)
     if (!n->serving)
         return;
     trace_of(&t, m->job, m->created_ms, m->chunk, m->epoch);
-    log_debug(m->event, kv_s("job", m->job), kv_u64("chunk", m->chunk), kv_s("worker", m->worker),
-              kv_u64("epoch", m->epoch), kv_u64("attempt", m->attempt), kv_trace(&t), kv_span(&t));
+    if (m->epoch == 0) /* of no lease any more */
+        log_debug(m->event, kv_s("job", m->job), kv_u64("chunk", m->chunk),
+                  kv_s("worker", m->worker), kv_trace(&t));
+    else
+        log_debug(m->event, kv_s("job", m->job), kv_u64("chunk", m->chunk),
+                  kv_s("worker", m->worker), kv_u64("epoch", m->epoch),
+                  kv_u64("attempt", m->attempt), kv_trace(&t), kv_span(&t));
 }
 
 static int state_open(struct node *n, struct err *err)

@@ -57,6 +57,8 @@ def check(process, notes, node=None):
     assert [e["attempt"] for e in started] == [1, 2]
     (done,) = [e for e in log if e["event"] == "chunk.done" and e.get("trace_id") == trace]
     assert done["span_id"] == started[1]["span_id"]
+    (collected,) = [e for e in log if e["event"] == "chunk.collected" and e.get("trace_id") == trace]
+    assert collected["chunk"] == 2 and collected["attempt"] == 2, collected
     parents = [n[2] for n in notes if n[0] == "2"]
     assert parents == [f"00-{trace}-{e['span_id']}-01" for e in started], parents
     others = {e["trace_id"] for e in log if e["event"] == "chunk.started"}
@@ -65,6 +67,7 @@ def check(process, notes, node=None):
         story = [e for e in lines(node.process) if e.get("trace_id") == trace]
         assert [e["event"] for e in story] == ["chunk.leased", "chunk.returned", "chunk.leased",
                                                "chunk.committed"], story
+        assert "attempt" not in story[1], story[1]
         assert [story[0]["span_id"], story[2]["span_id"], story[3]["span_id"]] == \
             [started[0]["span_id"], started[1]["span_id"], started[1]["span_id"]]
 

@@ -56,15 +56,17 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
         each.shot(name)
         each.shot(name + "-top", whole=False)
         assert each.eval("document.documentElement.scrollWidth <= innerWidth"), f"{name} is too wide"
+    page.see("not complete", "#state", 30)
     # What the token allows: the dead letter gets another try.
     write_file(good)
     spawn([TTG, "worker", "--queue", node.queue, "--job", "sweep", "--name", "worker-4", "--stay",
-           "--", script, "{chunk}"])  # the others may have seen the job's end by now
+           "--", script, "{chunk}"])  # the others have seen the job's end
     page.click('role=button[name="Redrive chunk 3"]')
     page.see("1 chunk will be tried again", "#note")
     page.see("None.", "#nodead")
     page.see("100 %", "#percent", 30)
     page.see("finished", "#state")
+    page.wait("parseFloat(document.querySelector('#tiles dd').innerText) > 1")  # the mean
     assert TOKEN not in page.eval("location.href")
     for each in pages.values():
         each.check(node.http)

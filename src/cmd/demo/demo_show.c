@@ -103,7 +103,7 @@ static void sum_text(const struct ledger_status *s, char out[48])
         snprintf(out, 48, "unknown");
 }
 
-/* A character a chunk: its worker. Below it ^ where the killed one had begun. */
+/* A character a chunk: its worker. Below it ^ what was taken over from the killed one. */
 static void add_map(struct buf *b, const struct demo_act *a)
 {
     buf_printf(b, "  who computed which chunk (a character is a chunk, its digit the worker):\n");
@@ -119,7 +119,7 @@ static void add_map(struct buf *b, const struct demo_act *a)
         for (uint64_t c = from; c < last; c++)
             buf_add_char(b, a->taken[c] ? '^' : ' ');
         if (last > from)
-            buf_printf(b, " begun by worker-%u", a->kill.victim);
+            buf_printf(b, " taken over from worker-%u", a->kill.victim);
         buf_add_char(b, '\n');
     }
 }
