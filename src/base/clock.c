@@ -87,3 +87,16 @@ uint64_t clock_of_date(unsigned year, unsigned month, unsigned day, unsigned hou
     uint64_t days = era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
     return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000;
 }
+
+uint64_t clock_of_text(struct str text)
+{
+    char line[CLOCK_TEXT_BYTES];
+    unsigned year, month, day, hour, minute, second;
+    int end = 0;
+    snprintf(line, sizeof line, "%.*s", STR_ARG(text));
+    return sscanf(line, "%4u-%2u-%2uT%2u:%2u:%2uZ%n", &year, &month, &day, &hour, &minute, &second,
+                  &end) == 6 &&
+                   end > 0 && line[end] == '\0'
+               ? clock_of_date(year, month, day, hour, minute, second)
+               : 0;
+}

@@ -6,6 +6,8 @@
 #ifndef TTG_BASE_CLOCK_H
 #define TTG_BASE_CLOCK_H
 
+#include "base/str.h"
+
 #include <stdint.h>
 
 struct clock {
@@ -44,5 +46,7 @@ void clock_text_ms(char *out, uint64_t wall_ms);
 /* The instant of a date of the years 1970 to 9999, in ms; month and day from 1. 0: no such date. */
 uint64_t clock_of_date(unsigned year, unsigned month, unsigned day, unsigned hour, unsigned minute,
                        unsigned second);
+/* The instant of "2026-02-09T10:00:12Z", in ms; 0: anything else. */
+uint64_t clock_of_text(struct str text);
 
 #endif

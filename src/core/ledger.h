@@ -247,6 +247,9 @@ enum ledger_note {
  * False: nothing new (told before, or the chunk is closed). */
 bool ledger_note_failure(struct ledger *l, struct str worker, uint64_t chunk, uint32_t attempt,
                          enum ledger_note what, struct str reason, uint64_t now_ms);
+/* Where leases are not seen, results say when work began and, once the job has ended, when that
+ * was. 0: not said. */
+void ledger_note_span(struct ledger *l, uint64_t started_ms, uint64_t finished_ms);
 /* The commit that follows is of this attempt, of a chunk that came from a lost worker or not. */
 void ledger_note_attempt(struct ledger *l, uint64_t chunk, uint32_t attempt, bool reclaimed,
                          uint64_t now_ms);

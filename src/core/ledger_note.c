@@ -68,3 +68,12 @@ void ledger_note_attempt(struct ledger *l, uint64_t chunk, uint32_t attempt, boo
         ledger_event_add(l, LEDGER_EV_RECLAIMED, now_ms, chunk, 0, NULL, NULL, STR(""));
     }
 }
+
+void ledger_note_span(struct ledger *l, uint64_t started_ms, uint64_t finished_ms)
+{
+    uint64_t start_ms = started_ms > l->created_ms ? started_ms : l->created_ms;
+    if (started_ms > 0 && (l->started_ms == 0 || start_ms < l->started_ms))
+        l->started_ms = start_ms;
+    if (finished_ms > 0 && l->finished_ms > 0)
+        l->finished_ms = finished_ms > l->started_ms ? finished_ms : l->started_ms;
+}

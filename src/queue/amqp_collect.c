@@ -7,6 +7,7 @@
  * workers still run comes in as well, and what comes twice is dropped.
  *
  * Results are acknowledged once the output and its cursor are on disk. */
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -46,6 +47,19 @@ static int result_of(const struct message_result *m, char sum[48], struct buf *b
     return rc ? TTG_EPROTO : 0;
 }
 
+/* What came in just now has just ended; of what waited or was collected before the worker says when
+ * it had, in whole seconds: the job's time is at most a second too long then. */
+static void note_span(struct amqp_collector *c, const struct message_result *m,
+                      uint64_t duration_us, bool live, uint64_t now_ms)
+{
+    uint64_t said_ms = live ? 0 : clock_of_text(m->completed_at), ms = duration_us / 1000;
+    uint64_t end_ms = said_ms > 0 && said_ms < now_ms ? said_ms : now_ms;
+    uint64_t last_ms = end_ms + 999 < now_ms ? end_ms + 999 : now_ms;
+    if (last_ms > c->last_ms)
+        c->last_ms = last_ms;
+    ledger_note_span(c->ledger, end_ms > ms ? end_ms - ms : end_ms, live ? 0 : c->last_ms);
+}
+
 /* Tells the ledger of one result; adds its line when it is new, and `hand_on`. */
 static int take_result(struct amqp_collector *c, struct message_result *m, uint64_t now_ms,
                        bool hand_on, enum ledger_verdict *ret_verdict)
@@ -75,6 +89,7 @@ static int take_result(struct amqp_collector *c, struct message_result *m, uint6
     if (*ret_verdict != LEDGER_ACCEPTED)
         return 0;
     c->seq = r.seq;
+    note_span(c, m, r.duration_us, hand_on && c->stage > DRAINING && !c->visiting, now_ms);
     if (r.chunk < c->next && c->open > 0)
         c->open--;
     if (!hand_on)
@@ -332,6 +347,7 @@ void collector_clear(struct amqp_engine *e)
     struct amqp_collector *c = e->collector;
     ledger_free(c->ledger);
     c->ledger = NULL;
+    c->last_ms = 0;
     c->again_count = 0;
     c->notice_count = c->letter_count = 0;
     buf_clear(&c->snapshot);

@@ -55,6 +55,7 @@ struct amqp_collector {
     uint64_t yield_until_ms; /* a visitor left: the collector has its turn */
     unsigned looks;
     bool gone;         /* a queue of the job seems to have been deleted */
+    uint64_t last_ms;  /* when the newest result was completed that was not seen coming in */
     uint64_t heard_ms; /* when the last result came, or its queues were looked at */
 
     struct ledger *ledger;

@@ -69,8 +69,8 @@ def count_lines(path):
         return 0
 
 
-def ask(*words, code=0):
-    return run([TTG, *words, "--queue", broker().url], code=code)
+def ask(*words, code=0, **checks):
+    return run([TTG, *words, "--queue", broker().url], code=code, **checks)
 
 
 def status(job):
@@ -154,6 +154,8 @@ def results_of_slow_chunks_are_there_after_the_end():
     assert p.wait(60) == 0, p.err()
     with open(out, encoding="utf-8") as file:
         assert ask("results", "slow").out == file.read()
+    assert 1.5 <= status("slow")["seconds"] <= summary(p)["seconds"], status("slow")
+    ask("wait", "slow", out=r"5 parameters in [1-9]")
 
 
 @test
@@ -171,6 +173,7 @@ def a_job_without_a_collector_is_watched_and_read_and_collected_later():
     assert len(follower.out().splitlines()) == 200
     s = status("alone")
     assert s["state"] == "finished" and s["sum"] == 2000 * 1999 // 2, s
+    assert 0.5 <= s["seconds"] < 60, s
     ask("verify", "alone")
     p = spawn([TTG, "run", "--queue", broker().url, "--job", "alone", *what, "--workers", 0,
                "--output", out, "--json"])

@@ -47,6 +47,32 @@ static void agrees_with_the_c_library(void **state)
     }
 }
 
+static void reads_what_it_writes(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "x",
+        "2026-02-09",
+        "2026-02-09T10:00:12",
+        "2026-02-09T10:00:12.5Z",
+        "2026-02-09T10:00:12+01:00",
+        "2026-02-09T10:00:12Z ",
+        "2026-13-09T10:00:12Z",
+        "2026-02-09T25:00:12Z",
+        "1969-12-31T23:59:59Z",
+        "2026-02-09T10:00:12Z2026-02-09T10:00:12Z",
+    };
+    for (uint64_t day = 0; day < 365u * 530; day++) {
+        char text[CLOCK_TEXT_BYTES];
+        uint64_t ms = (day * 86400 + day * 7919 % 86400) * 1000;
+        clock_text(text, ms);
+        assert_int_equal(clock_of_text(str_of(text)), ms);
+    }
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_int_equal(clock_of_text(str_of(bad[i])), 0);
+}
+
 static void virtual_time_moves_when_told(void **state)
 {
     (void)state;
@@ -87,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_dates),
         cmocka_unit_test(agrees_with_the_c_library),
+        cmocka_unit_test(reads_what_it_writes),
         cmocka_unit_test(virtual_time_moves_when_told),
         cmocka_unit_test(steady_time_goes_on_when_the_clock_is_set),
     };

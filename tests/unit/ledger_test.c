@@ -245,6 +245,35 @@ static void attempts_may_be_counted_elsewhere(void **state)
     ledger_free(l);
 }
 
+static void when_it_ran_may_be_known_elsewhere(void **state)
+{
+    (void)state;
+    struct ledger_spec spec = base_spec;
+    spec.params = spec.chunk_params;
+    struct ledger *l;
+    struct ledger_status s;
+    struct ledger_result r = {.kind = LEDGER_SUM, .value = STR("1")};
+    assert_int_equal(ledger_new(STR("job"), &spec, 1, 1000, NULL, &l), 0);
+    static const struct {
+        uint64_t started_ms, finished_ms, want_started_ms;
+    } running[] = {{0, 0, 0}, {3000, 9000, 3000}, {4000, 0, 3000}, {2000, 0, 2000}, {1, 0, 1000}};
+    for (size_t i = 0; i < COUNT(running); i++) {
+        ledger_note_span(l, running[i].started_ms, running[i].finished_ms);
+        ledger_status(l, &s);
+        assert_int_equal(s.started_ms, running[i].want_started_ms);
+        assert_int_equal(s.finished_ms, 0); /* it has not */
+    }
+    assert_int_equal(ledger_commit_foreign(l, STR("c"), &r, 50000), LEDGER_ACCEPTED);
+    ledger_note_span(l, 0, 6000);
+    ledger_status(l, &s);
+    assert_int_equal(s.state, LEDGER_FINISHED);
+    assert_int_equal(s.finished_ms, 6000);
+    ledger_note_span(l, 0, 1);
+    ledger_status(l, &s);
+    assert_int_equal(s.finished_ms, 1000);
+    ledger_free(l);
+}
+
 static void failures_wait_longer_each_time(void **state)
 {
     (void)state;
@@ -419,6 +448,7 @@ int main(void)
         cmocka_unit_test(killers_become_dead_letters),
         cmocka_unit_test(a_loss_is_explained_later),
         cmocka_unit_test(attempts_may_be_counted_elsewhere),
+        cmocka_unit_test(when_it_ran_may_be_known_elsewhere),
         cmocka_unit_test(failures_wait_longer_each_time),
         cmocka_unit_test(reattaches_after_a_restart),
         cmocka_unit_test(a_new_incarnation_replaces),
