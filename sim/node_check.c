@@ -7,7 +7,13 @@
 
 #include <stdlib.h>
 
-enum { POSITIONS = 1 << 16, GRANTS = 1 << 16 };
+enum {
+    POSITIONS = 1 << 16,
+    GRANTS = 1 << 16,
+    HEARD = 256,      /* incarnations that spoke last */
+    UNTOLD_MS = 250,  /* of each life: before the first tick, behind the last one */
+    MISSED_MS = 8000, /* silent, then not back, and a full disk that keeps it from being noted */
+};
 
 struct grant {
     uint64_t epoch, chunk, incarnation; /* epoch 0: empty */
@@ -27,7 +33,14 @@ struct check {
     size_t stale_count;
     uint64_t *digests;   /* of the state after a position */
     uint64_t *digest_of; /* that position */
+    uint64_t *time_of;   /* of its newest record */
     uint64_t acknowledged;
+    struct {
+        uint64_t incarnation, up_ms;
+        int worker;
+    } heard[HEARD];
+    size_t heard_count;
+    uint64_t lives_ms; /* what counts of the lives before */
 };
 
 struct check *check_new(struct world *w)
@@ -39,7 +52,8 @@ struct check *check_new(struct world *w)
     c->grants = mem_zalloc(GRANTS * sizeof *c->grants);
     c->digests = mem_zalloc(POSITIONS * sizeof *c->digests);
     c->digest_of = mem_zalloc(POSITIONS * sizeof *c->digest_of);
-    if (!c->grants || !c->digests || !c->digest_of)
+    c->time_of = mem_zalloc(POSITIONS * sizeof *c->time_of);
+    if (!c->grants || !c->digests || !c->digest_of || !c->time_of)
         abort();
     return c;
 }
@@ -49,6 +63,7 @@ void check_free(struct check *c)
     mem_free(c->grants);
     mem_free(c->digests);
     mem_free(c->digest_of);
+    mem_free(c->time_of);
     mem_free(c);
 }
 
@@ -128,12 +143,75 @@ void check_appended(struct check *c, uint64_t position)
 {
     c->digest_of[position % POSITIONS] = position;
     c->digests[position % POSITIONS] = core_digest(host_core(c->w->host));
+    c->time_of[position % POSITIONS] = core_now_ms(host_core(c->w->host));
 }
 
 void check_acknowledged(struct check *c, uint64_t position)
 {
     if (position > c->acknowledged)
         c->acknowledged = position;
+}
+
+/* --- who has to be missed --- */
+
+static int worker_number(struct str name)
+{
+    int number = -1;
+    char text[64];
+    snprintf(text, sizeof text, "%.*s", STR_ARG(name));
+    sscanf(text, "worker-%d", &number);
+    return number;
+}
+
+static size_t heard_find(const struct check *c, int worker, uint64_t incarnation)
+{
+    for (size_t i = 0; i < c->heard_count && i < HEARD; i++)
+        if (c->heard[i].worker == worker && c->heard[i].incarnation == incarnation)
+            return i;
+    return HEARD;
+}
+
+static uint64_t counted_ms(uint64_t up_ms)
+{
+    return up_ms > UNTOLD_MS ? up_ms - UNTOLD_MS : 0;
+}
+
+void check_heard(struct check *c, struct str worker, uint64_t incarnation, uint64_t up_ms)
+{
+    int number = worker_number(worker);
+    size_t i = heard_find(c, number, incarnation);
+    if (i == HEARD)
+        i = c->heard_count++ % HEARD;
+    c->heard[i].worker = number;
+    c->heard[i].incarnation = incarnation;
+    c->heard[i].up_ms = c->lives_ms + counted_ms(up_ms);
+}
+
+void check_life(struct check *c, uint64_t up_ms)
+{
+    c->lives_ms += counted_ms(up_ms);
+}
+
+struct missed {
+    struct check *c;
+    uint64_t up_ms;
+};
+
+static void one_missed(void *ctx, const struct core_worker *w)
+{
+    struct missed *m = ctx;
+    struct check *c = m->c;
+    size_t i = heard_find(c, worker_number(w->name), w->incarnation);
+    if (i < HEARD && m->up_ms > c->heard[i].up_ms + MISSED_MS)
+        world_fail(c->w, "%.*s %llu: the node has been up for %llu ms without it", STR_ARG(w->name),
+                   (unsigned long long)w->incarnation,
+                   (unsigned long long)(m->up_ms - c->heard[i].up_ms));
+}
+
+void check_missed(struct check *c, uint64_t up_ms)
+{
+    struct missed m = {c, c->lives_ms + counted_ms(up_ms)};
+    core_each_worker(host_core(c->w->host), one_missed, &m);
 }
 
 bool check_recovered(struct check *c, uint64_t position)
@@ -147,6 +225,12 @@ bool check_recovered(struct check *c, uint64_t position)
     if (position > 0 && c->digest_of[position % POSITIONS] == position &&
         c->digests[position % POSITIONS] != core_digest(core)) {
         world_fail(c->w, "the state after replay to position %llu is not the state before",
+                   (unsigned long long)position);
+        return false;
+    }
+    if (position > 0 && c->digest_of[position % POSITIONS] == position &&
+        c->time_of[position % POSITIONS] != core_now_ms(core)) {
+        world_fail(c->w, "the time after replay to position %llu is not the time before",
                    (unsigned long long)position);
         return false;
     }

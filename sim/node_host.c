@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { SILENT_MS = 2500, AWAY_MS = 1000 };
+enum { SILENT_MS = 2500, AWAY_MS = 1000, LONG_AGO_MS = 1 << 30 };
 
 bool host_up(const struct host *h)
 {
@@ -21,6 +21,25 @@ bool host_up(const struct host *h)
 struct core *host_core(struct host *h)
 {
     return h->core;
+}
+
+/* --- time --- */
+
+static uint64_t mono_ns(struct clock *c)
+{
+    return container_of(c, struct host, clock)->w->now_ms * 1000000;
+}
+
+static uint64_t wall_ms(struct clock *c)
+{
+    struct world *w = container_of(c, struct host, clock)->w;
+    return w->now_ms + LONG_AGO_MS + (uint64_t)w->clock_error_ms;
+}
+
+uint64_t host_now_ms(struct host *h)
+{
+    h->now_ms = clock_steady_ms(&h->steady, &h->clock);
+    return h->now_ms;
 }
 
 /* --- the log --- */
@@ -154,9 +173,13 @@ static void presence_seen(struct host *h, struct sim_conn *conn, size_t argc,
     }
     if (!p)
         return;
-    p->seen_ms = h->w->now_ms;
-    if (join)
+    check_heard(h->w->check, argv[2], incarnation, h->w->now_ms - h->up_from_ms);
+    if (join) {
         p->conn = conn;
+        p->missing = false;
+    }
+    if (!p->missing)
+        p->due_ms = h->w->now_ms + SILENT_MS;
     if (str_eq(argv[0], STR("TTG.LEAVE")))
         p->used = false;
 }
@@ -171,7 +194,7 @@ static bool execute(struct host *h, struct sim_conn *conn, size_t argc, const st
     ensure(row != NULL);
     buf_clear(&h->out);
     buf_clear(&h->record);
-    h->now_ms = h->w->now_ms > h->now_ms ? h->w->now_ms : h->now_ms;
+    host_now_ms(h);
     *call = (struct core_call){.now_ms = h->now_ms,
                                .client = conn ? conn->client : 0,
                                .argc = argc,
@@ -240,7 +263,7 @@ static void serve_parked(struct host *h, bool ready)
         struct parked p = h->parked[i];
         struct str argv[16];
         struct core_call call;
-        bool over = p.until_ms && p.until_ms <= h->w->now_ms, served = !p.conn->host_open;
+        bool over = p.until_ms && p.until_ms <= host_now_ms(h), served = !p.conn->host_open;
         if (!served && ready)
             served = execute(h, p.conn, split(str_of(p.line), argv, 16), argv, &call);
         if (!served && over) {
@@ -308,7 +331,7 @@ void host_closed(struct host *h, struct sim_conn *conn)
         struct presence *p = &h->presences[i];
         if (p->used && p->conn == conn) {
             p->conn = NULL;
-            p->seen_ms = h->w->now_ms - SILENT_MS + AWAY_MS; /* a second to come back */
+            p->due_ms = h->w->now_ms + AWAY_MS; /* to come back */
         }
     }
 }
@@ -330,8 +353,11 @@ static void lose(struct host *h, struct presence *p)
 
 static void tick(struct host *h)
 {
-    h->now_ms = h->w->now_ms > h->now_ms ? h->w->now_ms : h->now_ms;
-    if (core_next_ms(h->core) > h->now_ms ||
+    bool marks = false;
+    for (size_t i = 0; i < PRESENCES; i++)
+        marks |= h->presences[i].used && h->presences[i].missing;
+    marks = marks && host_now_ms(h) >= core_now_ms(h->core) + CORE_MARK_MS;
+    if ((!marks && core_next_ms(h->core) > host_now_ms(h)) ||
         store_reserve(h->store, 1, RECORD_HEAD_BYTES_MAX, h->now_ms))
         return;
     buf_clear(&h->record);
@@ -345,9 +371,10 @@ void host_beat(struct world *w, struct sim_event *e)
 {
     struct host *h = container_of(e, struct host, beat_event);
     for (size_t i = 0; i < PRESENCES; i++)
-        if (h->presences[i].used && h->presences[i].seen_ms + SILENT_MS <= w->now_ms)
+        if (h->presences[i].used && h->presences[i].due_ms <= w->now_ms)
             lose(h, &h->presences[i]);
     tick(h);
+    check_missed(w->check, w->now_ms - h->up_from_ms);
     serve_parked(h, false);
     after_command(h);
     if (h->up)
@@ -360,6 +387,7 @@ struct host *host_new(struct world *w)
     if (!h)
         abort();
     h->w = w;
+    h->clock = (struct clock){mono_ns, wall_ms};
     list_init(&h->held);
     buf_init(&h->record, 16 << 20);
     buf_init(&h->out, 16 << 20);

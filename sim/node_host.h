@@ -5,6 +5,7 @@
 #ifndef TTG_SIM_NODE_HOST_H
 #define TTG_SIM_NODE_HOST_H
 
+#include "base/clock.h"
 #include "core/core.h"
 #include "sim/node_world.h"
 #include "store/store.h"
@@ -13,9 +14,9 @@ enum { PRESENCES = 64, BLOCKED_MAX = 64, NAME_BYTES = 64 };
 
 struct presence {
     char name[NAME_BYTES];
-    uint64_t incarnation, seen_ms;
-    struct sim_conn *conn; /* NULL: away */
-    bool used;
+    uint64_t incarnation, due_ms; /* then it is lost; by the world's time */
+    struct sim_conn *conn;        /* NULL: away */
+    bool used, missing;           /* missing: has not come back since the start */
 };
 
 struct parked {
@@ -37,7 +38,9 @@ struct host {
     struct store *store;
     struct core *core;
     bool up;
-    uint64_t now_ms, boot, next_client;
+    struct clock clock; /* the machine's: the world's time and an error */
+    struct clock_steady steady;
+    uint64_t now_ms, boot, next_client, up_from_ms;
     struct store_batch *batch;
     bool batch_written, ready, failed;
     struct buf record, out;
@@ -51,6 +54,8 @@ struct host {
     struct sim_event batch_event, beat_event, start_event;
 };
 
+/* By the clock of the node, which never goes back. */
+uint64_t host_now_ms(struct host *h);
 /* Appends h->record to the log. */
 void host_log(struct host *h);
 /* Looks for silent workers and for what is due; comes again by itself. */

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+enum { BACK_MS = 1000, BACK_LEAST_MS = 150 };
+
 static void on_ready(void *ctx, struct str key)
 {
     struct host *h = ctx;
@@ -97,7 +99,6 @@ static int replay_record(void *ctx, const struct store_record *stored)
     int rc = record_open(&rec, stored->bytes);
     if (rc)
         return rc;
-    h->now_ms = rec.now_ms > h->now_ms ? rec.now_ms : h->now_ms;
     if (rec.kind == RECORD_COMMANDS)
         return replay_commands(h, &rec);
     if (rec.kind == RECORD_BOOT && h->w->plant != PLANT_NO_BOOT)
@@ -114,8 +115,12 @@ static void presence_add(void *ctx, const struct core_worker *cw)
         struct presence *p = &h->presences[i];
         if (p->used)
             continue;
-        *p = (struct presence){
-            .incarnation = cw->incarnation, .seen_ms = h->w->now_ms, .used = true};
+        uint64_t away_ms = h->w->plant == PLANT_WAIT_ANEW ? 0 : cw->away_ms;
+        uint64_t left_ms = away_ms + BACK_LEAST_MS < BACK_MS ? BACK_MS - away_ms : BACK_LEAST_MS;
+        *p = (struct presence){.incarnation = cw->incarnation,
+                               .due_ms = h->w->now_ms + left_ms,
+                               .used = true,
+                               .missing = true};
         memcpy(p->name, cw->name.ptr, cw->name.len);
         return;
     }
@@ -178,7 +183,7 @@ static void host_try_flip(struct host *h)
     const char *name = f.count ? f.names[world_below(w, f.count)] : "";
     size_t len = 0;
     if (f.count > 0 && sim_disk_bytes(copy, name, &len) && len > 0) {
-        uint64_t position = 0, now_ms = h->now_ms;
+        uint64_t position = 0;
         struct err err;
         sim_disk_flip(copy, name, world_below(w, len), (unsigned)world_below(w, 8));
         w->flips++;
@@ -187,7 +192,6 @@ static void host_try_flip(struct host *h)
             check_recovered(w->check, position);
             host_forget(h);
         }
-        h->now_ms = now_ms;
         w->disk = real;
     }
     sim_disk_free(copy);
@@ -197,7 +201,10 @@ static void host_try_flip(struct host *h)
 
 static void host_boot(struct host *h)
 {
-    h->now_ms = h->w->now_ms > h->now_ms ? h->w->now_ms : h->now_ms;
+    h->steady = (struct clock_steady){0};
+    if (core_now_ms(h->core) > host_now_ms(h))
+        h->steady = (struct clock_steady){core_now_ms(h->core), h->w->now_ms};
+    host_now_ms(h);
     buf_clear(&h->record);
     int rc = store_reserve(h->store, 1, RECORD_HEAD_BYTES_MAX, h->now_ms);
     if (!rc)
@@ -215,6 +222,7 @@ static void host_boot(struct host *h)
     }
     h->next_client = h->boot << 40;
     h->up = true;
+    h->up_from_ms = h->w->now_ms;
     check_acknowledged(h->w->check, store_ack_position(h->store));
     core_each_worker(h->core, presence_add, h);
     h->records_until_snapshot = 5 + world_below(h->w, 150);
@@ -228,7 +236,6 @@ void host_start(struct world *w, struct sim_event *e)
     struct err err;
     if (!world_healing(w) && world_chance(w, 0.3))
         host_try_flip(h);
-    h->now_ms = 0;
     int rc = host_open(h, &position, &err);
     if (rc == TTG_ECORRUPT || rc == TTG_EVERSION) {
         world_fail(w, "the start refuses an undamaged disk: %s", err.text);
@@ -249,6 +256,8 @@ void host_crash(struct host *h, bool power)
     struct world *w = h->w;
     world_trace(w, "node %s", power ? "loses power" : "is killed");
     w->crashes++;
+    if (h->up)
+        check_life(w->check, w->now_ms - h->up_from_ms);
     if (power && !sim_disk_crashed(w->disk))
         sim_disk_crash(w->disk);
     if (h->store)

@@ -480,7 +480,7 @@ void sim_worker_fault(struct worker *k)
         start_anew(k);
         k->pending_count = 0;
         k->dead = true;
-        world_at(w, &k->wake, world_below(w, 2500), on_wake);
+        world_at(w, &k->wake, world_below(w, w->storm_ms ? 40000 : 2500), on_wake);
         break;
     case 1:
         w->pauses++;

@@ -16,7 +16,7 @@ const char *world_plant_name(enum world_plant plant)
 {
     static const char *const names[PLANT_COUNT] = {
         "none",           "skip-fsync", "ack-early",     "no-boot",   "lose-ticks",
-        "no-epoch-check", "not-done",   "forget-leases", "no-memory",
+        "no-epoch-check", "not-done",   "forget-leases", "no-memory", "wait-anew",
     };
     return names[plant];
 }
@@ -65,7 +65,7 @@ bool world_healing(const struct world *w)
 /* --- the faults of a run --- */
 
 struct fault_plan {
-    struct sim_event event, room;
+    struct sim_event event, room, storm;
     uint64_t every_ms; /* on average */
 };
 
@@ -73,6 +73,24 @@ static void room_again(struct world *w, struct sim_event *e)
 {
     (void)e;
     sim_disk_faults(w->disk)->room_bytes = 0;
+}
+
+/* The node dies again before it can have missed anybody. */
+static void storm(struct world *w, struct sim_event *e)
+{
+    if (world_healing(w))
+        return;
+    if (host_up(w->host))
+        host_crash(w->host, false);
+    world_at(w, e, w->storm_ms / 2 + world_below(w, w->storm_ms / 2), storm);
+}
+
+/* Somebody sets the clock. */
+static void set_clock(struct world *w)
+{
+    static const int64_t errors_ms[] = {0, -3600000, 3600000, -2000, 2000, -300, 300};
+    w->clock_error_ms = errors_ms[world_below(w, sizeof errors_ms / sizeof *errors_ms)];
+    world_trace(w, "the clock is set: %+lld ms", (long long)w->clock_error_ms);
 }
 
 static void fault(struct world *w, struct sim_event *e)
@@ -89,7 +107,9 @@ static void fault(struct world *w, struct sim_event *e)
     } else if (dice < 8) {
         sim_disk_faults(w->disk)->room_bytes = 1; /* full: not one byte more */
         world_at(w, &plan->room, world_below(w, 3000), room_again);
-    } else if (dice < 20) {
+    } else if (dice < 12) {
+        set_clock(w);
+    } else if (dice < 22) {
         clients_fault(w->clients);
     } else {
         sim_worker_fault(w->workers[world_below(w, WORLD_WORKERS)]);
@@ -176,6 +196,11 @@ int world_run(struct world *w, uint64_t seed, enum world_plant planted)
     for (int i = 0; i < WORLD_WORKERS; i++)
         w->workers[i] = sim_worker_new(w, i);
     world_at(w, &plan.event, 1, fault);
+    if (world_chance(w, 0.3)) {
+        w->storm_ms = 400 + world_below(w, 900);
+        w->fault_end_ms += WORLD_FAULTS_MS;
+        world_at(w, &plan.storm, w->storm_ms, storm);
+    }
     while (world_turn(w))
         ;
     if (w->finished && !w->failure[0])
@@ -184,6 +209,7 @@ int world_run(struct world *w, uint64_t seed, enum world_plant planted)
         sim_worker_free(w->workers[i]);
     clients_free(w->clients);
     world_cancel(w, &plan.event);
+    world_cancel(w, &plan.storm);
     world_cancel(w, &plan.room);
     host_free(w->host);
     world_free_conns(w);

@@ -8,7 +8,9 @@
  * Checked, always: what was acknowledged is there after every restart; the state after a replay is
  * the state before; no epoch is ever granted twice, no superseded one accepted; each chunk has
  * exactly one result and it is the one whose commit was acknowledged; a repeated commit is never
- * called stale if it is the recorded one. A flipped bit must be noticed or have hit nothing. */
+ * called stale if it is the recorded one. A worker that says nothing is lost in some seconds for
+ * which the node is up, also if that is many short lives. The node's time never goes back, whatever
+ * its machine's clock does. A flipped bit must be noticed or have hit nothing. */
 #ifndef SIM_NODE_WORLD_H
 #define SIM_NODE_WORLD_H
 
@@ -39,6 +41,7 @@ enum world_plant {
     PLANT_NOT_DONE,       /* a commit does not mark the chunk done */
     PLANT_FORGET_LEASES,  /* the leases of a lost worker are gone */
     PLANT_NO_MEMORY,      /* repeated commits are not recognised */
+    PLANT_WAIT_ANEW,      /* each start waits for the lost as if it was the first */
     PLANT_COUNT,
 };
 const char *world_plant_name(enum world_plant plant);
@@ -76,6 +79,8 @@ struct world {
     struct prng prng;
     struct heap events;
     uint64_t now_ms, fault_end_ms, order;
+    int64_t clock_error_ms; /* of the node's machine */
+    uint64_t storm_ms;      /* the node does not live for longer; 0: it does */
     struct sim_disk *disk;
     struct host *host;
     struct list conns;
@@ -167,6 +172,11 @@ void check_stale(struct check *c, uint64_t chunk, uint64_t epoch);
 void check_result(struct check *c, struct str line);
 void check_appended(struct check *c, uint64_t position);
 void check_acknowledged(struct check *c, uint64_t position);
+/* A worker spoke to the node; how long the node has been up, now and when it ends; who is silent
+ * for too much of that has to be lost, however short the lives of the node are. */
+void check_heard(struct check *c, struct str worker, uint64_t incarnation, uint64_t up_ms);
+void check_missed(struct check *c, uint64_t up_ms);
+void check_life(struct check *c, uint64_t up_ms);
 /* Before the boot record. False: the state is not one that can be accepted. */
 bool check_recovered(struct check *c, uint64_t position);
 void check_end(struct check *c);
