@@ -64,6 +64,7 @@ struct core_call {
      * is in it. NULL when may_block is false. */
     struct buf *resume;
     bool retry; /* a key became ready: the same words again */
+    bool full;  /* the disk is: writing commands are refused; only TTG.EXPLAIN looks at it */
     /* out */
     bool changed;             /* the state changed: the command belongs into the log */
     bool blocked;             /* nothing to give yet and nothing changed; park on `keys` */

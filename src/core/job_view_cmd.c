@@ -329,6 +329,7 @@ static void view_events(struct job *j, struct core_call *call)
     reply_close(r, mark, count);
 }
 
+#define DISK_FULL "the node's disk is full: it takes nothing until there is room"
 #define NO_WORKER "no worker is here: `ttg worker` starts one"
 
 /* Of a job on RabbitMQ there is only a ledger: the broker knows who has which chunk. */
@@ -337,7 +338,7 @@ static bool leases_are_known(const struct job *j)
     return j->core != NULL;
 }
 
-static const char *explain_why(const struct job *j, const struct ledger_status *s)
+static const char *explain_why(const struct job *j, const struct ledger_status *s, bool full)
 {
     if (s->state == LEDGER_FINISHED)
         return s->dead + s->dropped ? "it ended with dead letters: `ttg dlq list` shows them"
@@ -346,6 +347,8 @@ static const char *explain_why(const struct job *j, const struct ledger_status *
         return "it was canceled: no chunk runs any more";
     if (s->state == LEDGER_PAUSED)
         return "it is paused: `ttg resume` goes on";
+    if (full)
+        return DISK_FULL;
     if (s->workers == 0)
         return NO_WORKER;
     if (s->ready + s->fresh > 0)
@@ -364,7 +367,7 @@ static void explain_job(struct core_call *call, const struct job *j)
     ledger_status(j->ledger, &s);
     reply_map(r, 8);
     row_str(r, "place", str_of(job_state_text(s.state)));
-    row_str(r, "why", str_of(explain_why(j, &s)));
+    row_str(r, "why", str_of(explain_why(j, &s, call->full)));
     row_count(r, "workers", s.workers);
     row_count(r, "leased", s.leased);
     row_count(r, "waiting", s.ready + s.fresh + s.unfed);
@@ -388,7 +391,7 @@ static const struct place_text {
 };
 
 /* What holds up the job holds up a chunk that waits. */
-static const char *place_why(const struct job *j, enum ledger_place place)
+static const char *place_why(const struct job *j, enum ledger_place place, bool full)
 {
     struct ledger_status s;
     bool waits = place == LEDGER_AT_UNFED || place == LEDGER_AT_FRESH || place == LEDGER_AT_READY;
@@ -397,6 +400,8 @@ static const char *place_why(const struct job *j, enum ledger_place place)
         return "the job was canceled: it does not run any more";
     if ((waits || place == LEDGER_AT_DELAYED) && s.state == LEDGER_PAUSED)
         return "the job is paused: `ttg resume` goes on";
+    if (full && (waits || place == LEDGER_AT_DELAYED || place == LEDGER_AT_LEASED))
+        return DISK_FULL;
     if (waits && s.workers == 0)
         return NO_WORKER;
     if (place == LEDGER_AT_FRESH && !leases_are_known(j))
@@ -419,7 +424,7 @@ static void explain_chunk(struct core_call *call, const struct job *j, uint64_t 
         ledger_chunk_reason(j->ledger, chunk, info.reason_count - 1, &reason);
     reply_map(r, 8);
     row_str(r, "place", str_of(place_texts[info.place].name));
-    row_str(r, "why", str_of(place_why(j, info.place)));
+    row_str(r, "why", str_of(place_why(j, info.place, call->full)));
     row_str(r, "worker", worker.name);
     row_count(r, "attempts", info.attempts);
     row_count(r, "epoch", info.epoch);

@@ -172,6 +172,7 @@ static enum exec_result run_core(struct client *c, struct node_entry *e, size_t 
         .reply = r,
         .may_block = may_block,
         .resume = may_block ? &resume : NULL,
+        .full = n->disk_full,
     };
     exec_core(n, e->core, &call);
     if (call.blocked) {

@@ -211,6 +211,7 @@ def a_full_disk_refuses_writes_and_recovers():
 def full_disk(mount):
     node = Node(data=mount + "/data")
     c = node.raw()
+    c("TTG.JOB", "CREATE", "j", "FIRST", 0, "LAST", 9, "CHUNK", 1)
     written = 0
     ballast = mount + "/ballast"
     with open(ballast, "wb") as file:
@@ -234,9 +235,12 @@ def full_disk(mount):
     c("MULTI"), c("SET", "k", big)
     assert "disk is full" in error_of(c, "EXEC")
     assert node.info("disk_full") == "1"
+    for words in ((), (3,)):
+        assert "disk is full" in str(c("TTG.EXPLAIN", "j", *words)), c("TTG.EXPLAIN", "j", *words)
     os.unlink(ballast)
     # It sees that by itself: while it says that it is not ready perhaps nobody is sent to write.
     wait_until(lambda: node.info("disk_full") == "0", what="room that nobody asked for")
+    assert "disk" not in str(c("TTG.EXPLAIN", "j")), c("TTG.EXPLAIN", "j")
 
     def writable():
         try:
@@ -244,6 +248,7 @@ def full_disk(mount):
         except Error:
             return False
     wait_until(writable, what="writing again")
+    c("TTG.JOB", "CANCEL", "j"), c("TTG.JOB", "FORGET", "j")  # a job knows how often its node began
     digest = c("DEBUG", "DIGEST")
     node.kill()
     again = node.again()

@@ -98,9 +98,10 @@ static void on_list(struct talk *t)
     for (size_t i = 0; i < l->list.count && !l->rc; i++) {
         const struct queue_job_info *j = &l->list.jobs[i];
         snprintf(name, sizeof name, "%.*s", STR_ARG(j->job));
-        snprintf(note, sizeof note, "%s, %llu of %llu chunks done, %llu workers",
+        snprintf(note, sizeof note, "%s, %llu of %llu chunks done, %llu worker%s",
                  summary_state(j->state), (unsigned long long)j->completed,
-                 (unsigned long long)j->chunks, (unsigned long long)j->workers);
+                 (unsigned long long)j->chunks, (unsigned long long)j->workers,
+                 j->workers == 1 ? "" : "s");
         struct cleanup_item item = {
             .kind = CLEANUP_JOB, .source = t->source, .name = name, .note = note};
         l->rc = cleanup_add(t->c, &item, &l->err);
