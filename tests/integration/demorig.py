@@ -95,7 +95,11 @@ def need(backend):
 
 
 def check_port_free(out):
-    """Nobody serves any more where the demo's server did."""
+    """Nobody serves any more where the demo's server did. Killed, it may take a moment to be gone."""
     port = int(re.search(r"serves at \w+://(?:guest:guest@)?127\.0\.0\.1:(\d+)", out).group(1))
+    wait_until(lambda: not serves(port), what=f"nobody to serve on {port}")
+
+
+def serves(port):
     with socket.socket() as s:
-        assert s.connect_ex(("127.0.0.1", port)) != 0, f"somebody still serves on {port}"
+        return s.connect_ex(("127.0.0.1", port)) == 0

@@ -42,26 +42,27 @@ def plain_clients_work_beside_ours():
     ours = [server.worker(i, "--simulate-ms", 0.5, job="default") for i in range(2)]
     wait_until(lambda: job.completed() > 300)
     plain[0].kill()
-    job.finished(40)
+    job.finished(120)
     assert [w.wait() for w in ours] == [0, 0]
     s = job.check()
     who = {}
     for result in job.results():
         who[result["worker_id"]] = who.get(result["worker_id"], 0) + 1
     assert who["plain-1"] > 20 and who["worker-0"] > 20, who
-    assert s["stale_dropped"] > 0 and s["workers_lost"] == 0, s
+    assert s["stale_dropped"] > 0, s
+    assert all(e["from"].startswith("worker-") for e in job.events("worker.lost"))
 
 
 @test
 def a_long_chunk_of_ours_stays_ours():
     server = Redis()
     job = Job(server)
-    job.create(1, STALE=2000)
-    worker = server.worker(0, "--simulate-ms", 5000)
+    job.create(1, STALE=4000)
+    worker = server.worker(0, "--simulate-ms", 6000)
     wait_until(lambda: job.r.hlen(job.key("held")) == 1)
     seen = []
     while worker.code() is None and job.state() < 2:
-        seen += job.r.xautoclaim(job.key("tasks"), "ttg-workers", "thief", 2000)[1]
+        seen += job.r.xautoclaim(job.key("tasks"), "ttg-workers", "thief", 4000)[1]
         time.sleep(0.1)
     assert seen == [] and worker.wait() == 0
     assert job.check()["attempts"] == 1
