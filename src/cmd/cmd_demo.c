@@ -27,6 +27,22 @@ static const struct demo_preset presets[] = {
 static const struct demo_preset medium_in_containers = {
     .name = "medium", .simulate_ms = "1", .params = 10000, .chunk_params = 100, .chunk_us = 100000};
 
+/* A pod lives on for some 2 s when it is killed: a chunk has to be longer. */
+static const struct demo_preset in_pods[] = {
+    {.name = "small",
+     .simulate_ms = "400",
+     .params = 120,
+     .chunk_params = 10,
+     .chunk_us = 4000000,
+     .kill_us = 300000},
+    {.name = "medium",
+     .simulate_ms = "100",
+     .params = 1200,
+     .chunk_params = 40,
+     .chunk_us = 4000000,
+     .kill_us = 300000},
+};
+
 /* --- places --- */
 
 static void fill_queue(struct queue_config *config, const struct url *url)
@@ -60,7 +76,7 @@ static int act_embedded(struct demo *d, struct demo_act *a, struct err *err)
 
 static int act_broker(struct demo *d, struct demo_act *a, const struct broker *b, struct err *err)
 {
-    struct demo_place place = {.address = d->podman ? b->inner_url : b->url};
+    struct demo_place place = {.address = demo_is_outside(d) ? b->inner_url : b->url};
     struct url url;
     int rc = url_parse(&url, str_of(b->url), err);
     fill_queue(&place.queue, &url);
@@ -72,13 +88,12 @@ static int act_broker(struct demo *d, struct demo_act *a, const struct broker *b
 static void say_command(struct demo *d, const struct broker *b, const char *job)
 {
     const struct demo_preset *p = d->preset;
-    if (d->podman) {
+    if (demo_is_outside(d)) {
         demo_say(d, "$ ttg submit %s --params %llu --chunk %llu --queue %s", job,
                  (unsigned long long)p->params, (unsigned long long)p->chunk_params, b->url);
-        demo_say(d,
-                 "$ podman run --network %s ttg:latest worker --job %s --queue %s "
-                 "--simulate-ms %s   # %u times",
-                 d->yard, job, b->inner_url, p->simulate_ms, d->workers);
+        demo_say(d, "$ %s %s %s%s worker --job %s --queue %s --simulate-ms %s   # %u times",
+                 d->k8s ? "kubectl run --namespace" : "podman run --network", d->yard,
+                 d->k8s ? "--image " : "", d->image, job, b->inner_url, p->simulate_ms, d->workers);
         return;
     }
     demo_say(d, "$ ttg run --params %llu --chunk %llu --workers %u --simulate-ms %s%s%s",
@@ -132,14 +147,16 @@ static int backend(struct demo *d, struct demo_line *l, struct err *err)
 {
     struct broker b = {0};
     int rc = 0;
-    if (l->backend == DEMO_EMBEDDED && !d->cli && !d->web && !d->podman) {
+    if (l->backend == DEMO_EMBEDDED && !d->cli && !d->web && !demo_is_outside(d)) {
         demo_say(d, "embedded: a node in a directory of its own; what it answers is on disk");
         rc = acts(d, NULL, l, err);
     } else {
-        rc = d->podman ? 0 : broker_installed(l->backend, err);
+        rc = demo_is_outside(d) ? 0 : broker_installed(l->backend, err);
         if (!rc)
             demo_say(d, "%s: starting a server of our own%s ...", demo_backend_names[l->backend],
-                     d->podman ? ", in a container" : "");
+                     d->podman ? ", in a container"
+                     : d->k8s  ? ", in a pod"
+                               : "");
         if (!rc)
             rc = broker_start(&b, d, l->backend, err);
         if (!rc) {
@@ -161,7 +178,7 @@ static int backend(struct demo *d, struct demo_line *l, struct err *err)
     }
     if (!rc)
         demo_show_cost(d, l);
-    if (!rc && d->keep && b.demo && (d->podman || l->backend != DEMO_EMBEDDED))
+    if (!rc && d->keep && b.demo && (demo_is_outside(d) || l->backend != DEMO_EMBEDDED))
         demo_say(d, "%s still serves at %s", demo_backend_names[l->backend], b.url);
     return rc;
 }
@@ -181,19 +198,17 @@ static void on_signal(struct loop_signal *s)
     d->signal = s->signo;
 }
 
-static int choose_runtime(struct demo *d, struct err *err)
+static void choose_runtime(struct demo *d)
 {
-    struct str runtime = option_str(d->command->options, OPT_RUNTIME);
+    const struct options *o = d->command->options;
+    struct str runtime = option_str(o, OPT_RUNTIME);
+    d->image = option_text(o, OPT_DEMO_IMAGE);
     d->podman = str_eq(runtime, STR("podman"));
-    if (d->podman && d->preset == &presets[1])
+    d->k8s = str_eq(runtime, STR("k8s"));
+    if (d->k8s)
+        d->preset = &in_pods[d->preset - presets];
+    else if (d->podman && d->preset == &presets[1])
         d->preset = &medium_in_containers;
-    if (!str_eq(runtime, STR("k8s")))
-        return 0;
-    return err_set(err, TTG_EUNSUPPORTED, "%s",
-                   "--runtime k8s: the demo starts nothing on a cluster. By hand: kubectl apply -f "
-                   "deploy/k8s/manifests/redis.yaml, then -f "
-                   "deploy/k8s/manifests/parallel-workers-standalone.yaml, and delete the pod "
-                   "ttg-worker-1; docs/kubernetes.md has all the steps");
 }
 
 static int configure(struct demo *d, struct err *err)
@@ -213,9 +228,8 @@ static int configure(struct demo *d, struct err *err)
     d->workers = (uint32_t)option_u64(o, OPT_DEMO_WORKERS);
     d->preset = &presets[option_u64(o, OPT_SCALE)];
     d->bar = stdio_is_terminal(STDIO_ERR) && !(term && strcmp(term, "dumb") == 0);
-    int rc = choose_runtime(d, err);
-    if (!rc)
-        rc = loop_open(&d->loop, err);
+    choose_runtime(d);
+    int rc = loop_open(&d->loop, err);
     if (!rc)
         rc = guard_open(&d->guard, DEMO_SLOTS, err);
     if (!rc)
@@ -235,7 +249,10 @@ static int listen_to_signals(struct demo *d, struct err *err)
 
 static void close_demo(struct demo *d)
 {
-    demo_podman_close(d);
+    if (d->k8s)
+        demo_k8s_close(d);
+    else
+        demo_podman_close(d);
     guard_close(d->guard);
     if (d->loop) {
         loop_signal_stop(&d->sigint);
@@ -246,7 +263,9 @@ static void close_demo(struct demo *d)
     if (d->dir[0] && d->keep && !d->signal)
         demo_say(d, "kept: %s; `ttg cleanup --local%s` removes it", d->dir,
                  d->podman ? " --pods" : "");
-    else if (d->dir[0])
+    if (d->dir[0] && d->keep && !d->signal && d->k8s && d->yard[0])
+        demo_say(d, "and on the cluster; `kubectl delete namespace %s` removes that", d->yard);
+    if (d->dir[0] && !(d->keep && !d->signal))
         state_dir_remove(d->dir);
 }
 
@@ -303,6 +322,8 @@ int cmd_demo(struct command_run *r)
         rc = listen_to_signals(&d, &err);
     if (!rc && d.podman)
         rc = demo_podman_open(&d, from, to, &err);
+    if (!rc && d.k8s)
+        rc = demo_k8s_open(&d, &err);
     int code = rc ? command_fail(r, &err) : go(&d, from, to);
     close_demo(&d);
     return code;

@@ -185,7 +185,8 @@ COMMAND(DEMO, demo,
             "127.0.0.1, with its files in a directory of its own below the state directory. "
             "Everything is removed at the end, also after Ctrl-C, unless --skip-cleanup is given. "
             "--backend all shows one after the other, and a table. With --runtime podman server and "
-            "workers are containers, of the image ttg:latest.\n\n"
+            "workers are containers, with --runtime k8s pods in a namespace of their own on the "
+            "cluster that kubectl reaches.\n\n"
             "With --json standard output gets one line of JSON for each backend.")
 
 COMMAND(BENCH, bench,

@@ -87,3 +87,14 @@ size_t leftover_read(const char *dir, struct leftover *out)
     buf_done(&text);
     return count;
 }
+
+void leftover_host(char out[LEFTOVER_HOST_BYTES])
+{
+    char host[48] = "";
+    if (gethostname(host, sizeof host - 1) != 0)
+        host[0] = '\0';
+    for (char *c = host; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.", *c))
+            *c = '-';
+    snprintf(out, LEFTOVER_HOST_BYTES, "h%s.%u", host, (unsigned)geteuid());
+}

@@ -25,4 +25,9 @@ int leftover_note(const char *dir, pid_t pid, const char *name, struct err *err)
 /* Those noted that still run, at most LEFTOVER_MAX. */
 size_t leftover_read(const char *dir, struct leftover *out);
 
+/* Who we are on this machine, as the value of a label (HOST.UID): numbers of processes mean nothing
+ * elsewhere. */
+enum { LEFTOVER_HOST_BYTES = 64 };
+void leftover_host(char out[LEFTOVER_HOST_BYTES]);
+
 #endif

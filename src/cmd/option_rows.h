@@ -236,8 +236,10 @@ OPTION(DEMO_MONITOR, .flag = "monitor", .type = OPTION_ENUM, .choices = "none|cl
        .def = "none", .only_flag = true,
        .help = "watch it on this terminal, in the browser, or both", .commands = IN_DEMO)
 OPTION(RUNTIME, .flag = "runtime", .type = OPTION_ENUM, .choices = "local|podman|k8s",
-       .def = "local", .only_flag = true, .help = "what runs server and workers; k8s: how to do it by hand",
-       .commands = IN_DEMO)
+       .def = "local", .only_flag = true,
+       .help = "what runs server and workers: processes, containers, or pods", .commands = IN_DEMO)
+OPTION(DEMO_IMAGE, .flag = "image", .type = OPTION_STRING, .arg = "IMAGE", .def = "ttg:latest",
+       .only_flag = true, .help = "image of ttg for containers and pods", .commands = IN_DEMO)
 OPTION(SKIP_CLEANUP, .flag = "skip-cleanup", .type = OPTION_BOOL, .only_flag = true,
        .help = "leave servers running and files in place, to look around", .commands = IN_DEMO)
 

@@ -239,7 +239,7 @@ def only_labelled_objects_go():
         "kubectl delete deployment.apps/ttg-worker --ignore-not-found --wait=false",
         "kubectl delete pod/ttg-worker-1 --ignore-not-found --wait=false",
         "podman pod rm --force ttg-pod", "podman rm --force ttg-c1", "podman network rm ttg-net"}, removed
-    looked = [w for w in words() if w not in removed]
+    looked = [w for w in words() if w not in removed and w != "kubectl config current-context"]
     assert looked and all("app.kubernetes.io/part-of=ttg" in w for w in looked), looked
 
 
@@ -250,6 +250,24 @@ def volumes_go_with_all_only():
     cleanup(demo, "--all", "--force", env=env, code=3, err="removed 7 of 7")
     assert "podman volume rm ttg-data" in words(), words()
     assert any("delete persistentvolumeclaim/ttg-redis" in w for w in words()), words()
+
+
+@test
+def a_kubectl_that_knows_no_cluster_is_no_failure():
+    """With --all it is left out, and said. A cluster that is known and does not answer is an error."""
+    demo, path = Demo(), temp_dir()
+    env = {"PATH": path, "KUBERNETES_SERVICE_HOST": None}
+    write_file(path + "/kubectl", "#!/bin/sh\necho current-context is not set >&2\nexit 1\n", 0o755)
+    cleanup(demo, "--all", "--force", env=env, code=0, out="nothing to remove",
+            err="left out: Kubernetes, kubectl was told of no cluster")
+    cleanup(demo, "--pods", "--force", env=env, code=3, err=r"neither kubectl \(with a cluster\) nor podman")
+    write_file(path + "/kubectl", "#!/bin/sh\n[ $1 = config ] || { echo refused >&2; exit 1; }\n", 0o755)
+    for which in ("--all", "--pods"):
+        cleanup(demo, which, "--force", env=env, code=3, err="kubectl: refused")
+    # In a pod there is no context, and there is a cluster.
+    write_file(path + "/kubectl", "#!/bin/sh\necho refused >&2\nexit 1\n", 0o755)
+    cleanup(demo, "--all", "--force", env={**env, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}, code=3,
+            err="kubectl: refused")
 
 
 class Podman:

@@ -3,9 +3,12 @@
  * Volumes hold data: they are looked for with --all only. */
 #include "base/mem.h"
 #include "cmd/cleanup/cleanup.h"
+#include "cmd/leftover.h"
 #include "cmd/tool.h"
+#include "io/stdio.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define LABEL "app.kubernetes.io/part-of=ttg"
 #define FILTER "label=app.kubernetes.io/part-of=ttg"
@@ -27,6 +30,13 @@ static bool is_name(struct str s)
     return good;
 }
 
+/* Without the kind that kubectl puts in front. */
+static const char *bare_name(const char *name)
+{
+    const char *slash = strchr(name, '/');
+    return slash ? slash + 1 : name;
+}
+
 static int find(struct cleanup *c, enum tool tool, enum cleanup_kind kind, const char *const *words,
                 struct err *err)
 {
@@ -39,7 +49,7 @@ static int find(struct cleanup *c, enum tool tool, enum cleanup_kind kind, const
         if (!is_name(line))
             continue;
         snprintf(name, sizeof name, "%.*s", STR_ARG(line));
-        bool in_use = tool != KUBECTL && cleanup_demo_lives(name);
+        bool in_use = cleanup_demo_lives(tool == KUBECTL ? bare_name(name) : name);
         const char *note = in_use ? "in use by a ttg demo" : "label " LABEL;
         struct cleanup_item item = {.kind = kind,
                                     .stays = in_use,
@@ -71,10 +81,28 @@ static int find_kubernetes(struct cleanup *c, struct err *err)
                                 "name",
                                 "--request-timeout=10s",
                                 NULL};
+    /* Of demos of this user and machine: who else's lives cannot be known here. */
+    char host[LEFTOVER_HOST_BYTES], of_demos[128];
+    leftover_host(host);
+    snprintf(of_demos, sizeof of_demos, LABEL ",ttg.io/demo-of=%s", host);
+    const char *const demos[] = {"kubectl", "get",      "namespaces", "--selector",
+                                 of_demos,  "--output", "name",       "--request-timeout=10s",
+                                 NULL};
     int rc = find(c, KUBECTL, CLEANUP_KUBERNETES, get, err);
     if (!rc)
         find(c, KUBECTL, CLEANUP_KUBERNETES, keda, NULL); /* most clusters do not know them */
+    if (!rc)
+        find(c, KUBECTL, CLEANUP_KUBERNETES, demos, NULL); /* or they are none of our business */
     return rc;
+}
+
+/* kubectl alone says nothing: on many machines it is installed and was never told of a cluster. One
+ * that it was told of and that does not answer may well have something of ours. */
+static bool knows_cluster(struct cleanup *c)
+{
+    const char *const ask[] = {"kubectl", "config", "current-context", NULL};
+    return getenv("KUBERNETES_SERVICE_HOST") || /* we are in one */
+           tool_run(c->loop, guard_slot(c->guard, 0), ask, NULL, NULL) == 0;
 }
 
 static int find_containers(struct cleanup *c, enum tool tool, struct err *err)
@@ -106,6 +134,10 @@ int cleanup_objects_find(struct cleanup *c, struct err *err)
         if (process_find(tools[t], &file, NULL))
             continue;
         mem_free(file);
+        if (t == KUBECTL && !knows_cluster(c)) {
+            stdio_complain(STR("left out: Kubernetes, kubectl was told of no cluster\n"));
+            continue;
+        }
         any = true;
         int rc = t == KUBECTL ? find_kubernetes(c, err) : find_containers(c, t, err);
         if (rc == TTG_ENOMEM || rc == TTG_EFULL)
@@ -114,7 +146,8 @@ int cleanup_objects_find(struct cleanup *c, struct err *err)
             cleanup_trouble(c, err);
     }
     if (!any && !c->all) {
-        err_set(err, TTG_ENOENT, "--pods: neither kubectl nor podman nor docker is installed");
+        err_set(err, TTG_ENOENT,
+                "--pods: neither kubectl (with a cluster) nor podman nor docker is there");
         cleanup_trouble(c, err);
     }
     return 0;

@@ -32,6 +32,7 @@ struct demo_preset {
     const char *name, *simulate_ms; /* per parameter */
     uint64_t params, chunk_params;
     uint64_t chunk_us; /* of simulated work */
+    uint64_t kill_us;  /* after the victim's last result; 0: in the middle of a chunk */
 };
 
 /* What one worker's death looked like. */
@@ -56,7 +57,7 @@ struct demo_act {
     enum run_end end;
     bool ended, fault;
     struct err err;
-    const char *job;
+    const char *job, *address; /* as workers see the queue */
     enum demo_backend backend;
     uint64_t began_ms, chunks, done;
     char *worker_words[COMMAND_WORDS_MAX];
@@ -67,6 +68,7 @@ struct demo_act {
     struct progress progress;
     struct loop_timer kill_timer;
     struct demo_kill kill;
+    bool again; /* the victim's successor was started */
 };
 
 struct demo {
@@ -78,15 +80,22 @@ struct demo {
     const struct demo_preset *preset;
     uint32_t workers;
     bool fault, json, keep, bar, bar_drawn, cli, web;
-    bool podman; /* server and workers are containers */
-    char *podman_file, yard[DEMO_YARD_BYTES], worker_name[DEMO_YARD_BYTES + 32];
-    struct process killer; /* `podman kill` */
+    bool podman, k8s;  /* server and workers are containers, or pods */
+    const char *image; /* of ttg, for them */
+    char *tool_file, yard[DEMO_YARD_BYTES], worker_name[DEMO_YARD_BYTES + 32];
+    struct process killer; /* of a container or pod */
     char dir[DEMO_PATH_BYTES];
     struct demo_act *act;      /* that runs now */
     struct monitor_term *term; /* has the screen; what is said waits in `later` */
     struct buf later;
     struct err out_err; /* standard output failed */
 };
+
+/* Server and workers are no processes of ours. */
+static inline bool demo_is_outside(const struct demo *d)
+{
+    return d->podman || d->k8s;
+}
 
 /* --- demo_act.c --- */
 
@@ -102,6 +111,8 @@ int demo_act(struct demo *d, struct demo_act *a, const struct demo_place *place,
 void demo_act_free(struct demo_act *a);
 /* All chunks have their result, and those written are those that were committed. */
 bool demo_act_good(const struct demo_act *a);
+/* The command that kills has ended. */
+void demo_act_killed(struct demo_act *a);
 
 /* --- demo_broker.c --- */
 
@@ -110,7 +121,7 @@ enum {
     BROKER_EPMD,
     BROKER_WEB, /* the dashboard */
     BROKER_PROCESSES,
-    DEMO_TOOL = BROKER_PROCESSES, /* the guard's slots of podman */
+    DEMO_TOOL = BROKER_PROCESSES, /* the guard's slots of podman or kubectl */
     DEMO_KILLER,
     DEMO_SLOTS,
     BROKER_URL_BYTES = RUN_DIR_BYTES + 32,
@@ -137,6 +148,8 @@ int broker_process(struct broker *b, int i, const char *program, char *const *ar
                    char *const *envp, struct err *err);
 /* Ports of 127.0.0.1 that nobody has just now. */
 int broker_ports(uint16_t *ret_ports, size_t count, struct err *err);
+/* Makes a file of the demo. */
+int demo_write(const char *path, struct str text, struct err *err);
 /* Whether the server's program is there; TTG_ENOENT with the name of its package. */
 int broker_installed(enum demo_backend backend, struct err *err);
 /* Starts a server of our own on free ports of 127.0.0.1 (a node: on a socket in its directory) and
@@ -146,6 +159,13 @@ int broker_start(struct broker *b, struct demo *d, enum demo_backend backend, st
 int broker_web(struct broker *b, struct err *err);
 /* Ends it; with `leave` it goes on without us. */
 void broker_stop(struct broker *b, bool leave);
+
+/* As deploy/ runs them. */
+struct demo_image {
+    const char *name, *port, *scheme, *user, *data; /* no name: that of ttg */
+    const char *words[16];
+};
+extern const struct demo_image demo_images[DEMO_BACKENDS];
 
 /* --- demo_podman.c ---
  *
@@ -167,6 +187,26 @@ void demo_podman_worker(struct command_words *w, const struct demo *d);
 int demo_podman_kill(struct demo *d, uint32_t worker, struct err *err);
 /* Removes all that is left. */
 void demo_podman_close(struct demo *d);
+
+/* --- demo_k8s.c ---
+ *
+ * With --runtime k8s they are pods in a namespace of the demo's own, which has the name of the
+ * yard. We stay outside, and reach the server by `kubectl port-forward`. */
+
+/* Whether kubectl reaches a cluster; makes the namespace. */
+int demo_k8s_open(struct demo *d, struct err *err);
+/* Starts the server's pod and the port-forward; its urls are known then. */
+int demo_k8s_serve(struct broker *b, struct err *err);
+/* The address that workers have. */
+int demo_k8s_address(struct broker *b, struct err *err);
+/* Starts an act's workers, and waits until all of them run. */
+int demo_k8s_workers(struct demo *d, const struct demo_act *a, struct err *err);
+/* Deletes a worker's pod with force: it is killed some 2 s later. */
+int demo_k8s_kill(struct demo *d, uint32_t worker, struct err *err);
+/* Starts it anew. */
+int demo_k8s_again(struct demo *d, uint32_t worker, struct err *err);
+/* Removes the namespace. */
+void demo_k8s_close(struct demo *d);
 
 /* --- demo_watch.c --- */
 

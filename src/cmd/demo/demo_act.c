@@ -13,6 +13,7 @@ enum {
     KILL_PERCENT = 25,   /* of the chunks are done */
     HOLD_BACK_MS = 5000, /* the victim's successor, until somebody else has its chunk */
     AGAIN_MS = 1000,     /* RabbitMQ delivers again at once */
+    POD_DEATH_MS = 5000, /* the longest that a pod deleted with force lives on */
     LINE_BYTES_MAX = 1 << 20,
     STOP_DRAIN_MS = 2000,
 };
@@ -52,6 +53,11 @@ static void say_kill(const struct demo_act *a)
     if (d->podman)
         demo_say(d, "  %6.2f s  %spodman kill --signal KILL %s-worker-%u%s   # while it computes",
                  at, demo_red(d), d->yard, k->victim, demo_plain(d));
+    else if (d->k8s)
+        demo_say(d,
+                 "  %6.2f s  %skubectl delete pod %s-worker-%u --grace-period=0 --force%s   # %llu "
+                 "ms into a chunk",
+                 at, demo_red(d), a->job, k->victim, demo_plain(d), (unsigned long long)k->into_ms);
     else
         demo_say(d, "  %6.2f s  %skill -9 %d%s   # worker-%u, %llu ms into a chunk", at,
                  demo_red(d), (int)k->pid, demo_plain(d), k->victim,
@@ -65,12 +71,15 @@ static void on_kill_timer(struct loop_timer *t)
     struct demo_kill *k = &a->kill;
     struct err err;
     pid_t pid = a->pids[k->victim];
-    if (a->ended || k->done || pid <= 0 || a->done == a->chunks)
+    if (a->ended || k->done || (pid <= 0 && !d->k8s) || a->done == a->chunks)
         return;
     k->at_ms = wall_ms();
-    if (d->podman ? demo_podman_kill(d, k->victim, &err) : kill(pid, SIGKILL))
+    if (d->podman ? demo_podman_kill(d, k->victim, &err)
+        : d->k8s  ? demo_k8s_kill(d, k->victim, &err)
+                  : kill(pid, SIGKILL))
         return;
     k->done = true;
+    a->again = false;
     k->tries++;
     k->pid = pid;
     k->into_ms = k->at_ms - a->last_ms[k->victim];
@@ -83,9 +92,37 @@ static void maybe_kill(struct demo_act *a, uint32_t worker)
     const struct demo_kill *k = &a->kill;
     bool time = a->fault && !k->done && k->tries < DEMO_TRIES && worker == k->victim &&
                 a->done * 100 >= a->chunks * KILL_PERCENT;
+    const struct demo_preset *p = a->demo->preset;
     if (time && !loop_timer_is_set(&a->kill_timer))
-        loop_timer_at_ns(&a->kill_timer,
-                         loop_now_ns(a->demo->loop) + a->demo->preset->chunk_us * 1000 / 2);
+        loop_timer_at_ns(&a->kill_timer, loop_now_ns(a->demo->loop) +
+                                             (p->kill_us ? p->kill_us : p->chunk_us / 2) * 1000);
+}
+
+/* The crew starts its workers again; pods have nobody else who does. */
+static void start_again(struct demo_act *a)
+{
+    struct err err;
+    if (!a->demo->k8s || a->again || a->ended)
+        return;
+    a->again = true;
+    if (demo_k8s_again(a->demo, a->kill.victim, &err))
+        demo_say(a->demo, "            %s", err.text);
+    else
+        demo_say(a->demo, "  %6.2f s  worker-%u starts again, in a new pod",
+                 since_start(a, wall_ms()), a->kill.victim);
+}
+
+void demo_act_killed(struct demo_act *a)
+{
+    if (a->kill.done && a->demo->workers == 1) /* nobody else takes over */
+        start_again(a);
+}
+
+static void once_more(struct demo_act *a)
+{
+    demo_say(a->demo, "            it held no chunk just then; once more");
+    a->kill.done = false;
+    start_again(a);
 }
 
 static void note_takeover(struct demo_act *a, uint64_t chunk, struct str to, uint64_t at_ms)
@@ -103,6 +140,7 @@ static void note_takeover(struct demo_act *a, uint64_t chunk, struct str to, uin
     demo_say(a->demo, "  %6.2f s  %s%.*s took over chunk %05llu%s, %llu ms after the kill",
              since_start(a, at_ms), demo_green(a->demo), STR_ARG(to), (unsigned long long)chunk,
              demo_plain(a->demo), (unsigned long long)after);
+    start_again(a);
 }
 
 static void note_lost(struct demo_act *a, const struct queue_event *e)
@@ -113,8 +151,7 @@ static void note_lost(struct demo_act *a, const struct queue_event *e)
         return;
     bool broker = a->backend == DEMO_RABBITMQ; /* which alone knows who has what */
     if (!broker && e->value == 0 && k->tries < DEMO_TRIES) {
-        demo_say(a->demo, "            it held no chunk just then; once more");
-        k->done = false;
+        once_more(a);
         return;
     }
     k->lost_known = true;
@@ -148,12 +185,11 @@ static void on_event(void *ctx, const struct queue_event *e)
  * as a copy, and nobody sees it. */
 static void maybe_again(struct demo_act *a)
 {
-    struct demo_kill *k = &a->kill;
-    if (a->backend != DEMO_RABBITMQ || !k->done || k->taken > 0 || k->tries >= DEMO_TRIES ||
-        wall_ms() - k->at_ms < AGAIN_MS)
-        return;
-    demo_say(a->demo, "            it held no chunk just then; once more");
-    k->done = false;
+    const struct demo_kill *k = &a->kill;
+    uint64_t after_ms = AGAIN_MS + (a->demo->k8s ? POD_DEATH_MS : 0);
+    if (a->backend == DEMO_RABBITMQ && k->done && k->taken == 0 && k->tries < DEMO_TRIES &&
+        wall_ms() - k->at_ms >= after_ms)
+        once_more(a);
 }
 
 static void on_status(void *ctx, const struct queue_status *status)
@@ -304,7 +340,10 @@ int demo_act(struct demo *d, struct demo_act *a, const struct demo_place *place,
     const struct demo_preset *p = d->preset;
     char output[DEMO_PATH_BYTES + 80], kernel[64];
     a->demo = d;
-    int rc = prepare(a, err);
+    a->address = place->address;
+    int rc = d->k8s ? demo_k8s_workers(d, a, err) : 0;
+    if (!rc)
+        rc = prepare(a, err);
     if (rc)
         return rc;
     worker_words(a, place->address);
@@ -327,8 +366,8 @@ int demo_act(struct demo *d, struct demo_act *a, const struct demo_place *place,
         .output = {.path = output},
         .crew = {.node = place->node,
                  .worker = a->worker_words,
-                 .worker_program = d->podman_file,
-                 .workers = d->workers,
+                 .worker_program = d->podman ? d->tool_file : NULL,
+                 .workers = d->k8s ? 0 : d->workers,
                  .drain_ms = STOP_DRAIN_MS,
                  .worker_needed = on_worker_needed,
                  .on_worker = on_worker},

@@ -207,11 +207,10 @@ static void inherit(struct environment *e)
             e->list[e->count++] = *v;
 }
 
-static int write_text(const char *path, const char *text, struct err *err)
+int demo_write(const char *path, struct str text, struct err *err)
 {
-    size_t len = strlen(text);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool written = fd >= 0 && write(fd, text, len) == (ssize_t)len;
+    bool written = fd >= 0 && write(fd, text.ptr, text.len) == (ssize_t)text.len;
     int errnum = errno;
     if (fd >= 0)
         close(fd);
@@ -224,9 +223,9 @@ static int write_config(const struct broker *b, struct err *err)
     snprintf(path, sizeof path, "%s/rabbitmq.conf", b->dir);
     snprintf(text, sizeof text, "listeners.tcp.1 = 127.0.0.1:%u\ndisk_free_limit.absolute = 1MB\n",
              b->port);
-    int rc = write_text(path, text, err);
+    int rc = demo_write(path, str_of(text), err);
     snprintf(path, sizeof path, "%s/plugins", b->dir);
-    return rc ? rc : write_text(path, "[].\n", err);
+    return rc ? rc : demo_write(path, STR("[].\n"), err);
 }
 
 static int start_rabbitmq(struct broker *b, struct err *err)
@@ -319,7 +318,7 @@ int broker_web(struct broker *b, struct err *err)
 /* A node that is a process has a directory of an embedded job. */
 static bool has_node_dir(const struct broker *b)
 {
-    return b->backend == DEMO_EMBEDDED && !b->demo->podman;
+    return b->backend == DEMO_EMBEDDED && !demo_is_outside(b->demo);
 }
 
 static void on_look(struct loop_timer *t)
@@ -368,18 +367,21 @@ int broker_start(struct broker *b, struct demo *d, enum demo_backend backend, st
     snprintf(b->log, sizeof b->log, "%s/server.log", b->dir);
     snprintf(b->web_log, sizeof b->web_log, "%s/monitor.log", b->dir);
     b->node.lock_fd = -1;
-    int rc = d->podman ? 0 : broker_installed(backend, err);
+    int rc = demo_is_outside(d) ? 0 : broker_installed(backend, err);
     if (!rc)
         rc = state_dir_make(b->dir, err);
     if (!rc)
         rc = d->podman                  ? demo_podman_serve(b, err)
+             : d->k8s                   ? demo_k8s_serve(b, err)
              : backend == DEMO_REDIS    ? start_redis(b, err)
              : backend == DEMO_RABBITMQ ? start_rabbitmq(b, err)
                                         : start_node(b, err);
     if (!rc)
         rc = wait_until_up(b, err);
     if (!rc)
-        rc = d->podman ? demo_podman_address(b, err) : note_children(b, err);
+        rc = d->podman ? demo_podman_address(b, err)
+             : d->k8s  ? demo_k8s_address(b, err)
+                       : note_children(b, err);
     if (rc)
         broker_stop(b, false);
     return rc;
@@ -406,7 +408,7 @@ void broker_stop(struct broker *b, bool leave)
         return;
     struct err err;
     loop_timer_stop(&b->look);
-    if (!b->up && !b->demo->podman && process_runs(&b->processes[BROKER_SERVER]))
+    if (!b->up && !demo_is_outside(b->demo) && process_runs(&b->processes[BROKER_SERVER]))
         note_children(b, &err);
     for (int i = 0; i < BROKER_PROCESSES; i++) {
         if (leave)

@@ -12,16 +12,11 @@
 #include <unistd.h>
 
 #define LABEL "app.kubernetes.io/part-of=ttg"
-#define TTG_IMAGE "ttg:latest"
 
 enum { OUTPUT_BYTES_MAX = 1 << 16, NAME_BYTES = DEMO_YARD_BYTES + 32 };
 
-/* As deploy/ runs them. */
-static const struct image {
-    const char *name, *port, *scheme, *user, *data;
-    const char *words[16];
-} images[DEMO_BACKENDS] = {
-    [DEMO_EMBEDDED] = {TTG_IMAGE,
+const struct demo_image demo_images[DEMO_BACKENDS] = {
+    [DEMO_EMBEDDED] = {NULL,
                        "6380",
                        "ttg://",
                        "1000:1000",
@@ -48,6 +43,11 @@ static int podman(struct demo *d, const char *const *words, struct buf *out, str
     return tool_run(d->loop, guard_slot(d->guard, DEMO_TOOL), words, out, err);
 }
 
+static const char *image_name(const struct demo *d, enum demo_backend backend)
+{
+    return demo_images[backend].name ? demo_images[backend].name : d->image;
+}
+
 /* --- the yard --- */
 
 static int check_image(struct demo *d, const char *name, struct err *err)
@@ -55,22 +55,23 @@ static int check_image(struct demo *d, const char *name, struct err *err)
     const char *const words[] = {"podman", "image", "exists", name, NULL};
     if (podman(d, words, NULL, NULL) == 0)
         return 0;
-    if (strcmp(name, TTG_IMAGE) == 0)
+    if (strcmp(name, d->image) == 0)
         return err_set(err, TTG_ENOENT,
-                       "podman has no image " TTG_IMAGE "; in the source tree, "
-                       "CONTAINER_ENGINE=podman deploy/k8s/local/build.sh makes it");
+                       "podman has no image %s; in the source tree, CONTAINER_ENGINE=podman "
+                       "deploy/k8s/local/build.sh makes ttg:latest",
+                       name);
     return err_set(err, TTG_ENOENT, "podman has no image %s; try: podman pull %s", name, name);
 }
 
 int demo_podman_open(struct demo *d, enum demo_backend from, enum demo_backend to, struct err *err)
 {
     const char *const make[] = {"podman", "network", "create", "--label", LABEL, d->yard, NULL};
-    if (process_find("podman", &d->podman_file, NULL))
+    if (process_find("podman", &d->tool_file, NULL))
         return err_set(err, TTG_ENOENT,
                        "--runtime podman: podman is not installed; try: apt-get install podman");
-    int rc = check_image(d, TTG_IMAGE, err);
+    int rc = check_image(d, d->image, err);
     if (!rc && from == to) /* of several, one that is missing does not end all */
-        rc = check_image(d, images[from].name, err);
+        rc = check_image(d, image_name(d, from), err);
     if (rc)
         return rc;
     snprintf(d->yard, sizeof d->yard, "ttg-demo-%d", (int)getpid());
@@ -90,8 +91,8 @@ void demo_podman_close(struct demo *d)
     if (d->yard[0] && !(d->keep && !d->signal) && podman(d, remove, NULL, &err))
         demo_say(d, "cannot remove the containers of %s: %s; try: ttg cleanup --pods", d->yard,
                  err.text);
-    mem_free(d->podman_file);
-    d->podman_file = NULL;
+    mem_free(d->tool_file);
+    d->tool_file = NULL;
 }
 
 /* --- the server --- */
@@ -115,13 +116,13 @@ static void common_words(struct command_words *w, const struct demo *d)
 int demo_podman_serve(struct broker *b, struct err *err)
 {
     struct demo *d = b->demo;
-    const struct image *image = &images[b->backend];
+    const struct demo_image *image = &demo_images[b->backend];
     struct command_words w = {0};
     char name[NAME_BYTES], volume[NAME_BYTES], publish[64], mount[NAME_BYTES + 64];
     server_name(d, "server", name);
     server_name(d, "data", volume);
     const char *const make[] = {"podman", "volume", "create", "--label", LABEL, volume, NULL};
-    int rc = check_image(d, image->name, err);
+    int rc = check_image(d, image_name(d, b->backend), err);
     if (!rc)
         rc = broker_ports(&b->port, 1, err);
     if (!rc)
@@ -140,16 +141,16 @@ int demo_podman_serve(struct broker *b, struct err *err)
         command_word(&w, "--env=RABBITMQ_DEFAULT_USER=ttg");
         command_word(&w, "--env=RABBITMQ_DEFAULT_PASS=ttg");
     }
-    command_word(&w, image->name);
+    command_word(&w, image_name(d, b->backend));
     for (size_t i = 0; image->words[i]; i++)
         command_word(&w, image->words[i]);
-    return broker_process(b, BROKER_SERVER, d->podman_file, w.list, environ, err);
+    return broker_process(b, BROKER_SERVER, d->tool_file, w.list, environ, err);
 }
 
 int demo_podman_address(struct broker *b, struct err *err)
 {
     struct demo *d = b->demo;
-    const struct image *image = &images[b->backend];
+    const struct demo_image *image = &demo_images[b->backend];
     char name[NAME_BYTES];
     struct buf out;
     server_name(d, "server", name);
@@ -188,7 +189,7 @@ void demo_podman_worker(struct command_words *w, const struct demo *d)
     command_word(w, "--name");
     command_word(w, d->worker_name);
     command_word(w, "--read-only");
-    command_word(w, TTG_IMAGE);
+    command_word(w, d->image);
 }
 
 static void on_killer_exit(struct process *p, struct process_exit e)
@@ -202,7 +203,7 @@ int demo_podman_kill(struct demo *d, uint32_t worker, struct err *err)
     char name[NAME_BYTES];
     snprintf(name, sizeof name, "%s-worker-%u", d->yard, worker);
     const char *const words[] = {"podman", "kill", "--signal", "KILL", name, NULL};
-    const struct process_spec spec = {.file = d->podman_file,
+    const struct process_spec spec = {.file = d->tool_file,
                                       .argv = (char *const *)(uintptr_t)words,
                                       .envp = environ,
                                       .fds = {-1, -1, -1},
