@@ -173,6 +173,12 @@ function takeoversOf(events) {
   return events.filter(e => e.event === "chunk.reclaimed").map(e => ({ chunk: e.chunk, from: e.from, to: e.to, at: e.at_ms, lost: e.at_ms - e.value, ms: e.value }));
 }
 
+// On RabbitMQ nobody sees whose a chunk was and when it began anew: its result tells who has it.
+function tookOver(t) {
+  if (!t.from) return [" took it over"];
+  return [t.from === t.to ? " came back and took it over after " : " took it over after ", element("b", { textContent: lasting(t.ms) })];
+}
+
 function showTakeovers(list) {
   const box = $("takeover"), recent = list.slice(-4).reverse();
   box.hidden = !recent.length;
@@ -182,8 +188,7 @@ function showTakeovers(list) {
   $("takeovers").replaceChildren(...recent.map(t => element("li", {},
     element("time", { textContent: `${clock(t.lost)}  `, className: "dim" }),
     element("b", { className: "lost", textContent: `✕ ${t.from || "a worker"}` }), ` was lost with chunk ${t.chunk}; `,
-    element("b", { className: "to", textContent: t.to || "another" }), t.from === t.to ? " came back and took it over after " : " took it over after ",
-    element("b", { textContent: lasting(t.ms) }))));
+    element("b", { className: "to", textContent: t.to || "another" }), ...tookOver(t))));
   if (list.length > 4) $("takeovers").append(element("li", { className: "dim", textContent: `and ${count(list.length - 4)} before` }));
 }
 

@@ -41,9 +41,9 @@ export function sentence(e) {
     case "worker.left": return [`${who(e.from)} left`, ""];
     case "worker.lost": return [`${who(e.from)} was lost${e.text ? ` (${e.text})` : ""}; ${n === 1 ? "its chunk goes" : `${n} chunks go`} to others`, "bad"];
     case "lease.expired": return [`${chunk}: the lease of ${who(e.from)} ran out`, "warn"];
-    case "chunk.reclaimed": return [`${chunk} moved from ${who(e.from)} to ${who(e.to)} after ${lasting(n)}`, "good"];
+    case "chunk.reclaimed": return !e.from && e.to ? [`${chunk} was taken over by ${e.to}`, "good"] : [`${chunk} moved from ${who(e.from)} to ${who(e.to)} after ${lasting(n)}`, "good"];
     case "chunk.stolen": return [`${chunk} moved from ${who(e.from)}, who had not begun it, to ${who(e.to)}`, ""];
-    case "chunk.failed": return [`${chunk} failed on ${who(e.from)}; next try in ${lasting(n)}: ${e.text}`, "warn"];
+    case "chunk.failed": return [`${chunk} failed on ${who(e.from)}${n ? `; next try in ${lasting(n)}` : ""}: ${e.text}`, "warn"];
     case "chunk.dead": return [`${chunk} was given up after ${n} attempt${n === 1 ? "" : "s"}: ${e.text}`, "bad"];
     case "chunk.redriven": return [`${chunk} gets fresh attempts`, ""];
     case "chunk.dropped": return [`${chunk} was dropped`, "warn"];

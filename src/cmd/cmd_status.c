@@ -143,6 +143,8 @@ static void job_people(struct view *v)
     const struct ledger_status *s = &q->status;
     struct summary summary = {v->ask.job, q, summary_seconds(q), 0, false, SUMMARY_UNKNOWN};
     char created[CLOCK_TEXT_BYTES];
+    /* Who took part is told on RabbitMQ, which has nobody join or leave. */
+    bool ended = s->state >= LEDGER_FINISHED && queue_is_one(&v->ask.choice.config);
     clock_text(created, s->created_ms);
     buf_printf(&v->out, "job        %s\nqueue      ", v->ask.job);
     ask_place(&v->ask, &v->out);
@@ -163,8 +165,8 @@ static void job_people(struct view *v)
         char sum[41];
         buf_printf(&v->out, "sum        %.*s\n", (int)str_from_i128(sum, s->sum), sum);
     }
-    buf_printf(&v->out, "workers    %llu at work, %llu lost\n", (number)s->workers,
-               (number)s->workers_lost);
+    buf_printf(&v->out, "workers    %llu %s, %llu lost\n", (number)s->workers,
+               ended && s->workers > 0 ? "took part" : "at work", (number)s->workers_lost);
 }
 
 static void on_status(void *ctx)

@@ -250,9 +250,10 @@ bool ledger_note_failure(struct ledger *l, struct str worker, uint64_t chunk, ui
 /* Where leases are not seen, results say when work began and, once the job has ended, when that
  * was. 0: not said. */
 void ledger_note_span(struct ledger *l, uint64_t started_ms, uint64_t finished_ms);
-/* The commit that follows is of this attempt, of a chunk that came from a lost worker or not. */
-void ledger_note_attempt(struct ledger *l, uint64_t chunk, uint32_t attempt, bool reclaimed,
-                         uint64_t now_ms);
+/* The commit that follows is of this attempt. `heir`: who has it from a lost worker; NULL: from
+ * none. */
+void ledger_note_attempt(struct ledger *l, uint64_t chunk, uint32_t attempt,
+                         const struct ledger_worker *heir, uint64_t now_ms);
 
 enum ledger_fate { LEDGER_RETRY, LEDGER_DEAD, LEDGER_FAIL_STALE };
 /* The attempt failed. `ret_retry_ms`: when it will be ready again. TTG_ENOMEM. */

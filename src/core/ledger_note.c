@@ -55,17 +55,17 @@ bool ledger_note_failure(struct ledger *l, struct str worker, uint64_t chunk, ui
     return true;
 }
 
-void ledger_note_attempt(struct ledger *l, uint64_t chunk, uint32_t attempt, bool reclaimed,
-                         uint64_t now_ms)
+void ledger_note_attempt(struct ledger *l, uint64_t chunk, uint32_t attempt,
+                         const struct ledger_worker *heir, uint64_t now_ms)
 {
     struct ledger_chunk *c = open_chunk(l, chunk, now_ms);
     if (!c)
         return;
     if (attempt > 1)
         raise_attempts(l, c, attempt - 1); /* the commit charges the last one */
-    if (reclaimed) {
+    if (heir) {
         l->reclaimed++;
-        ledger_event_add(l, LEDGER_EV_RECLAIMED, now_ms, chunk, 0, NULL, NULL, STR(""));
+        ledger_event_add(l, LEDGER_EV_RECLAIMED, now_ms, chunk, 0, NULL, heir->name, STR(""));
     }
 }
 

@@ -199,6 +199,7 @@ int feed_open(struct feed **ret_feed, const struct feed_config *config, struct e
                                    .ctx = f,
                                    .on_news = on_rabbit};
     f->unnamed = !config->job;
+    m->unlisted = one;
     int rc = one ? rabbit_open(&f->rabbit, &rabbit, err) : 0;
     if (rc) {
         feed_close(f);

@@ -114,7 +114,8 @@ struct model {
 
     struct model_job jobs[MODEL_JOBS];
     size_t job_count;
-    bool follows; /* nobody named a job */
+    bool follows;  /* nobody named a job */
+    bool unlisted; /* RabbitMQ: workers are known by their results, and not who of them is there */
 
     /* The job in view; `status` has no texts, they are below. */
     char job[MODEL_NAME_BYTES], kernel[MODEL_KERNEL_BYTES], input[MODEL_KERNEL_BYTES];

@@ -325,6 +325,12 @@ static void worker_state(struct model *m, struct model_worker *w)
         w->state = w->lost_at_ms > 0 && w->lost_at_ms >= w->joined_ms ? MODEL_LOST : MODEL_LEFT;
         return;
     }
+    if (m->unlisted && m->status.state >= LEDGER_FINISHED) {
+        w->state = MODEL_LEFT;
+        w->rate = 0;
+        w->gone_ms = m->status.finished_ms ? m->status.finished_ms : m->now_ms;
+        return;
+    }
     uint64_t limit_us = STRAGGLE_TIMES * m->took_p95_us;
     limit_us = limit_us > STRAGGLE_US_MIN ? limit_us : STRAGGLE_US_MIN;
     bool holds = w->running > 0 || w->held > 0 || w->unacked > 0;
@@ -338,6 +344,8 @@ static void worker_state(struct model *m, struct model_worker *w)
 
 void run_settle(struct model *m)
 {
+    if (m->unlisted && m->status.state >= LEDGER_FINISHED)
+        m->status.workers = m->status.slots = 0;
     took(m);
     /* Results are told of at once; what has vanished without one was given back. */
     for (size_t i = m->running_count; i-- > 0;) {

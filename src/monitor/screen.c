@@ -195,9 +195,9 @@ static void put_last_takeover(struct screen *s)
         return;
     line_put(l, INK_PLAIN, " (%05lld ", (long long)e->chunk);
     line_foreign(l, INK_RED, str_of(e->from), SCREEN_NAME_COLUMNS);
-    line_put(l, INK_PLAIN, l->utf8 ? " → " : " -> ");
+    line_put(l, INK_PLAIN, !e->from[0] ? "by " : l->utf8 ? " → " : " -> ");
     line_foreign(l, INK_GREEN, str_of(e->to), SCREEN_NAME_COLUMNS);
-    line_put(l, INK_PLAIN, " %s)", span_text(t, e->value));
+    line_put(l, INK_PLAIN, e->from[0] ? " %s)" : ")", span_text(t, e->value));
 }
 
 static void draw_trouble(struct screen *s)
@@ -277,16 +277,18 @@ static void put_reason(struct screen_line *l, const struct model_event *e)
     line_foreign(l, INK_PLAIN, str_of(e->text), line_room(l));
 }
 
+/* On RabbitMQ the result tells it: of whom, and since when, nobody saw. */
 static void put_moved(struct screen_line *l, const struct model_event *e, bool reclaimed)
 {
     char t[SPAN_BYTES];
     put_chunk(l, e);
     line_put(l, reclaimed ? INK_GREEN : INK_PLAIN, reclaimed ? " taken over" : " moved");
-    line_put(l, INK_PLAIN, ": ");
+    line_put(l, INK_PLAIN, e->from[0] ? ": " : " by ");
     line_foreign(l, INK_PLAIN, str_of(e->from), SCREEN_NAME_COLUMNS);
-    line_put(l, INK_PLAIN, l->utf8 ? " → " : " -> ");
+    if (e->from[0])
+        line_put(l, INK_PLAIN, l->utf8 ? " → " : " -> ");
     line_foreign(l, INK_BOLD, str_of(e->to), SCREEN_NAME_COLUMNS);
-    if (reclaimed)
+    if (reclaimed && e->from[0])
         line_put(l, INK_PLAIN, ", %s after the loss", span_text(t, e->value));
 }
 
@@ -343,7 +345,8 @@ static void put_event(struct screen_line *l, const struct model_event *e)
         line_put(l, INK_YELLOW, " failed");
         line_put(l, INK_PLAIN, " at ");
         line_foreign(l, INK_PLAIN, str_of(e->from), SCREEN_NAME_COLUMNS);
-        line_put(l, INK_PLAIN, ", again in %s", span_text(t, e->value));
+        if (e->value > 0) /* on RabbitMQ nobody says so */
+            line_put(l, INK_PLAIN, ", again in %s", span_text(t, e->value));
         put_reason(l, e);
     } else if (is(e, "chunk.dead")) {
         put_chunk(l, e);

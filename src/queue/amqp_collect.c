@@ -81,9 +81,10 @@ static int take_result(struct amqp_collector *c, struct message_result *m, uint6
     if (info.place == LEDGER_AT_DEAD) /* somebody redrove it */
         ledger_redrive(c->ledger, r.chunk, now_ms);
     bool moved = str_eq(m->extra, STR("\"redelivered\":true"));
+    if (ledger_join_foreign(c->ledger, worker, now_ms, &w))
+        w = NULL;
     if (m->attempt > 1 || moved)
-        ledger_note_attempt(c->ledger, r.chunk, (uint32_t)m->attempt, moved, now_ms);
-    ledger_join_foreign(c->ledger, worker, now_ms, &w);
+        ledger_note_attempt(c->ledger, r.chunk, (uint32_t)m->attempt, moved ? w : NULL, now_ms);
     *ret_verdict = ledger_commit_foreign(c->ledger, worker, &r, now_ms);
     buf_done(&bytes);
     if (*ret_verdict != LEDGER_ACCEPTED)

@@ -104,6 +104,7 @@ def a_running_job_is_watched_paused_and_resumed():
     s = status("watched")
     assert s["state"] == "finished" and s["completed"] == 1200, s
     assert s["sum"] == 12000 * 11999 // 2, s
+    assert "workers    2 took part, 0 lost" in ask("status", "watched").out
     ask("verify", "watched", "--output", out)
 
 

@@ -230,7 +230,9 @@ static void attempts_may_be_counted_elsewhere(void **state)
     assert_int_equal(info.place, LEDGER_AT_DEAD);
     assert_int_equal(info.attempts, 3);
     assert_int_equal(info.reason_count, 2);
-    ledger_note_attempt(l, 3, 4, true, 3);
+    struct ledger_worker *heir;
+    assert_int_equal(ledger_join_foreign(l, STR("c"), 3, &heir), 0);
+    ledger_note_attempt(l, 3, 4, heir, 3);
     assert_int_equal(ledger_commit_foreign(l, STR("c"), &r, 3), LEDGER_ACCEPTED);
     assert_int_equal(r.attempt, 4);
     assert_false(

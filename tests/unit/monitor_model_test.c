@@ -214,6 +214,28 @@ static void a_paused_job_rests(void **state)
     model_free(m);
 }
 
+static void who_worked_at_an_ended_job_of_a_broker_has_left(void **state)
+{
+    (void)state;
+    for (int on_broker = 0; on_broker < 2; on_broker++) {
+        struct model *m = model_new();
+        struct ledger_worker_info w = {.name = STR("a"), .slots = 1, .completed = 9};
+        struct queue_workers list = {.workers = &w, .count = 1};
+        struct queue_status s = status_at(T0 + 5000, 98);
+        s.status.state = LEDGER_FINISHED;
+        s.status.finished_ms = T0 + 4000;
+        m->unlisted = on_broker;
+        model_show(m, STR("j"));
+        model_status(m, &s);
+        model_workers(m, &list);
+        model_settle(m);
+        assert_int_equal(m->workers[0].state, on_broker ? MODEL_LEFT : MODEL_IDLE);
+        assert_int_equal(m->workers[0].gone_ms, on_broker ? T0 + 4000 : 0);
+        assert_int_equal(m->status.workers, on_broker ? 0 : 2);
+        model_free(m);
+    }
+}
+
 static void who_went_before_we_looked_has_been_gone_since(void **state)
 {
     (void)state;
@@ -411,6 +433,7 @@ int main(void)
         cmocka_unit_test(history_thins_but_stays_whole),
         cmocka_unit_test(a_workers_rate_is_known_soon),
         cmocka_unit_test(a_paused_job_rests),
+        cmocka_unit_test(who_worked_at_an_ended_job_of_a_broker_has_left),
         cmocka_unit_test(who_went_before_we_looked_has_been_gone_since),
         cmocka_unit_test(lanes_are_given_to_others),
         cmocka_unit_test(is_told_in_json),

@@ -271,6 +271,8 @@ static void events_are_sentences(void **state)
         {"lease.expired", "", 7, 0, " chunk 00007: the lease of w ran out\n"},
         {"chunk.dead", "exit status 1\nno such\tfile\n\n", 7, 1,
          " chunk 00007 given up after 1 attempt: exit status 1 no such file\n"},
+        {"chunk.reclaimed", "", 7, 0, " chunk 00007 taken over by v\n"},
+        {"chunk.failed", "its worker died", 7, 0, " chunk 00007 failed at w: its worker died\n"},
         {"new.kind", "why", 7, 1, " chunk 00007 new.kind: why\n"},
     };
     (void)state;
@@ -282,6 +284,10 @@ static void events_are_sentences(void **state)
         struct queue_events list = {.events = &e, .event_count = 1};
         struct screen_view v = {.model = m, .place = "x"};
         struct buf b;
+        if (strcmp(cases[i].event, "chunk.reclaimed") == 0) {
+            e.from = STR("");
+            e.to = STR("v");
+        }
         model_events(m, &list);
         render(&v, 120, 30, &b);
         expect(&b, cases[i].shown);
