@@ -9,6 +9,7 @@
 enum {
     JOB_WAIT_MS = 200, /* between looks for a job that is not there yet */
     GIVE_UP_MS = 2000, /* for the queue's answers, once nothing runs any more */
+    UNSURE_MS = 100,   /* for the good-bye of who does not know whether it has joined */
     AWAY_MS = 5000, /* of the queue, until what a worker that was told to stop still runs is lost */
     LINES_PER_SECOND = 50,
 };
@@ -94,19 +95,30 @@ static void on_quiet(void *ctx)
     check_left(w);
 }
 
+/* Its first join is on its way: it waits for its job there, or has joined already, and then it must
+ * not go without a word, or it counts as lost. */
+static bool may_have_joined(const struct worker *w)
+{
+    return !w->joined && !queue_is_one(&w->config.queue) && queue_is_up(w->takes) &&
+           queue_request_busy(&w->join.call.request);
+}
+
 /* Nothing runs and nothing is on its way: good-bye. */
 static void leave(struct worker *w)
 {
+    bool unsure = may_have_joined(w);
+    struct queue *q = unsure ? w->takes : w->commits;
     w->phase = WORKER_LEAVING;
-    loop_timer_after_ms(&w->drain, GIVE_UP_MS + w->config.kernel.kill_grace_ms);
+    loop_timer_after_ms(&w->drain,
+                        unsure ? UNSURE_MS : GIVE_UP_MS + w->config.kernel.kill_grace_ms);
     w->quiet = !w->kernel;
-    w->left = !w->joined || !queue_is_up(w->commits);
+    w->left = !(w->joined || unsure) || !queue_is_up(q);
     if (w->kernel)
         kernel_drain(w->kernel, on_quiet, w);
     if (!w->left) {
         w->leave.call.job = worker_job(w);
         w->leave.worker = worker_self(w);
-        queue_send(w->commits, &w->leave.call.request);
+        queue_send(q, &w->leave.call.request);
     }
     check_left(w);
 }

@@ -29,7 +29,7 @@ class Proxy:
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
         self.links, self.delay_until, self.delay_s, self.refuse_until = [], 0.0, 0.0, 0.0
-        self.stopped = False
+        self.stopped, self.last_word = False, None
         self.thread = threading.Thread(target=self._loop, daemon=True)
         self.thread.start()
 
@@ -63,6 +63,10 @@ class Proxy:
         """Of the first connection the answers: with it `ttg run` asks for the job's status."""
         with self.lock:
             self.links[0][1].frozen_until = time.monotonic() + seconds
+
+    def no_answer_after(self, word):
+        """Who says that word hears nothing any more."""
+        self.last_word = word
 
     def delay(self, by_s, seconds):
         with self.lock:
@@ -113,6 +117,8 @@ class Proxy:
             elif data:
                 late = self.delay_s if now < self.delay_until else 0.0
                 side.pending.append((now + late, data))
+                if self.last_word and self.last_word in data:
+                    side.peer.frozen_until = float("inf")
         while side.pending and side.pending[0][0] <= now and side.frozen_until <= now:
             due, data = side.pending[0]
             try:

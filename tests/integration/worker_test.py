@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 
+from faultrig import Proxy
 from harness import TTG, free_port, main, run, spawn, temp_dir, test, wait_until, write_file
 from noderig import Node
 
@@ -408,6 +409,22 @@ def who_waits_for_a_job_asks_once_and_may_go():
     assert waiting[2].wait() == 0
     job.exact()
     assert job.status("workers_lost") == 0
+
+
+@test
+def told_to_stop_before_it_knows_that_it_has_joined():
+    """Where a job is short many of its workers are: they are not lost."""
+    node = Node()
+    job, proxy = Job(node, 4), Proxy(node.port)
+    proxy.no_answer_after(b"TTG.JOIN")
+    worker = job.worker("w", "--simulate-ms", 0, queue=f"ttg://127.0.0.1:{proxy.port}")
+    wait_until(lambda: any(e["event"] == "worker.joined" for e in job.events()), what="the join")
+    worker.kill(signal.SIGTERM)
+    assert worker.wait() == 143
+    wait_until(lambda: job.status("workers") == 0, what="nobody to be there")
+    assert job.status("workers_lost") == 0, job.events()
+    job.event("worker.left")
+    proxy.close()
 
 
 @test
