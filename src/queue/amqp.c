@@ -10,8 +10,10 @@ enum {
     PAUSE_MS_MIN = 50,
     PAUSE_MS_MAX = 2000,
     TICK_MS = 50,
-    GONE_TRIES = 3,   /* a queue is missing: whoever makes it again needs a moment */
-    ANSWER_MS = 3000, /* to a question */
+    GONE_TRIES = 3,    /* a queue is missing: whoever makes it again needs a moment */
+    ANSWER_MS = 3000,  /* to a question */
+    LASTED_MS = 15000, /* longer than any answer is waited for: such a connection was in order */
+    IN_VAIN = 3,       /* connections, until somebody is told */
     TEXT_BYTES = 256 << 20,
 };
 
@@ -203,6 +205,11 @@ static void engine_retry(struct amqp_engine *e, const struct err *why)
         url_show(e->queue.config->url, where);
         if (hopeless(why->code))
             err_set(&err, why->code, "%s: %s", where, why->text);
+        else if (e->in_vain > 0)
+            err_set(&err, TTG_EUNREACH,
+                    "the broker %s answers, and the job's queues (%s and others) do not, for %.1f "
+                    "s: %.200s; the broker's log says why, see also ttg doctor",
+                    where, e->names.job, (double)(now_ms - e->cut_ms) / 1000, why->text);
         else
             err_set(&err, TTG_EUNREACH, "no connection to %s for %.1f s: %s", where,
                     (double)(now_ms - e->cut_ms) / 1000, why->text);
@@ -213,6 +220,23 @@ static void engine_retry(struct amqp_engine *e, const struct err *why)
         pause_ms *= 2;
     log_debug("queue.retry", kv_u64("tries", e->tries), kv_str("reason", why->text));
     loop_timer_after_ms(&e->timer, pause_ms / 2 + prng_below(&e->prng, pause_ms + 1));
+}
+
+/* A broker whose disk lost something may take connections and refuse every queue. So our patience
+ * begins anew only with the end of a connection that was of use. */
+static void count_cut(struct amqp_engine *e, const struct err *why)
+{
+    uint64_t now_ms = loop_now_ms(e->queue.loop), retry_ms = e->queue.config->retry_ms;
+    uint64_t lasted_ms = retry_ms < LASTED_MS ? retry_ms : LASTED_MS;
+    if (e->useful || now_ms - e->up_ms >= lasted_ms) {
+        e->cut_ms = now_ms;
+        e->tries = e->in_vain = 0;
+    } else if (++e->in_vain == IN_VAIN) {
+        log_warn("queue.refuses", kv_str("reason", why->text),
+                 kv_str("then", "the broker answers, the job's queues do not; trying again"));
+    }
+    if (why->code == TTG_ENOENT && e->tries < GONE_TRIES)
+        e->tries = GONE_TRIES;
 }
 
 /* All that was under way is over: whoever waits is told, requests that may be repeated wait. */
@@ -227,10 +251,10 @@ void amqp_cut(struct amqp_engine *e, const struct err *why)
     q->up = e->blocked = false;
     e->gen++; /* late events of the old connection do not count */
     loop_timer_stop(&e->tick);
-    if (was_up) {
-        e->cut_ms = loop_now_ms(q->loop);
-        e->tries = err.code == TTG_ENOENT ? GONE_TRIES : 0;
-    }
+    if (was_up)
+        count_cut(e, &err);
+    else
+        e->in_vain = 0;
     list_init(&waits);
     for (struct list *it; (it = list_first(&e->waits));) {
         list_remove(it);
@@ -264,6 +288,8 @@ void amqp_cut(struct amqp_engine *e, const struct err *why)
 static void engine_up(struct amqp_engine *e)
 {
     e->queue.up = true;
+    e->useful = false;
+    e->up_ms = loop_now_ms(e->queue.loop);
     loop_timer_after_ms(&e->tick, TICK_MS);
     log_debug("queue.up", kv_bool("again", e->again));
     e->again = true;
@@ -287,13 +313,16 @@ static void on_event(struct amqp_engine *e, const struct amqp_event *event)
         answer(e, event->id, event);
         break;
     case AMQP_REPLIED:
+        e->useful = true;
         answer(e, event->tag, event);
         break;
     case AMQP_ASKED:
+        e->useful = true;
         amqp_collect_event(e, event);
         break;
     case AMQP_DELIVERY:
     case AMQP_HEARD:
+        e->useful = true;
         amqp_worker_event(e, event);
         amqp_collect_event(e, event);
         break;

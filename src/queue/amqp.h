@@ -97,7 +97,10 @@ struct amqp_engine {
     struct loop_async news;
     struct loop_timer timer, tick; /* tick: now and then while connected */
     struct prng prng;
-    uint64_t gen, next_id, cut_ms, tries;
+    uint64_t gen, next_id, tries;
+    uint64_t cut_ms, up_ms; /* when the last useful connection ended; when this one began */
+    bool useful;            /* something came over this connection */
+    unsigned in_vain;       /* connections, one after the other, that were of no use */
     uint32_t host;
     bool again, blocked; /* blocked: the broker takes nothing for now */
     struct list waits;

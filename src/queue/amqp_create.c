@@ -320,10 +320,16 @@ static void on_yielded(struct amqp_engine *e, void *ctx, int rc, const struct am
         collector_failed(e, TTG_EBUSY, "another process collects this job's results");
         return;
     }
-    if (loop_now_ms(e->queue.loop) >= c->lock_until_ms)
-        collector_failed(e, TTG_EBUSY, "the job's lock is taken, and whoever has it is silent");
-    else
+    if (loop_now_ms(e->queue.loop) < c->lock_until_ms) {
         c->lock_again_ms = loop_now_ms(e->queue.loop) + LOCK_AGAIN_MS;
+        return;
+    }
+    char text[ERR_TEXT_BYTES_MAX];
+    snprintf(text, sizeof text,
+             "the job's lock (queue %s) is taken, and whoever has it is silent: a process that "
+             "hangs, or a broker that could not make the queue (see the broker's log, ttg doctor)",
+             e->names.lock);
+    collector_failed(e, TTG_EBUSY, text);
 }
 
 static void on_locked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)

@@ -24,6 +24,7 @@ enum {
 void collector_heard(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;
+    e->useful = true;
     c->silent_ms = c->silent_count = 0;
     c->patience_ms = SILENT_MS;
     mem_free(c->silent_why);

@@ -111,13 +111,15 @@ class Broker:
 
 class Rabbit(Broker):
     """One broker; it may be killed and started again on the same files. With `tls` (paths of ca,
-    cert and key) it also listens to clients that show a certificate."""
+    cert and key) it also listens to clients that show a certificate; with `disk` (powerrig) its
+    data is there."""
 
-    def __init__(self, tls=None):
+    def __init__(self, tls=None, disk=None):
         user = needed()
         self.port, self.http, self.dist = free_port(), free_port(), free_port()
         self.epmd, self.tls_port = free_port(), free_port()
-        self.address, self.login, self.prefix, self.ctl_options = "127.0.0.1", b"guest:guest", [], []
+        self.address, self.login, self.ctl_options = "127.0.0.1", b"guest:guest", []
+        self.prefix = disk.prefix if disk else []
         self.dir = temp_dir()
         keep(self.dir)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
@@ -135,7 +137,7 @@ class Rabbit(Broker):
         self.env = {
             "RABBITMQ_NODENAME": f"ttg{self.port}@localhost",
             "RABBITMQ_NODE_PORT": str(self.port), "RABBITMQ_DIST_PORT": str(self.dist),
-            "RABBITMQ_MNESIA_BASE": os.path.join(self.dir, "data"),
+            "RABBITMQ_MNESIA_BASE": os.path.join(disk.at if disk else self.dir, "data"),
             "RABBITMQ_LOG_BASE": os.path.join(self.dir, "log"),
             "RABBITMQ_CONFIG_FILE": conf, "RABBITMQ_ENABLED_PLUGINS_FILE": plugins,
             "ERL_EPMD_PORT": str(self.epmd), "ERL_EPMD_ADDRESS": "127.0.0.1",
