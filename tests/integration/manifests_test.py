@@ -133,6 +133,18 @@ def pods_have_no_rights_and_bounded_resources():
 
 
 @test
+def keda_asks_from_its_own_namespace():
+    """Where a name without one means nothing: seen on a real cluster."""
+    (secret,) = k8s_check.load(run([K8S + "/local/secrets.sh"]).out)
+    asked = [re.search(r"@([^:]+):", secret["stringData"]["rabbitmq-management"]).group(1)]
+    for _, thing in everything():
+        if thing["kind"] == "ScaledObject":
+            asked += [each["metadata"]["address"].split(":")[0] for each in thing["spec"]["triggers"]
+                      if "address" in each["metadata"]]
+    assert set(asked) == {"ttg-rabbitmq.default", "ttg-node.default", "ttg-redis.default"}, asked
+
+
+@test
 def workers_drain_in_time():
     for where, thing in everything():
         pod = k8s_check.pod_of(thing)

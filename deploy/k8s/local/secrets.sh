@@ -26,7 +26,7 @@ stringData:
   node-password: $(word)
   redis-password: $(word)
   rabbitmq-password: $rabbitmq
-  rabbitmq-management: http://ttg:$rabbitmq@ttg-rabbitmq:15672/
+  rabbitmq-management: http://ttg:$rabbitmq@ttg-rabbitmq.default:15672/
   monitor-token: $(word)
 END
     ;;
