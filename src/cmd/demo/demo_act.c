@@ -13,7 +13,7 @@ enum {
     KILL_PERCENT = 25,   /* of the chunks are done */
     HOLD_BACK_MS = 5000, /* the victim's successor, until somebody else has its chunk */
     AGAIN_MS = 1000,     /* RabbitMQ delivers again at once */
-    POD_DEATH_MS = 5000, /* the longest that a pod deleted with force lives on */
+    POD_DEATH_MS = 3000, /* a pod deleted with force lives on for 2 s */
     LINE_BYTES_MAX = 1 << 20,
     STOP_DRAIN_MS = 2000,
 };
@@ -186,7 +186,9 @@ static void on_event(void *ctx, const struct queue_event *e)
 static void maybe_again(struct demo_act *a)
 {
     const struct demo_kill *k = &a->kill;
-    uint64_t after_ms = AGAIN_MS + (a->demo->k8s ? POD_DEATH_MS : 0);
+    /* Its result tells of a takeover: who is free takes it, and then computes. */
+    uint64_t pod_ms = POD_DEATH_MS + 2 * a->demo->preset->chunk_us / 1000;
+    uint64_t after_ms = AGAIN_MS + (a->demo->k8s ? pod_ms : 0);
     if (a->backend == DEMO_RABBITMQ && k->done && k->taken == 0 && k->tries < DEMO_TRIES &&
         wall_ms() - k->at_ms >= after_ms)
         once_more(a);
