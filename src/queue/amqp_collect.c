@@ -238,6 +238,19 @@ static int recall_line(struct amqp_collector *c, struct str line, struct err *er
     return rc || verdict != LEDGER_ACCEPTED ? TTG_ECORRUPT : 0;
 }
 
+/* It stays for onlookers, like one that has just come. */
+static int keep_line(struct amqp_collector *c, struct str line, uint64_t number)
+{
+    int rc = buf_add_str(&c->lines.bytes, line);
+    rc = rc ? rc : buf_add_char(&c->lines.bytes, '\n');
+    rc = rc ? rc : amqp_lines_end(&c->lines);
+    if (buf_len(&c->lines.bytes) > KEPT_BYTES_MAX)
+        amqp_lines_drop(&c->lines, number);
+    else if (number > LEDGER_RESULTS_KEPT)
+        amqp_lines_drop(&c->lines, number - LEDGER_RESULTS_KEPT);
+    return rc;
+}
+
 int collector_recall(struct amqp_collector *c, const char *path, uint64_t bytes, struct err *err)
 {
     struct buf text;
@@ -246,6 +259,8 @@ int collector_recall(struct amqp_collector *c, const char *path, uint64_t bytes,
     if (fd < 0)
         return err_set(err, TTG_EIO, "cannot read %s again", path);
     buf_init(&text, LINE_BYTES_MAX);
+    amqp_lines_done(&c->lines);
+    amqp_lines_init(&c->lines, 1);
     while (!rc && at < bytes) {
         char *room;
         rc = buf_reserve(&text, READ_BYTES, &room);
@@ -260,16 +275,16 @@ int collector_recall(struct amqp_collector *c, const char *path, uint64_t bytes,
         buf_grew(&text, (size_t)n);
         for (const char *nl; !rc && (nl = memchr(buf_ptr(&text), '\n', buf_len(&text)));) {
             size_t len = (size_t)(nl - buf_ptr(&text));
+            struct str line = str_make(buf_ptr(&text), len);
             if (++number > known) /* the snapshot covers those before */
-                rc = recall_line(c, str_make(buf_ptr(&text), len), err);
+                rc = recall_line(c, line, err);
+            rc = rc ? rc : keep_line(c, line, number);
             buf_consume(&text, len + 1);
         }
     }
     close(fd);
     buf_done(&text);
     c->given_seq = c->saved_seq = c->seq;
-    amqp_lines_done(&c->lines);
-    amqp_lines_init(&c->lines, c->seq + 1);
     return rc ? err_set(err, rc, "%s does not hold the results of this job (%s)", path,
                         err_text(rc))
               : 0;

@@ -456,6 +456,12 @@ static bool decode(struct queue_request *r, struct resp_cursor *c, struct buf *s
     return false;
 }
 
+/* What a node says that was not asked to wait. */
+static bool holds_nothing(const struct queue_results *r)
+{
+    return r->lines.len == 0 && !r->ended && r->last == r->cursor;
+}
+
 int resp_decode(struct queue_request *r, struct str reply, struct buf *scratch, struct err *err)
 {
     struct resp_cursor c = resp_cursor_of(reply);
@@ -477,5 +483,7 @@ int resp_decode(struct queue_request *r, struct str reply, struct buf *scratch, 
         return err_set(err, TTG_EPROTO,
                        "an answer of unknown form: is the node of another version?");
     }
+    if (r->verb == QUEUE_RESULTS && holds_nothing((struct queue_results *)r))
+        return err_set(err, TTG_EAGAIN, "nothing came in time");
     return 0;
 }

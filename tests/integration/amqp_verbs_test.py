@@ -160,11 +160,27 @@ def results_of_slow_chunks_are_there_after_the_end():
 
 
 @test
+def results_of_a_resumed_job_are_there_after_the_end():
+    """Also those that only the output of the first run has."""
+    out = os.path.join(temp_dir(), "out")
+    what = ["--workers", 1, "--simulate-ms", 100]
+    p = start("again", out, *what, params=12, chunk=1)
+    wait_until(lambda: count_lines(out) > 3)
+    os.kill(p.pid, signal.SIGINT)
+    assert p.wait() == 130, p.err()
+    assert 3 < count_lines(out) < 12, p.err()
+    p = start("again", out, *what, "--resume", params=12, chunk=1)
+    assert p.wait() == 0, p.err()
+    with open(out, encoding="utf-8") as file:
+        assert ask("results", "again").out == file.read()
+
+
+@test
 def a_job_without_a_collector_is_watched_and_read_and_collected_later():
     out = os.path.join(temp_dir(), "out")
     what = ["--params", 2000, "--chunk", 10, "--simulate-ms", 0.5]
     run([TTG, "submit", "alone", "--queue", broker().url, *what])
-    assert status("alone")["completed"] == 0
+    assert status("alone")["completed"] == 0 and ask("results", "alone").out == ""
     waiter = spawn([TTG, "wait", "alone", "--queue", broker().url])
     follower = spawn([TTG, "results", "alone", "--follow", "--queue", broker().url])
     workers = [spawn([TTG, "worker", "--queue", broker().url, "--job", "alone", "--simulate-ms",
