@@ -64,7 +64,8 @@ def notes(entries):
     days = sorted({c["when"][:10] for c in contexts})
     commits = sorted({c["commit"] for c in contexts})
     rounds = sorted({len(e["rounds"]) for e in seen})
-    busy = sorted({e["title"] for e in seen if disturbed(e)})
+    busy = sorted({e["title"] + (", SIGSTOP" if e["parameters"].get("fault") == "stop" else "")
+                   for e in seen if disturbed(e)})
     text = (f"{'; '.join(places)}; {' to '.join(days[:1] + days[1:][-1:])}; commit "
             f"{', '.join(commits)}; {' to '.join(map(str, rounds[:1] + rounds[1:][-1:]))} rounds. "
             f"{'; '.join(versions)}.")
