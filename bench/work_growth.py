@@ -20,7 +20,7 @@ TASKS = [("ttg", "fsync", 10**7), ("raw-redis", "fsync", 10**6), ("ttg-redis", "
 CROWDS = [("ttg", "fsync", 300000), ("raw-redis", "fsync", 100000), ("ttg-redis", "fsync", 100000)]
 PAYLOADS = [("ttg", "fsync"), ("raw-redis", "fsync")]
 PAYLOAD_TOTAL = 128 * 10**6  # bytes of all results together; at most 20,000 tasks
-LIMIT_S, ONCE_S = 120, 10    # what would take longer is left out; from which on once is enough
+LIMIT_S, ONCE_S = 80, 10  # what would take longer is left out; from which on once is enough
 TOO_LONG = "would take"
 
 
