@@ -178,6 +178,33 @@ bool str_is_utf8(struct str s)
     return true;
 }
 
+/* Sixteen bytes in one register, where the machine has such; else the compiler takes them apart. */
+typedef unsigned char bytes16 __attribute__((vector_size(16)));
+typedef uint64_t words2 __attribute__((vector_size(16)));
+
+/* Not 0 in the place of each byte that is not plain. */
+static bytes16 not_plain(const char *from)
+{
+    bytes16 v;
+    memcpy(&v, from, sizeof v);
+    return (bytes16)((v - 0x20 >= 0x7f - 0x20) | (v == '"') | (v == '\\'));
+}
+
+/* How many bytes at the front are plain, in pieces of 64. */
+static size_t plain_pieces(struct str s)
+{
+    enum { PIECE_BYTES = 64 };
+    size_t n = s.len / PIECE_BYTES;
+    for (size_t i = 0; i < n; i++) {
+        const char *at = s.ptr + i * PIECE_BYTES;
+        words2 found =
+            (words2)(not_plain(at) | not_plain(at + 16) | not_plain(at + 32) | not_plain(at + 48));
+        if (found[0] | found[1])
+            return i * PIECE_BYTES;
+    }
+    return n * PIECE_BYTES;
+}
+
 static bool is_plain(char c)
 {
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
@@ -185,7 +212,7 @@ static bool is_plain(char c)
 
 size_t str_plain_len(struct str s)
 {
-    size_t i = 0;
+    size_t i = plain_pieces(s);
     for (; s.len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
         uint64_t word = eight(s.ptr + i);
         if (word & EACH(0x80) || has_less(word, 0x20) || has_byte(word, '"') ||

@@ -236,12 +236,13 @@ static void knows_each_character(void **state)
     }
 }
 
-/* Each byte at each place of texts of each length: behind whole words, in them, before them. */
+/* Each byte at each place of texts of many lengths: behind whole words and pieces, in them, before
+ * them. */
 static void finds_what_json_has_to_escape(void **state)
 {
     (void)state;
-    char text[40];
-    for (size_t len = 0; len <= sizeof text; len++)
+    char text[200];
+    for (size_t len = 0; len <= sizeof text; len += len < 40 ? 1 : 10)
         for (size_t at = 0; at < len; at++)
             for (int c = -128; c < 128; c++) {
                 bool plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
