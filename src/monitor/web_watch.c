@@ -132,6 +132,23 @@ static void watch_drop(struct watch *h)
     mem_free(h);
 }
 
+/* Who walks through many jobs leaves watches behind: one that nobody looks at makes room. */
+static void make_room(struct web *w)
+{
+    list_each(at, &w->lines)
+    {
+        struct web_line *line = container_of(at, struct web_line, link);
+        list_each(it, &line->watches)
+        {
+            struct watch *h = container_of(it, struct watch, link);
+            if (!list_empty(&h->viewers) || feed_busy(h->feed))
+                continue;
+            watch_drop(h);
+            return;
+        }
+    }
+}
+
 void web_watch_request(struct web *w, struct http_exchange *x, const struct http_request *r)
 {
     char job[MODEL_NAME_BYTES] = "";
@@ -140,6 +157,8 @@ void web_watch_request(struct web *w, struct http_exchange *x, const struct http
         snprintf(job, sizeof job, "%s", w->config.job);
     struct web_line *line = web_line(w, job, &err);
     struct watch *h = line ? watch_find(line, job) : NULL;
+    if (!h && line && w->watch_count == WEB_WATCHES_MAX)
+        make_room(w);
     if (!h && line)
         h = watch_new(line, job, &err);
     struct viewer *v = h ? mem_zalloc(sizeof *v) : NULL;

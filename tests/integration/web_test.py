@@ -56,6 +56,14 @@ def guessing_tokens_ends_soon():
 
 
 @test
+def many_jobs_can_be_looked_at_one_after_the_other():
+    """What nobody looks at any more makes room at once."""
+    node = Web("--http", "127.0.0.1:0")
+    for i in range(20):
+        wait_until(lambda name=f"/events?job=j{i}": ask(node.http, "GET", name)[0] == 200, 10, f"the stream of j{i}")
+
+
+@test
 def beyond_this_machine_only_with_a_token():
     run([TTG, "monitor", "--web", "0.0.0.0:0", "--queue", "ttg://127.0.0.1:1"], code=2,
         err="give --token-file")
