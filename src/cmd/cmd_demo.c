@@ -27,17 +27,19 @@ static const struct demo_preset presets[] = {
 static const struct demo_preset medium_in_containers = {
     .name = "medium", .simulate_ms = "1", .params = 10000, .chunk_params = 100, .chunk_us = 100000};
 
-/* A pod lives on for some 2 s when it is killed: a chunk has to be longer. */
+/* A pod lives on for some 2 s when it is killed: a chunk has to be longer. So there are few, and
+ * their number is for each worker: with fewer rounds the victim might never begin one at the right
+ * time. */
 static const struct demo_preset in_pods[] = {
     {.name = "small",
      .simulate_ms = "400",
-     .params = 120,
+     .params = 40,
      .chunk_params = 10,
      .chunk_us = 4000000,
      .kill_us = 300000},
     {.name = "medium",
      .simulate_ms = "100",
-     .params = 1200,
+     .params = 400,
      .chunk_params = 40,
      .chunk_us = 4000000,
      .kill_us = 300000},
@@ -205,8 +207,10 @@ static void choose_runtime(struct demo *d)
     d->image = option_text(o, OPT_DEMO_IMAGE);
     d->podman = str_eq(runtime, STR("podman"));
     d->k8s = str_eq(runtime, STR("k8s"));
+    d->pods = in_pods[d->preset - presets];
+    d->pods.params *= d->workers;
     if (d->k8s)
-        d->preset = &in_pods[d->preset - presets];
+        d->preset = &d->pods;
     else if (d->podman && d->preset == &presets[1])
         d->preset = &medium_in_containers;
 }

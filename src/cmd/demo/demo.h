@@ -78,6 +78,7 @@ struct demo {
     int signal; /* that we were told to stop by */
     struct guard *guard;
     const struct demo_preset *preset;
+    struct demo_preset pods; /* for this many workers */
     uint32_t workers;
     bool fault, json, keep, bar, bar_drawn, cli, web;
     bool podman, k8s;  /* server and workers are containers, or pods */
