@@ -148,13 +148,13 @@ class SentinelQueue:
     def kill_server(self):
         old = self.fleet.kill_master(JOB, work=False)
         self.restart(old)
-        wait_until(lambda: self.fleet.rejoined(old), 40, "the old master as a replica")
+        wait_until(lambda: self.fleet.rejoined(old), 60, "the old master as a replica")
         return True
 
     def restart(self, old):
         """As a replica at once; Sentinels take some 10 s to make it one. Not before they agree, or
         some promote it again."""
-        wait_until(self.fleet.settled, 40, "the sentinels to agree on the new master")
+        wait_until(self.fleet.settled, 60, "the sentinels to agree on the new master")
         old.replica_of = self.fleet.master().port
         old.start()
 

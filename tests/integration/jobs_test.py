@@ -192,7 +192,7 @@ def a_run_on_redis_survives_it():
     wait_until(lambda: len(j.lines()) >= 10, what="ten results")
     j.redis.kill()
     j.redis.start()
-    assert p.wait(40) == 0, p.err()
+    assert p.wait(60) == 0, p.err()
     s = json.loads(p.out())
     assert s["completed"] == 150 and s["verified"] is True and s["sum"] == 44850, s
 

@@ -140,7 +140,7 @@ def a_killed_worker_loses_nothing(probe, url):
     wait_until(lambda: os.path.exists(running))
     victim.kill()
     victim.wait()
-    probe("worker", url, "kill", "heir", "square", out=r"^done$", deadline_s=30)
+    probe("worker", url, "kill", "heir", "square", out=r"^done$", deadline_s=60)
     out = probe("wait", url, "kill", "20000")
     assert f"state 2 chunks 100 completed 100 dead 0 params 1000 failures 0 sum {squares(0, 999)}" in out
     lines = probe("results", url, "kill", "0", "1000").splitlines()

@@ -97,7 +97,7 @@ class Screen:
         os.write(self.master, text.encode())
 
     def ended(self, code):
-        assert self.process.wait(20) == code, self.process.stderr.read()
+        assert self.process.wait(60) == code, self.process.stderr.read()
         wait_until(lambda: self.raw.endswith(b"\033[?1049l") or b"\033[?1049l" in self.raw[-64:])
         assert b"\033[?25h" in self.raw[-64:], "the cursor is still hidden"
         assert termios.tcgetattr(self.slave) == self.before, "the terminal is not as it was"

@@ -482,7 +482,7 @@ def systemd_hands_over_sockets_and_is_told():
     assert Raw(d + "/given")("PING") == "PONG"
     process.send_signal(signal.SIGTERM)
     assert notify.recv(100) == b"STOPPING=1"
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 @test

@@ -317,10 +317,10 @@ def full_disk(mount):
     spec["stages"][2].update(partitions=1, instances=1, compact=10) # a short log: it is full soon
     write_file(p.file, json.dumps(spec))
     running = p.start()
-    wait_until(lambda: p.stage("sum").get("in", 0) == count // 2, 30)
+    wait_until(lambda: p.stage("sum").get("in", 0) == count // 2, 60)
     filler = fill(mount)
     write_file(os.path.join(p.dir, "go"))
-    running.wait_for(r"aggregate.full partition=sum\.\d reason=.*it takes no more", 30)
+    running.wait_for(r"aggregate.full partition=sum\.\d reason=.*it takes no more", 60)
     assert running.code() is None
     assert p.lines("top.jsonl") == []
     os.unlink(filler)

@@ -100,7 +100,7 @@ def a_stopped_owner_is_fenced(kind, count):
     first.process.cont()
     if kind == "rabbitmq": # it finds its connection closed and waits until the inbox is free
         second.stop()
-    lost = wait_until(lambda: [r for r in first.reports() if "lost" in r], 30)
+    lost = wait_until(lambda: [r for r in first.reports() if "lost" in r], 60)
     assert lost[0]["epoch"] == 100, lost
     assert lost[0]["code"] == -1007, lost
     data = [m for m in inbox.sent() if "end" not in m]
@@ -153,7 +153,7 @@ def lives_of(p, stage, shims):
     for epoch, variables in enumerate([*shims, {}], 100):
         one = Instance(p, stage, **variables)
         one.order(f"own 0 {epoch}")
-        wait_until(lambda: one.process.code() is not None or one.part()["finished"], 30)
+        wait_until(lambda: one.process.code() is not None or one.part()["finished"], 60)
         one.order("stop")
         code = one.process.wait()
         if code == 0 and not variables:

@@ -33,11 +33,11 @@ def a_client_ends_when_all_its_paths_have_ended_before_the_source_has():
             STRICT + "    print(json.dumps({'result': [{'key': str(m['value'] % 10), "
             "'value': m['value']}]}), flush=True)\n")])
     running = p.start()
-    wait_until(lambda: len(p.lines()) == 1, 30)
+    wait_until(lambda: len(p.lines()) == 1, 60)
     assert p.lines()[0]["client"] == "x", p.lines()
     assert running.code() is None
     write_file(os.path.join(p.dir, "go"))
-    assert running.wait(30) == 0, running.err()
+    assert running.wait(60) == 0, running.err()
     assert {m["client"] for m in p.lines()} == {"x", "y"} and len(p.lines()) == 2, p.lines()
     best = [{"key": str(k), "value": sum(range(k, 300, 10))} for k in (9, 8)]
     assert [m["value"] for m in p.lines()] == [best, best], p.lines()
@@ -93,12 +93,12 @@ def redriven_letters_go_through_the_rest_of_the_pipeline():
     spec["stages"][0]["source"] = ["python3", "in.py"]
     write_file(p.file, json.dumps(spec))
     running = p.start()
-    wait_until(lambda: p.stage("twice").get("dead") == 3, 30)
+    wait_until(lambda: p.stage("twice").get("dead") == 3, 60)
     write_file(os.path.join(p.dir, "fixed"))
     run(p.words("dlq redrive", "twice"), env=p.env, out="3 dead letters")
-    wait_until(lambda: p.stage("twice").get("dead") == 1, 30)
+    wait_until(lambda: p.stage("twice").get("dead") == 1, 60)
     write_file(os.path.join(p.dir, "go"))
-    assert running.wait(30) == 1
+    assert running.wait(60) == 1
     assert sorted(m["value"] for m in p.lines()) == [2 * n for n in range(20) if n != 3]
 
 

@@ -113,7 +113,7 @@ class Podman:
         self.home = spawn(["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
                            "--propagation", "private", "sh", "-c", INIT])
         try:
-            self.home.wait_for("^ready$", 10)
+            self.home.wait_for("^ready$", 60)
         except AssertionError:
             skip("namespaces cannot be made here: " + self.home.err().strip()[-150:])
         keep(self.dir, self.home)
@@ -323,7 +323,7 @@ class Podman:
         state = self("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container).out.split()
         return int(state[1]) if state[0] in ("exited", "stopped") else None
 
-    def wait(self, container, deadline_s=30):
+    def wait(self, container, deadline_s=60):
         def ended():
             return self.code(container) is not None
         wait_until(ended, deadline_s, f"the end of {container}")

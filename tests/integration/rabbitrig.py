@@ -255,7 +255,7 @@ class Node(Broker):
         stuck when it comes back; then it is restarted, as one would do by hand."""
         self.cluster.ip(self.cluster.switch.pid, "link", "set", f"p{self.number}", "up")
         try:
-            wait_until(self.cluster.is_whole, 45, "the node is back")
+            wait_until(self.cluster.is_whole, 60, "the node is back")
         except AssertionError:
             print(f"# r{self.number} did not come back by itself: restarted", flush=True)
             self.kill()

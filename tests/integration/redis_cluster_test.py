@@ -87,7 +87,7 @@ def a_master_is_killed_and_its_newest_writes_are_lost():
     old = fleet.kill_master()
     process.wait_for(r"results\.went_back")
     old.start()
-    wait_until(lambda: fleet.rejoined(old), 40, "the old master as a replica")
+    wait_until(lambda: fleet.rejoined(old), 60, "the old master as a replica")
     ended(fleet, process, out)
 
 
@@ -106,7 +106,7 @@ def a_collector_that_was_away_finds_out_too():
     process.kill()
     old = fleet.kill_master(work=False)
     old.start()
-    wait_until(lambda: fleet.rejoined(old), 40, "the old master as a replica")
+    wait_until(lambda: fleet.rejoined(old), 60, "the old master as a replica")
     process, out = started(fleet, "--resume", out=out)
     process.wait_for(r"results\.went_back")
     ended(fleet, process, out)

@@ -45,7 +45,7 @@ def sentinels_that_are_dead_or_wrong_and_passwords():
     fleet.sentinels[1][1].execute_command("SENTINEL", "REMOVE", NAME)
     out = os.path.join(temp_dir(), "out")
     run([TTG, "run", "--queue", fleet.url, "--job", "j", "--params", 100, "--output", out,
-         "--simulate-ms", 0, "--workers", 2], deadline_s=30)
+         "--simulate-ms", 0, "--workers", 2], deadline_s=60)
     check_exact(out, 1, 100)
     wrong = fleet.address(query="?sentinel_password=wrong", first=2)
     done = run([TTG, "status", "--queue", wrong, "j"], code=3, env={"QUEUE_RETRY_SECONDS": 1})

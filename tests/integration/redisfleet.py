@@ -135,11 +135,11 @@ class Fleet:
         for server in self.servers:  # only now, or it would be quick enough to catch up
             if server.cut_off and server.here():
                 server.mend_replication()
-        wait_until(lambda: self.promoted(old, name), 30, "a replica to be promoted")
+        wait_until(lambda: self.promoted(old, name), 60, "a replica to be promoted")
         promoted = time.monotonic() - started
         if back:
             old.start()
-            wait_until(lambda: self.rejoined(old), 40, "the old master as a replica")
+            wait_until(lambda: self.rejoined(old), 60, "the old master as a replica")
         before = self.completed(name)
         wait_until(lambda: not work or self.completed(name) > before or self.over(name), 30,
                    "work to go on")
@@ -172,7 +172,7 @@ class Sentinels(Fleet):
         for port in ports[1 + replicas:]:
             self._sentinel(port, ports[0], password, sentinel_password)
         self.sentinel_password = sentinel_password
-        wait_until(self.agreed, 30, "the sentinels to know each other")
+        wait_until(self.agreed, 60, "the sentinels to know each other")
         self.url = self.address()
 
     def _sentinel(self, port, master, password, own):
@@ -242,7 +242,7 @@ class Cluster(Fleet):
                                "--cluster-node-timeout", "1000") for p in ports]
         run(["redis-cli", "--cluster", "create", *[f"127.0.0.1:{p}" for p in ports],
              "--cluster-replicas", replicas, "--cluster-yes"], deadline_s=60)
-        wait_until(self.healthy, 30, "the cluster to stand")
+        wait_until(self.healthy, 60, "the cluster to stand")
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{p}" for p in ports[:2])
 
     def healthy(self):

@@ -148,7 +148,7 @@ class Job:
         """0 running, 1 paused, 2 finished, 3 canceled"""
         return int(self.r.hget(self.key("job"), "state"))
 
-    def finished(self, deadline_s=30):
+    def finished(self, deadline_s=60):
         """Waits for the end of the job; the server may be away meanwhile."""
         def over():
             try:

@@ -189,13 +189,13 @@ def full_disk(world, mount):
             pipe.xadd("queue-1-2", {"client_id": "BIG", "msg_id": f"m{i}-" + "x" * 900,
                                     "chunk_number": 1, "value": 1})
         pipe.execute()
-    worker.wait_for(r"^Worker 2: Taking no more chunks: .*no space left", deadline_s=30)
+    worker.wait_for(r"^Worker 2: Taking no more chunks: .*no space left", deadline_s=60)
     waiting = world.left()
     assert waiting > 0
     assert worker.code() is None
     os.unlink(os.path.join(mount, "filler"))
     assert worker.code() is None
-    wait_until(lambda: world.left() < waiting, deadline_s=30, what="going on when there is room")
+    wait_until(lambda: world.left() < waiting, deadline_s=60, what="going on when there is room")
     worker.kill()
     worker.wait()
     # What was acknowledged is in the files.

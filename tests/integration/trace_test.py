@@ -43,7 +43,7 @@ sleep 0.1
     owner = next(e["worker"] for e in lines(process) if e["event"] == "chunk.started" and e["chunk"] == 2)
     victim = next(pid for pid, line in children(process.pid, "worker").items() if f" {owner} " in line)
     os.kill(victim, signal.SIGKILL)
-    assert process.wait(40) == 0
+    assert process.wait(60) == 0
     return process, [line.split() for line in read()]
 
 
