@@ -48,7 +48,10 @@ def missing(entries):
 
 
 def disturbed(entry):
-    """By others. Rounds tell that; older ones only have the machine's load after the last."""
+    """By others. Rounds tell that; older ones only have the machine's load after the last. Counted
+    instructions do not change with it."""
+    if results.values(entry, "instructions"):
+        return False
     others = results.median(entry, "others")
     return entry["context"]["load"] > OWN_LOAD if others is None else others > OWN_OTHERS
 
