@@ -45,13 +45,13 @@ class Fleet:
             return []
 
     def kill_one(self):
-        """One that runs a chunk; a free one is there. How many chunks had started."""
+        """One that runs a chunk; a free one is there. How many chunks had started before."""
         self.workers.append(self.worker())
-        victim = self.workers.pop(0)
+        before, victim = len(self.lines()), self.workers.pop(0)
         os.kill(victim.pid, signal.SIGKILL)
         victim.wait()
         self.killed += 1
-        return len(self.lines())
+        return before
 
     def restart(self, up_s):
         """The node dies, comes back and serves so long. When it was back."""
