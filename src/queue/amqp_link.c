@@ -145,6 +145,7 @@ static void disconnect(struct amqp_link *l)
     l->blocked = l->replies = false;
     l->confirm_count = 0;
     l->confirm_base = 1;
+    l->tags.first = l->tags.count = l->tags.held = 0;
     amqp_event_free(l->in.event);
     memset(&l->in, 0, sizeof l->in);
 }
@@ -315,6 +316,7 @@ void amqp_link_close(struct amqp_link *l)
         amqp_event_free(container_of(it, struct amqp_event, link));
     }
     mem_free(l->confirms);
+    mem_free(l->tags.all);
     mem_free(l);
 }
 

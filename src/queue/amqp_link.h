@@ -18,6 +18,8 @@ void amqp_link_close(struct amqp_link *l);
 
 /* Does what the call says; answers become events. A call for another connection is dropped. */
 void amqp_link_run(struct amqp_link *l, const struct amqp_call *call);
+/* Acknowledgements are held until then, and told together. */
+void amqp_link_flush(struct amqp_link *l);
 /* Takes in what the broker sent, without waiting. Heartbeats leave from here, too. */
 void amqp_link_read(struct amqp_link *l);
 /* Whether frames wait in memory, of which the descriptor tells nothing. */

@@ -344,7 +344,15 @@ static void question(struct amqp_link *l, const struct amqp_call *c)
 
 static void settle(struct amqp_link *l, const struct amqp_call *c)
 {
-    bool multiple = c->flags & AMQP_MULTIPLE;
+    bool multiple = c->flags & AMQP_MULTIPLE, main = channel_of(c) == CH_MAIN;
+    if (main && c->op == AMQP_ACK && !multiple && link_hold_ack(l, c->tag))
+        return;
+    if (main) {
+        amqp_link_flush(l);
+        if (!l->conn)
+            return;
+        link_settled(l, c->tag, multiple);
+    }
     int status = c->op == AMQP_ACK ? amqp_basic_ack(l->conn, channel_of(c), c->tag, multiple)
                                    : amqp_basic_nack(l->conn, channel_of(c), c->tag, multiple, 1);
     if (status)

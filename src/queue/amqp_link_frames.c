@@ -75,6 +75,8 @@ static void on_deliver(struct amqp_link *l, const amqp_basic_deliver_t *d)
     l->in.kind = kind_of(str_make(d->consumer_tag.bytes, d->consumer_tag.len));
     l->in.tag = d->delivery_tag;
     l->in.redelivered = d->redelivered;
+    if (l->in.kind == AMQP_DELIVERY) /* the others need no acknowledgement */
+        link_delivered(l, d->delivery_tag);
 }
 
 /* What closes a channel of ours by itself is no mistake in a setting: a delivery that was held

@@ -4,7 +4,8 @@
  *
  *     amqp_link.c         the connection: open, log in, cut
  *     amqp_link_calls.c   what we ask of the broker
- *     amqp_link_frames.c  what the broker sends by itself */
+ *     amqp_link_frames.c  what the broker sends by itself
+ *     amqp_link_acks.c    acknowledgements of deliveries */
 #ifndef TTG_QUEUE_AMQP_LINK_STATE_H
 #define TTG_QUEUE_AMQP_LINK_STATE_H
 
@@ -31,6 +32,17 @@ struct amqp_confirm {
     uint64_t at_s; /* when it was published */
 };
 
+/* Deliveries that are to be acknowledged, in their order. */
+enum amqp_tag_state { TAG_OPEN, TAG_HELD /* acknowledged, and not yet told */, TAG_SETTLED };
+struct amqp_tag {
+    uint64_t tag;
+    enum amqp_tag_state state;
+};
+struct amqp_tags {
+    struct amqp_tag *all;
+    size_t first, count, cap, held;
+};
+
 struct amqp_link {
     const struct queue_config *config;
     amqp_connection_state_t conn; /* NULL: none */
@@ -42,6 +54,7 @@ struct amqp_link {
     struct amqp_confirm *confirms;  /* by publishing number, from confirm_base on */
     size_t confirm_count, confirm_cap;
     uint64_t confirm_base;
+    struct amqp_tags tags;
     struct {
         amqp_method_number_t method;
         struct amqp_event *event;
@@ -94,5 +107,13 @@ struct link_headers link_headers_of(const amqp_basic_properties_t *p);
 
 /* A clock that only goes forward. */
 uint64_t link_now_s(void);
+
+/* --- amqp_link_acks.c --- */
+
+void link_delivered(struct amqp_link *l, uint64_t tag);
+/* Told with amqp_link_flush. False: it is not known, and has to be told as it is. */
+bool link_hold_ack(struct amqp_link *l, uint64_t tag);
+/* Somebody told the broker, when nothing was held. */
+void link_settled(struct amqp_link *l, uint64_t tag, bool multiple);
 
 #endif

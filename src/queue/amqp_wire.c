@@ -102,6 +102,7 @@ static bool run_calls(struct amqp_wire *w)
         amqp_link_run(w->link, &p->call);
         mem_free(p);
     }
+    amqp_link_flush(w->link);
     return !stop;
 }
 
