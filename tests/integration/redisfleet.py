@@ -359,6 +359,9 @@ def storm(fleet, *options, slowly=False, name="j"):
     process, out = started(fleet, "--slots", 2, *options, chunks=chunks,
                            ms=30 if SOAK else 10, name=name)
     for turn in range(turns):
+        # A sentinel that got no processor for 2 s changes nothing for 30 s ("tilt").
+        if turn > 0:
+            wait_until(lambda: fleet.rejoined(old), 90, "the old master as a replica")
         if process.code() is not None:
             break
         old = fleet.kill_master(name, slowly, back=bool(options))
@@ -366,7 +369,5 @@ def storm(fleet, *options, slowly=False, name="j"):
             old.wake()
         elif not options:
             old.start()
-        # A sentinel that got no processor for 2 s changes nothing for 30 s ("tilt").
-        wait_until(lambda: fleet.rejoined(old), 90, "the old master as a replica")
     assert turn >= 1, "the job was too short to show anything"
     ended(fleet, process, out, chunks, name)
