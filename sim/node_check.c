@@ -10,9 +10,9 @@
 enum {
     POSITIONS = 1 << 16,
     GRANTS = 1 << 16,
-    HEARD = 256,      /* incarnations that spoke last */
-    UNTOLD_MS = 250,  /* of each life: before the first tick, behind the last one */
-    MISSED_MS = 8000, /* silent, then not back, and a full disk that keeps it from being noted */
+    HEARD = 256,       /* incarnations that spoke last */
+    UNTOLD_MS = 250,   /* of each life: before the first tick, behind the last one */
+    MISSED_MS = 10000, /* silent, then not back, and a full disk that keeps it from being noted */
 };
 
 struct grant {

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { BACK_MS = 1000, BACK_LEAST_MS = 150 };
+enum { BACK_MS = 3000, BACK_LEAST_MS = 150 };
 
 static void on_ready(void *ctx, struct str key)
 {

@@ -13,14 +13,9 @@ enum {
     LATE_MS = 250,      /* so much later than that: stopped, suspended or without processor */
     GRACE_MS = 1000,    /* then nobody is lost for so long: their beats wait in the sockets */
     /* After a start of the node: its workers look for it every 0.45 s at first, and after five
-     * seconds every 1.5 s. What the clock says of the time between can be wrong, and then somebody
-     * alive is lost who would have come in the next second. */
-    BACK_SHORT_MS = 3000, /* away for less: */
-    BACK_MS = 1000,
-    BACK_LONG_MS = 2000, /* away for longer */
+     * seconds every 1.5 s. */
+    BACK_MS = 3000,
     BACK_LEAST_MS = 150, /* also if it did not come in many short lives before */
-    BACK_QUIET_MS = 200, /* while others come back one after the other it may be next, */
-    BACK_MOST_MS = 3000, /* for so long */
     MARK_MS = CORE_MARK_MS,
 };
 
@@ -45,7 +40,7 @@ struct presences {
     struct heap due;
     struct loop_timer timer;
     uint64_t looked_ms, grace_until_ms;
-    uint64_t opened_ms, returned_ms; /* when somebody came back last */
+    uint64_t opened_ms;
     size_t missing;
     bool no_memory;
 };
@@ -163,12 +158,6 @@ static int declare_lost(struct presence *p, const char *why)
     return 0;
 }
 
-static bool may_be_next(const struct presence *p, uint64_t now_ms)
-{
-    return p->missing && now_ms < p->all->returned_ms + BACK_QUIET_MS &&
-           now_ms < p->seen_ms + BACK_MOST_MS;
-}
-
 static void on_timer(struct loop_timer *t)
 {
     enum { AGAIN_MS = 100 };
@@ -186,8 +175,6 @@ static void on_timer(struct loop_timer *t)
             heap_set(&all->due, &p->due, silent_at_ms(p));
         else if (now_ms < all->grace_until_ms)
             heap_set(&all->due, &p->due, all->grace_until_ms);
-        else if (may_be_next(p, now_ms))
-            heap_set(&all->due, &p->due, all->returned_ms + BACK_QUIET_MS);
         else if (declare_lost(p, p->why))
             heap_set(&all->due, &p->due, now_ms + AGAIN_MS);
     }
@@ -203,8 +190,6 @@ static void present(struct presence *p, struct client *c, bool is_new)
     p->client = c;
     list_push_back(&c->presences, &p->of_client);
     p->seen_ms = loop_now_ms(c->node->loop);
-    if (p->missing)
-        p->all->returned_ms = p->seen_ms;
     found(p);
     p->is_new = is_new;
     set_due(p, silent_at_ms(p), "silent");
@@ -279,13 +264,11 @@ static void add_away(void *ctx, const struct core_worker *w)
         all->no_memory = true;
         return;
     }
-    const struct node *n = all->node;
-    uint64_t term_ms = n->away_ms < BACK_SHORT_MS ? BACK_MS : BACK_LONG_MS;
-    uint64_t away_ms = w->away_ms < BACK_MOST_MS ? w->away_ms : BACK_MOST_MS;
+    uint64_t away_ms = w->away_ms < BACK_MS ? w->away_ms : BACK_MS;
     p->missing = true;
     all->missing++;
     p->seen_ms = all->opened_ms - away_ms; /* as if all our lives had been one */
-    uint64_t left_ms = away_ms + BACK_LEAST_MS < term_ms ? term_ms - away_ms : BACK_LEAST_MS;
+    uint64_t left_ms = away_ms + BACK_LEAST_MS < BACK_MS ? BACK_MS - away_ms : BACK_LEAST_MS;
     set_due(p, all->opened_ms + left_ms, "not back after the restart");
 }
 

@@ -88,7 +88,6 @@ int recover(struct node *n, struct err *err)
     if (rc)
         return rc;
     uint64_t last_ms = core_now_ms(n->core);
-    n->away_ms = n->now_ms >= last_ms ? n->now_ms - last_ms : UINT64_MAX;
     if (last_ms > n->now_ms) /* time never goes back, whatever the clock says */
         n->steady = (struct clock_steady){last_ms, clock_mono_ms(n->clock)};
     if (report.torn_bytes > 0)

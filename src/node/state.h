@@ -121,7 +121,6 @@ struct node {
     struct core *core;
     struct clock_steady steady; /* what now_ms is read from */
     uint64_t boot, now_ms, started_mono_ms, started_wall_ms;
-    uint64_t away_ms; /* before this start; UINT64_MAX: the clock cannot say */
     char run_id[41];
 
     struct listener listeners[2 * NODE_LISTEN_MAX + 2];
