@@ -164,12 +164,12 @@ def results_of_a_resumed_job_are_there_after_the_end():
     """Also those that only the output of the first run has."""
     out = os.path.join(temp_dir(), "out")
     what = ["--workers", 1, "--simulate-ms", 100]
-    p = start("again", out, *what, params=12, chunk=1)
+    p = start("again", out, *what, params=30, chunk=1)
     wait_until(lambda: count_lines(out) > 3)
     os.kill(p.pid, signal.SIGINT)
     assert p.wait() == 130, p.err()
-    assert 3 < count_lines(out) < 12, p.err()
-    p = start("again", out, *what, "--resume", params=12, chunk=1)
+    assert 3 < count_lines(out) < 30, p.err()
+    p = start("again", out, *what, "--resume", params=30, chunk=1)
     assert p.wait() == 0, p.err()
     with open(out, encoding="utf-8") as file:
         assert ask("results", "again").out == file.read()
