@@ -4,10 +4,12 @@
 #include "base/mem.h"
 #include "io/thread.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <stdio.h>
 
-enum { NAME_BYTES = 256 };
+enum { NAME_BYTES = 256, ASK_AGAIN_S = 1, ASK_TIMES = 5 };
 
 /* Owned by the loop and by the thread: who leaves last frees it. */
 struct lookup {
@@ -34,9 +36,20 @@ static void leave(struct lookup *l)
     mem_free(l);
 }
 
+/* A question that gets lost is asked again in a second, not in five: name servers of containers
+ * lose some whenever a container starts. For this thread only. */
+static void ask_often(void)
+{
+    if (res_init() || _res.retrans <= ASK_AGAIN_S)
+        return;
+    _res.retrans = ASK_AGAIN_S;
+    _res.retry = ASK_TIMES;
+}
+
 static void *thread_main(void *arg)
 {
     struct lookup *l = arg;
+    ask_often();
     net_resolve(l->host, l->port, l->addrs, LOOKUP_ADDRS_MAX, &l->count, &l->err);
     pthread_mutex_lock(&l->lock);
     if (!l->stopped)

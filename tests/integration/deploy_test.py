@@ -61,7 +61,7 @@ def has_begun(p, queue, job, least):
     def begun():
         done = ask(p, queue, "status", "--json", job, code=None)
         return done.code == 0 and json.loads(done.out)["completed"] >= least
-    wait_until(begun, 30, f"{least} chunks of {job}")
+    wait_until(begun, what=f"{least} chunks of {job}")
 
 
 @test
@@ -86,8 +86,8 @@ def workers_of_the_redis_manifests_survive_a_kill():
     """redis.yaml and parallel-workers-standalone.yaml as they are, but for 100 chunks of 500 ms."""
     p = podman()
     p.play(k8s_check.read("deploy/k8s/manifests/redis.yaml"))
-    wait_until(lambda: p("exec", "ttg-redis-redis", "redis-cli", "ping", code=None).out == "PONG\n", 20,
-               "an answer of Redis")
+    wait_until(lambda: p("exec", "ttg-redis-redis", "redis-cli", "ping", code=None).out == "PONG\n",
+               what="an answer of Redis")
     has_no_rights(p, "ttg-redis-redis")
     p.play(longer(k8s_check.read("deploy/k8s/manifests/parallel-workers-standalone.yaml"), 50))
     workers = [f"ttg-worker-{i}-worker" for i in range(3)]
@@ -111,7 +111,7 @@ def workers_of_the_overlay_survive_a_kill():
     p = podman()
     p.play(k8s_check.read("deploy/k8s/base/node.yaml"))
     queue = f"ttg://:{p.secret['node-password']}@ttg-node:6380"
-    wait_until(lambda: ask(p, queue, "status", code=None).code == 0, 20, "an answer of the node")
+    wait_until(lambda: ask(p, queue, "status", code=None).code == 0, what="an answer of the node")
     has_no_rights(p, "ttg-node-node")
     p.play(k8s_check.read("deploy/k8s/manifests/submit.yaml"))
     has_no_rights(p, "ttg-submit-submit")
@@ -159,7 +159,7 @@ def compose_runs_it_all():
     def told():
         done = p("exec", "compose_monitor_1", "ttg", "status", "--json", "default", code=None)
         return json.loads(done.out) if done.code == 0 else {"completed": 0}
-    wait_until(lambda: told()["completed"] >= 5, 30, "five chunks")
+    wait_until(lambda: told()["completed"] >= 5, what="five chunks")
     p("kill", "--signal", "KILL", "compose_worker-1_1")
     assert [p.wait("compose_worker-0_1", 60), p.wait("compose_worker-2_1", 60)] == [0, 0]
     after = told()
