@@ -112,7 +112,10 @@ int demo_act(struct demo *d, struct demo_act *a, const struct demo_place *place,
 void demo_act_free(struct demo_act *a);
 /* All chunks have their result, and those written are those that were committed. */
 bool demo_act_good(const struct demo_act *a);
-/* The command that kills has ended. */
+/* Starts podman's or kubectl's command that kills a worker, or brings one back. */
+int demo_kill(struct demo *d, const char *const *words,
+              void (*on_exit)(struct process *p, struct process_exit e), struct err *err);
+/* It has ended. */
 void demo_act_killed(struct demo_act *a);
 
 /* --- demo_broker.c --- */

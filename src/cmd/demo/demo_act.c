@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum {
     STATUS_MS = 50,
@@ -110,6 +111,18 @@ static void start_again(struct demo_act *a)
     else
         demo_say(a->demo, "  %6.2f s  worker-%u starts again, in a new pod",
                  since_start(a, wall_ms()), a->kill.victim);
+}
+
+int demo_kill(struct demo *d, const char *const *words,
+              void (*on_exit)(struct process *p, struct process_exit e), struct err *err)
+{
+    const struct process_spec spec = {.file = d->tool_file,
+                                      .argv = (char *const *)(uintptr_t)words,
+                                      .envp = environ,
+                                      .fds = {-1, -1, -1},
+                                      .group = guard_slot(d->guard, DEMO_KILLER)};
+    process_kill(&d->killer);
+    return process_start(&d->killer, d->loop, &spec, on_exit, err);
 }
 
 void demo_act_killed(struct demo_act *a)

@@ -368,24 +368,13 @@ static void on_killer_exit(struct process *p, struct process_exit e)
         demo_act_killed(d->act);
 }
 
-static int start(struct demo *d, const char *const *words, struct err *err)
-{
-    const struct process_spec spec = {.file = d->tool_file,
-                                      .argv = (char *const *)(uintptr_t)words,
-                                      .envp = environ,
-                                      .fds = {-1, -1, -1},
-                                      .group = guard_slot(d->guard, DEMO_KILLER)};
-    process_kill(&d->killer);
-    return process_start(&d->killer, d->loop, &spec, on_killer_exit, err);
-}
-
 int demo_k8s_kill(struct demo *d, uint32_t worker, struct err *err)
 {
     char name[NAME_BYTES];
     snprintf(name, sizeof name, "%s-worker-%u", d->act->job, worker);
     const char *const words[] = {"kubectl", "delete",           "pod",     name, "--namespace",
                                  d->yard,   "--grace-period=0", "--force", NULL};
-    return start(d, words, err);
+    return demo_kill(d, words, on_killer_exit, err);
 }
 
 int demo_k8s_again(struct demo *d, uint32_t worker, struct err *err)
@@ -397,5 +386,5 @@ int demo_k8s_again(struct demo *d, uint32_t worker, struct err *err)
     add_worker(&b, d, d->act, worker);
     int rc = write_objects(d, "again", &b, path, err);
     buf_done(&b);
-    return rc ? rc : start(d, words, err);
+    return rc ? rc : demo_kill(d, words, on_killer_exit, err);
 }

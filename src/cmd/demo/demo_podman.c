@@ -203,11 +203,5 @@ int demo_podman_kill(struct demo *d, uint32_t worker, struct err *err)
     char name[NAME_BYTES];
     snprintf(name, sizeof name, "%s-worker-%u", d->yard, worker);
     const char *const words[] = {"podman", "kill", "--signal", "KILL", name, NULL};
-    const struct process_spec spec = {.file = d->tool_file,
-                                      .argv = (char *const *)(uintptr_t)words,
-                                      .envp = environ,
-                                      .fds = {-1, -1, -1},
-                                      .group = guard_slot(d->guard, DEMO_KILLER)};
-    process_kill(&d->killer);
-    return process_start(&d->killer, d->loop, &spec, on_killer_exit, err);
+    return demo_kill(d, words, on_killer_exit, err);
 }
