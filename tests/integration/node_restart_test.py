@@ -3,19 +3,16 @@
 """A node is killed and comes back, once or again and again, and with it a worker dies that nobody
 starts again: its chunk runs elsewhere, nobody else is taken for lost. SOAK=1: more of it."""
 import os
-import signal
-import time
 
 from chaosrig import SOAK, comment, percentile
-from harness import TTG, free_port, main, spawn, test, wait_until
+from harness import TTG, free_port, main, spawn, test
 from noderig import Node
+from restartrig import Fleet
 
 ROUNDS = 25 if SOAK else 3
 
 
-class Fleet:
-    """Two workers that run a chunk each for ever, and a third that waits for one of them to die."""
-
+class OnNode(Fleet):
     def __init__(self, unix=False):
         self.listen = f"127.0.0.1:{free_port()}"
         self.node = Node(listen=self.listen)
@@ -24,43 +21,15 @@ class Fleet:
         raw = self.node.raw()
         raw("TTG.JOB", "CREATE", "j", "FIRST", 0, "LAST", 1, "CHUNK", 1, "MAXATTEMPTS", 1000)
         raw.close()
-        self.starts = os.path.join(os.path.dirname(self.path), "starts")
-        self.count = self.killed = 0
-        self.workers = [self.worker() for _ in range(2)]
-        wait_until(lambda: len(self.lines()) == 2, what="both chunks to start")
+        super().__init__(os.path.dirname(self.path))
 
-    def worker(self):
-        self.count += 1
-        command = f"echo $PPID {{chunk}} $(date +%s.%N) >>{self.starts}; exec sleep 1000"
-        worker = spawn([TTG, "worker", "--queue", self.queue, "--job", "j", "--name",
-                        f"w{self.count}", "--", "sh", "-c", command])
-        worker.wait_for("worker.joined")
-        return worker
+    def start_worker(self, number, *command):
+        return spawn([TTG, "worker", "--queue", self.queue, "--job", "j", "--name", f"w{number}", *command])
 
-    def lines(self):
-        try:
-            with open(self.starts, encoding="ascii") as file:
-                return [line.split() for line in file if line.endswith("\n")]
-        except FileNotFoundError:
-            return []
-
-    def kill_one(self):
-        """One that runs a chunk; a free one is there. How many chunks had started before."""
-        self.workers.append(self.worker())
-        before, victim = len(self.lines()), self.workers.pop(0)
-        os.kill(victim.pid, signal.SIGKILL)
-        victim.wait()
-        self.killed += 1
-        return before
-
-    def restart(self, up_s):
-        """The node dies, comes back and serves so long. When it was back."""
+    def bounce(self):
         self.node.kill()
         self.node = self.node.again("--unix", self.path, listen=self.listen)
         self.node.unix = self.path
-        back = time.time()
-        wait_until(lambda: time.time() >= back + up_s)
-        return back
 
     def check(self):
         """Who was not killed was not lost."""
@@ -73,15 +42,11 @@ class Fleet:
 
 
 def dies_with_the_node(unix):
-    fleet, took = Fleet(unix), []
-    for _ in range(ROUNDS):
-        before = fleet.kill_one()
-        back = fleet.restart(0)
-        wait_until(lambda: len(fleet.lines()) > before, what="the chunk to start elsewhere")
-        took.append(max(0.0, float(fleet.lines()[before][2]) - back))
+    fleet = OnNode(unix)
+    took = sorted(fleet.die_with_the_server([0]) for _ in range(ROUNDS))
     fleet.check()
-    comment(f"after the node was back: {' '.join(f'{s:.2f}' for s in sorted(took))} s, "
-            f"p50 {percentile(took, 50):.2f} s")
+    comment(f"after the node was back: {' '.join(f'{s:.2f}' for s in took)} s, "
+            f"p50 {percentile(took, .5):.2f} s")
 
 
 @test
@@ -97,15 +62,9 @@ def a_worker_dies_with_the_node_on_a_socket():
 @test
 def a_worker_dies_while_the_node_dies_again_and_again():
     for up_s in (0.3, 1.0):
-        fleet = Fleet()
+        fleet = OnNode()
         for _ in range(ROUNDS // 3):
-            began, before, restarts = time.time(), fleet.kill_one(), 0
-            while len(fleet.lines()) == before:
-                assert restarts < 40, "its chunk did not start elsewhere as long as the node came and went"
-                fleet.restart(up_s)
-                restarts += 1
-            comment(f"up for {up_s} s at a time: {restarts} restarts, the chunk started elsewhere "
-                    f"after {float(fleet.lines()[before][2]) - began:.1f} s")
+            fleet.die_while_it_comes_and_goes(up_s, 40)
         fleet.check()
 
 
