@@ -165,9 +165,9 @@ struct ledger_held {
 
 /* A worker comes, or comes back after a cut or a restart of the node. `held` is all that it still
  * has: leases the ledger has for it and it does not name are returned (their grant got lost);
- * chunks it names that are free and that nobody had since are granted anew, since a take may be
- * answered before it is on disk. Another incarnation of the same name is lost by this. Only this
- * `client` may take. */
+ * chunks it names that nobody had since are granted anew, since a take may be answered before it
+ * is on disk: free ones, and those whose holder had them before. Another incarnation of the same
+ * name is lost by this. Only this `client` may take. */
 int ledger_join(struct ledger *l, struct str name, uint64_t incarnation, uint64_t client,
                 uint32_t slots, uint32_t recent, struct ledger_held *held, size_t held_count,
                 uint64_t now_ms, struct ledger_worker **ret_worker);

@@ -264,6 +264,22 @@ static void join_return_unknown(struct ledger *l, struct ledger_worker *w,
     }
 }
 
+/* Its holder was found lost, or too slow to start it, and somebody else got it; then the node died
+ * and forgot that. The newer lease goes on. */
+static void join_supersede(struct ledger *l, struct ledger_chunk *c, uint64_t now_ms)
+{
+    bool started = false; /* as when a worker is lost: the oldest of its leases have */
+    uint32_t slots = c->worker->slots;
+    list_each(it, &c->worker->leases)
+    {
+        if (slots-- == 0 || started)
+            break;
+        started = container_of(it, struct ledger_chunk, link) == c;
+    }
+    ledger_chunk_return(l, c, started, started, STR("went to another worker before the restart"),
+                        now_ms);
+}
+
 /* What the worker holds and the ledger can still give it. */
 static void join_adopt(struct ledger *l, struct ledger_worker *w, struct ledger_held *h,
                        uint64_t now_ms)
@@ -276,6 +292,8 @@ static void join_adopt(struct ledger *l, struct ledger_worker *w, struct ledger_
     bool fresh = h->chunk >= l->next && h->chunk < l->fed;
     uint64_t epoch = h->epoch;
     h->epoch = 0;
+    if (c && c->state == CHUNK_LEASED && c->epoch < epoch && epoch >> LEDGER_EPOCH_BITS < l->boot)
+        join_supersede(l, c, now_ms);
     /* Not if somebody else has had it since: that lease is superseded, as a commit would be. */
     bool back = c && c->state == CHUNK_READY && c->epoch <= epoch;
     if (l->state == LEDGER_CANCELED || !(fresh || back))

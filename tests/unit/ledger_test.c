@@ -352,6 +352,42 @@ static void reattaches_after_a_restart(void **state)
     ledger_free(l);
 }
 
+/* The node finds a worker lost, gives its chunk on and dies before that is on disk. */
+static void a_forgotten_loss_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct ledger *l = make(100);
+    struct ledger_worker *dead = join(l, "dead", 5, 1), *heir;
+    struct ledger_run run = take(l, dead, 2, 1000);
+    ledger_boot(l, 2, 2000, 0);
+    uint64_t later = run.epoch + 9, unknown = (uint64_t)2 << LEDGER_EPOCH_BITS | 99;
+    struct ledger_held held[] = {{run.chunk, later}, {run.chunk + 1, unknown}};
+    assert_int_equal(ledger_join(l, STR("heir"), 6, 11, 1, 100, held, 2, 2000, &heir), 0);
+    assert_int_equal(held[0].epoch >> LEDGER_EPOCH_BITS, 2); /* granted anew */
+    assert_int_equal(held[1].epoch, 0);                      /* nobody was told that */
+    assert_int_equal(status(l).reclaimed, 1);
+    assert_int_equal(status(l).attempts, 1); /* the dead one's */
+    assert_int_equal(commit(l, "dead", 5, run.chunk, run.epoch, "1"), LEDGER_STALE);
+
+    /* It lives after all: only what nobody else has is still its own. */
+    struct ledger_held old[] = {{run.chunk, run.epoch}, {run.chunk + 1, run.epoch + 1}};
+    assert_int_equal(ledger_join(l, STR("dead"), 5, 9, 1, 100, old, 2, 2100, &dead), 0);
+    assert_int_equal(old[0].epoch, 0);
+    assert_int_equal(old[1].epoch, run.epoch + 1);
+    assert_int_equal(commit(l, "heir", 6, run.chunk, held[0].epoch, "1"), LEDGER_ACCEPTED);
+
+    /* Taken from behind a busy worker: it had not started, so it costs no attempt. */
+    struct ledger_run behind = take(l, dead, 1, 2200);
+    uint64_t attempts = status(l).attempts;
+    struct ledger_held ahead = {behind.chunk, behind.epoch + 20};
+    ledger_boot(l, 3, 3000, 0);
+    assert_int_equal(ledger_join(l, STR("heir"), 6, 13, 1, 100, &ahead, 1, 3000, &heir), 0);
+    assert_true(ahead.epoch != 0);
+    assert_int_equal(status(l).attempts, attempts);
+    assert_int_equal(status(l).reclaimed, 1);
+    ledger_free(l);
+}
+
 static void a_new_incarnation_replaces(void **state)
 {
     (void)state;
@@ -453,6 +489,7 @@ int main(void)
         cmocka_unit_test(when_it_ran_may_be_known_elsewhere),
         cmocka_unit_test(failures_wait_longer_each_time),
         cmocka_unit_test(reattaches_after_a_restart),
+        cmocka_unit_test(a_forgotten_loss_is_not_waited_for),
         cmocka_unit_test(a_new_incarnation_replaces),
         cmocka_unit_test(nobody_sits_on_work),
         cmocka_unit_test(idle_workers_steal_what_waits),
