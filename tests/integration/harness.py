@@ -43,6 +43,7 @@ FOREIGN = re.compile(r"(TTG|QUEUE|REDIS|RABBITMQ|SIMULATE|LOG|WORKER|TOTAL|BATCH
 _tests = []
 _processes = []  # of the running test
 _dirs = []
+_shows = []      # what to call when it fails
 _top = None      # holds every temporary directory of this program
 _guard = None    # write end of the pipe to the guard
 
@@ -372,6 +373,27 @@ def _end_gently():
         time.sleep(0.01)
 
 
+def on_failure(function):
+    """What to call when the running test has failed: it returns a text that tells more of what was going on."""
+    _shows.append(function)
+
+
+def _why(error):
+    """In a line, for who sees only the names of failed tests."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = ([each for each in frames if each.filename != __file__] or frames)[-1]
+    text = str(error).strip() or at.line or type(error).__name__
+    return f": {' '.join(text.split())[:200]} ({os.path.basename(at.filename)}:{at.lineno})".replace("#", "")
+
+
+def _show_more():
+    while _shows:
+        try:
+            _comment(_shows.pop()())
+        except Exception as error:  # pylint: disable=broad-except
+            _comment(f"no more to show: {error}")
+
+
 def _run_one(number, function):
     name = function.__name__.replace("_", " ")
     verdict, tail = "ok", ""
@@ -379,17 +401,19 @@ def _run_one(number, function):
         function()
     except Skip as reason:
         tail = f" # SKIP {reason}"
-    except Exception:  # pylint: disable=broad-except
-        verdict = "not ok"
+    except Exception as error:  # pylint: disable=broad-except
+        verdict, tail = "not ok", _why(error)
         _comment(traceback.format_exc())
     if os.environ.get("TTG_TEST_GENTLY"):
         _end_gently()
     reports = _sanitizer_reports()
     if reports:
-        verdict, tail = "not ok", ""
+        verdict, tail = "not ok", ": a sanitizer's report"
         _comment(reports)
     if verdict != "ok":
+        _show_more()
         _show_processes()
+    _shows.clear()
     _clean()
     print(f"{verdict} {number} - {name}{tail}", flush=True)
     return verdict == "ok"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The harness keeps its promises: nothing it started survives, failures and skips are counted."""
 import os
+import re
 import signal
 import sys
 
@@ -25,14 +26,17 @@ def counts_passed_failed_and_skipped():
 @test
 def good(): pass
 @test
-def bad(): assert 1 == 2, "one is not two"
+def bad():
+    on_failure(lambda: "seen last")
+    assert 1 == 2, "one is not two"
 @test
 def odd(): skip("no such thing here")
 main()
 """)
     done = run([path], code=1)
     assert "1..3" in done.out and "ok 1 - good" in done.out, done
-    assert "not ok 2 - bad" in done.out and "# AssertionError: one is not two" in done.out, done
+    assert re.search(r"^not ok 2 - bad: one is not two \(\w+\.py:\d+\)$", done.out, re.M), done
+    assert "# AssertionError: one is not two" in done.out and "# seen last" in done.out, done
     assert "ok 3 - odd # SKIP no such thing here" in done.out, done
     done = run([os.path.join(ROOT, "tools/run-tests"), path], code=1)
     assert done.out.endswith("1 passed, 1 failed, 1 skipped\n"), done

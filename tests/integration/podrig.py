@@ -20,7 +20,7 @@ import re
 import time
 
 import k8s_check
-from harness import ROOT, TTG, have, keep, run, skip, spawn, temp_dir, wait_until, write_file
+from harness import ROOT, TTG, have, keep, on_failure, run, skip, spawn, temp_dir, wait_until, write_file
 
 PACKAGES = ("ca-certificates redis-server gcc make pkg-config libc6-dev librabbitmq-dev libssl-dev libzstd-dev "
             "libxxhash-dev zlib1g-dev").split()
@@ -315,6 +315,14 @@ class Podman:
                 return False
         return False
 
+    def show(self):
+        """For a test that failed: the containers and their last words."""
+        text = self("ps", "--all", "--format", "{{.Names}} {{.Status}}", code=None).out
+        for name in [line.split()[0] for line in text.splitlines()]:
+            done = self("logs", "--tail", "20", name, code=None)
+            text += f"{name}:\n" + "".join(f"  {line[:300]}\n" for line in (done.out + done.err).splitlines())
+        return text
+
     def logs(self, container):
         return self("logs", container).out
 
@@ -350,5 +358,6 @@ def once(fill):
             made[0] = new
         if not made[0]:
             skip("podman does not run here, or there is no image (see above)")
+        on_failure(made[0].show)
         return made[0]
     return podman
