@@ -56,12 +56,12 @@ def longer(things, ms):
     return things
 
 
-def has_begun(p, queue, job, least):
-    """Waits until some chunks are done, and somebody is at others."""
+def have_begun(told, workers=3):
+    """Waits until each worker has done a chunk: it is in the next one. `told`: asks for the status."""
     def begun():
-        done = ask(p, queue, "status", "--json", job, code=None)
-        return done.code == 0 and json.loads(done.out)["completed"] >= least
-    wait_until(begun, what=f"{least} chunks of {job}")
+        done = told()
+        return done.code == 0 and sum(w["completed"] > 0 for w in json.loads(done.out)["worker_list"]) == workers
+    wait_until(begun, what=f"a chunk of each of {workers} workers")
 
 
 @test
@@ -94,10 +94,10 @@ def workers_of_the_redis_manifests_survive_a_kill():
     for name in workers:
         has_no_rights(p, name)
     queue = f"redis://:{p.secret['redis-password']}@ttg-redis:6379"
-    has_begun(p, queue, "default", 5)
-    p("kill", "--signal", "KILL", workers[1])  # each chunk follows the one before: it is in one
+    have_begun(lambda: ask(p, queue, "status", "--json", "default", code=None))
+    p("kill", "--signal", "KILL", workers[1])
     assert p.wait(workers[1]) == 137
-    assert [p.wait(workers[0], 60), p.wait(workers[2], 60)] == [0, 0]
+    assert [p.wait(workers[0]), p.wait(workers[2])] == [0, 0]
     assert p("exec", "ttg-redis-redis", "redis-cli", "XLEN", "ttg:results").out == "100\n"
     told = status(p, queue, "default")
     assert told["completed"] == 100 and told["workers_lost"] == 1 and told["reclaimed"] >= 1, told
@@ -118,10 +118,10 @@ def workers_of_the_overlay_survive_a_kill():
     p.play(longer(k8s_check.read("deploy/k8s/base/workers.yaml"), 5))
     workers = [f"ttg-workers-pod-{i}-worker" for i in range(3)]
     has_no_rights(p, workers[0])
-    has_begun(p, queue, "sweep", 5)
+    have_begun(lambda: ask(p, queue, "status", "--json", "sweep", code=None))
     p("kill", "--signal", "KILL", workers[1])
     p("kill", "--signal", "TERM", workers[2])  # a drain: it ends its chunk and is charged nothing
-    assert p.wait("ttg-submit-submit", 60) == 0, p.logs("ttg-submit-submit")
+    assert p.wait("ttg-submit-submit") == 0, p.logs("ttg-submit-submit")
     told = status(p, queue, "sweep")
     assert told["completed"] == 100 and told["reclaimed"] >= 1 and told["dead_letters"] == 0, told
     assert told["sum"] == 10000 * 9999 // 2, told
@@ -157,12 +157,11 @@ def compose_runs_it_all():
     has_no_rights(p, "compose_worker-1_1")
 
     def told():
-        done = p("exec", "compose_monitor_1", "ttg", "status", "--json", "default", code=None)
-        return json.loads(done.out) if done.code == 0 else {"completed": 0}
-    wait_until(lambda: told()["completed"] >= 5, what="five chunks")
+        return p("exec", "compose_monitor_1", "ttg", "status", "--json", "default", code=None)
+    have_begun(told)
     p("kill", "--signal", "KILL", "compose_worker-1_1")
-    assert [p.wait("compose_worker-0_1", 60), p.wait("compose_worker-2_1", 60)] == [0, 0]
-    after = told()
+    assert [p.wait("compose_worker-0_1"), p.wait("compose_worker-2_1")] == [0, 0]
+    after = json.loads(told().out)
     assert after["completed"] == 100 and after["reclaimed"] >= 1, after
     p("exec", "compose_monitor_1", "ttg", "verify", "default", out="verified: 100 of 100")
     assert http_status(p, "http://127.0.0.1:8420/events") == 401

@@ -53,8 +53,11 @@ VOLUME /var/lib/rabbitmq
 CMD ["rabbitmq-server"]
 """
 # Names that podman does not know are asked for at once and in vain, not until a time limit. The shell
-# stays, to reap what loses its parent.
+# stays, to reap what loses its parent. A bridge has the least address of its ports, so it gets another one
+# when a container comes or goes; netavark 1.4 does not fix it, and unless it is announced, containers
+# do not reach the bridge's name server for up to half a minute.
 INIT = ("mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm && ip link set lo up && "
+        "echo 1 >/proc/sys/net/ipv4/conf/all/arp_notify && "
         "echo nameserver 127.0.0.1 >/run/resolv.conf && mount --bind /run/resolv.conf /etc/resolv.conf && "
         "echo ready && while :; do sleep 1000; done")
 
@@ -324,14 +327,15 @@ class Podman:
         return text
 
     def logs(self, container):
-        return self("logs", container).out
+        done = self("logs", container)
+        return done.out + done.err
 
     def code(self, container):
         """Exit code, None while it runs."""
         state = self("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container).out.split()
         return int(state[1]) if state[0] in ("exited", "stopped") else None
 
-    def wait(self, container, deadline_s=60):
+    def wait(self, container, deadline_s=180):
         def ended():
             return self.code(container) is not None
         wait_until(ended, deadline_s, f"the end of {container}")
