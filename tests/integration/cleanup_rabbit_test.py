@@ -72,7 +72,7 @@ def a_bench_leaves_nothing_on_a_broker():
 @test
 def the_monitor_sees_a_job_of_a_broker():
     broker = rabbit()
-    job = spawn([TTG, "run", "--queue", broker.url, "--job", "watched", "--params", "1000", "--chunk",
+    job = spawn([TTG, "run", "--queue", broker.url, "--job", "watched", "--params", "1000000", "--chunk",
                  "10", "--simulate-ms", "10", "--workers", "2", "--output",
                  os.path.join(temp_dir(), "out"), "--progress"])
     job.wait_for("of|%|chunks")

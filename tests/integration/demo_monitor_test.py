@@ -17,7 +17,7 @@ def on_terminal(demo, *words):
     if pid == 0:
         os.environ.update({**demo.env, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
         os.execv(TTG, [TTG, "demo", *words])
-    said, deadline = b"", time.monotonic() + 40
+    said, answered, deadline = b"", 0, time.monotonic() + 40
     while time.monotonic() < deadline:
         if select.select([fd], [], [], 0.1)[0]:
             try:
@@ -26,9 +26,10 @@ def on_terminal(demo, *words):
                 break
             if not data:
                 break
-            if b"press Enter" in data:
-                os.write(fd, b"\n")
             said += data
+            while answered < said.count(b"press Enter"):  # which may come in two pieces
+                os.write(fd, b"\n")
+                answered += 1
     os.close(fd)
     return said.decode(errors="replace"), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 

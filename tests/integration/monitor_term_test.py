@@ -115,6 +115,11 @@ class Screen:
                 pass
 
 
+def state_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
 def with_screen(function):
     """A test with a node, a job `sweep` of which nothing is done yet, and a monitor."""
     def body():
@@ -232,6 +237,7 @@ def it_may_be_stopped_and_continued(_node, screen):
     screen.process.send_signal(signal.SIGTSTP)
     wait_until(lambda: screen.raw.endswith(b"\033[?1049l"), what="the terminal is given back")
     wait_until(lambda: termios.tcgetattr(screen.slave) == screen.before)
+    wait_until(lambda: state_of(screen.process.pid) == "T", what="it is stopped")
     screen.raw = b""
     screen.process.send_signal(signal.SIGCONT)
     screen.sees("job  sweep  running")
