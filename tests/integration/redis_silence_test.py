@@ -5,7 +5,7 @@ who is not because the server itself was away."""
 import time
 
 from harness import main, test, wait_until
-from redisrig import a_job, error_of, script, silence
+from redisrig import a_job, error_of, pairs, script, silence
 
 
 @test
@@ -30,6 +30,21 @@ def a_silent_worker_is_charged_one_chunk_a_slot():
     job.join("c", slots=8)
     job.run("c")
     assert job.check()["stale_dropped"] == 1
+
+
+@test
+def who_is_lost_is_listed_no_more_and_plain_clients_are():
+    """Though its chunk is pending under its name until somebody takes it."""
+    job = a_job(100)
+    job.join("a"), job.join("b")
+    job.take("a"), job.take("b")
+    silence(job, "a")
+    job("look")
+    assert job.status()["workers_lost"] == 1
+    job.r.xreadgroup("ttg-workers", "stranger", {job.key("tasks"): ">"}, count=2)
+    listed = {words[1].decode(): pairs(words[2:]) for words in job("workers")}
+    assert {name: (w["foreign"], w["held"]) for name, w in listed.items()} == {
+        "b": (0, 1), "stranger": (1, 2)}, listed
 
 
 @test
