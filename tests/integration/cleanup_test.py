@@ -108,7 +108,8 @@ def servers_left_running_are_ended():
 def what_is_in_use_stays():
     demo = Demo()
     running = demo.spawn("--fault-demo")
-    running.wait_for("kill -9")
+    running.wait_for(r"^1\. undisturbed")
+    running.stop()  # or it ends while we look
     job = spawn([TTG, "run", "--params", "1000000", "--workers", "1", "--output",
                  os.path.join(demo.dir, "out")], env=demo.env)
     wait_until(lambda: os.path.exists(os.path.join(demo.dir, "out")), what="the run runs")
@@ -122,7 +123,8 @@ def what_is_in_use_stays():
     assert kinds == {"demo": True, "embedded job": False}, kinds
     cleanup(demo, "--local", "--force", err="removed 1 of 1")
     assert os.listdir(os.path.join(demo.dir, "ttg/jobs")) == []
-    assert running.wait() == 0
+    running.cont()
+    assert running.wait() == 0, running.err()
 
 
 def on_terminal(demo, words, answer):
