@@ -6,25 +6,33 @@ import signal
 import socket
 
 from browser import browser
-from harness import TTG, keep, main, spawn, temp_dir, test, ttg
+from harness import TTG, keep, main, spawn, temp_dir, test, ttg, write_file
 from rabbitrig import Rabbit
 from redisrig import Redis
+
+
+def held_from(chunk):
+    """A command whose chunks from that one on end when the file is there: so long there is work to see."""
+    go = temp_dir() + "/go"
+    return go, ["--", "sh", "-c", f"sleep 0.02; until [ {{chunk}} -lt {chunk} ] || [ -e {go} ]; do sleep 0.05; done"]
 
 
 @test
 def it_watches_a_plain_redis_too():
     chromium = browser()
+    go, command = held_from(0)
     server = Redis()
     monitor = spawn([TTG, "monitor", "--web", "127.0.0.1:0", "--queue", server.url])
     url = monitor.wait_for(r"http://127\.0\.0\.1:\d+/#token=\w+").group(0)
     page = chromium.page(url)
-    ttg("submit", "j", "--queue", server.url, "--params", "500", "--chunk", "1", "--simulate-ms", "30")
-    workers = [spawn([TTG, "worker", "--queue", server.url, "--job", "j", "--name", f"worker-{i}",
-                      "--simulate-ms", "30"]) for i in range(3)]
+    ttg("submit", "j", "--queue", server.url, "--params", "300", "--chunk", "1", *command)
+    workers = [spawn([TTG, "worker", "--queue", server.url, "--job", "j", "--name", f"worker-{i}", *command])
+               for i in range(3)]
     page.wait("document.querySelectorAll('#workers tr.busy').length === 3")
     assert page.text("#workers tr.busy td:last-child") == socket.gethostname()
     workers[1].kill()
     page.see("worker-1", "#workers tr.lost")
+    write_file(go)
     page.see("finished", "#state", 30)
     page.check(int(re.search(r":(\d+)/", url).group(1)))
     monitor.kill(signal.SIGTERM)
@@ -35,20 +43,22 @@ def it_watches_a_plain_redis_too():
 @test
 def and_a_rabbitmq_by_the_collector_of_the_job():
     chromium = browser()
+    go, command = held_from(200)
     broker = Rabbit()
     monitor = spawn([TTG, "monitor", "sweep", "--web", "127.0.0.1:0", "--queue", broker.url,
                      "--management", f"http://127.0.0.1:{broker.http}"])
     url = monitor.wait_for(r"http://127\.0\.0\.1:\d+/#token=\w+").group(0)
     page = chromium.page(url)
     done = spawn([TTG, "run", "--queue", broker.url, "--job", "sweep", "--params", "300", "--chunk", "1",
-                  "--simulate-ms", "50", "--workers", "2", "--output", temp_dir() + "/out"])
-    page.wait("document.querySelectorAll('#workers tr.busy').length === 2")
+                  "--workers", "2", "--output", temp_dir() + "/out", *command])
+    page.wait("document.querySelectorAll('#workers tr.busy, #workers tr.straggling').length === 2")
     page.wait("parseFloat(document.querySelector('#percent').innerText) > 30")
     page.see("one square a chunk", "#percell")
     page.see("ttg.sweep.tasks.dlq", "#broker")
     page.see("given out to it", "#workers")
     page.see("1 of 1 node, no alarm", "#brokernote")
     page.shot("rabbitmq")
+    write_file(go)
     assert done.wait(60) == 0, done.err()
     page.check(int(re.search(r":(\d+)/", url).group(1)))
     page.close()
