@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LARGE_BYTES = 512 << 10, SPARE_BYTES = 4 << 20 };
 
 static _Thread_local size_t fail_at;
 static _Thread_local int failed;
@@ -69,4 +72,10 @@ char *mem_strdup(const char *text)
 void mem_free(void *ptr)
 {
     free(ptr);
+}
+
+void mem_return_large(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_TRIM_THRESHOLD, SPARE_BYTES); /* without it a step up and down at each turn */
 }

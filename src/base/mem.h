@@ -25,6 +25,11 @@ char *mem_strdup(const char *text);
 /* Accepts NULL. */
 void mem_free(void *ptr);
 
+/* For a program of ours, first thing: what is large goes back to the system as soon as it is freed.
+ * Left alone, the allocator keeps blocks of some megabytes once it has seen them come and go, and
+ * holes between what lives longer. A library leaves that to its host. */
+void mem_return_large(void);
+
 /* The n-th allocation of this thread from now on (1 is the next) fails, and only that one. 0
  * disarms. */
 void mem_fail_at(size_t n);

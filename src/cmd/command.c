@@ -2,6 +2,7 @@
 #include "cmd/command.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/suggest.h"
 #include "cmd/help.h"
 #include "cmd/options.h"
@@ -160,6 +161,7 @@ static int print_help(struct command_run *r)
 int command_main(int argc, char **argv)
 {
     stdio_init();
+    mem_return_large();
     struct command_run r = {.color_err = wants_color(NULL, STDIO_ERR)};
     if (argc < 2) {
         struct err e = {0};

@@ -203,9 +203,10 @@ const struct ledger_ops job_mirror_ops = {
 };
 
 /* Blocks of results are larger than those of other streams: most of them wait on disk for the
- * collector, and what stays in memory for each is then nothing beside it (0.4 bytes a result). */
-static const struct stream_config results_config = {.node_entries_max = 1024,
-                                                    .node_bytes_max = 32768};
+ * collector, and what stays in memory for each is then nothing beside it (0.1 bytes a result, and
+ * some blocks' bytes). */
+static const struct stream_config results_config = {.node_entries_max = 4096,
+                                                    .node_bytes_max = 128 << 10};
 
 void job_mirror_attach(struct job *j)
 {

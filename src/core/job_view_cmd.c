@@ -5,7 +5,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { RESULTS_BYTES_MAX = 4 << 20, RESULTS_COUNT_MAX = 65536, LIST_COUNT = 100 };
+enum {
+    RESULTS_BYTES_MAX = 4 << 20,
+    RESULTS_COUNT_MAX = 65536,
+    LIST_COUNT = 100,
+    FRONT_BYTES_MAX = 256
+};
 
 static void row_str(struct reply *r, const char *name, struct str value)
 {
@@ -82,9 +87,9 @@ static size_t entry_bytes(struct stream_entry e)
     return bytes;
 }
 
-/* The entries behind the cursor go to `lines` or, with `lines` NULL, into the reply. */
-static int results_walk(struct core_call *call, const struct job *j, const struct results_args *a,
-                        uint64_t from, struct buf *lines, uint64_t *ret_last, size_t *ret_count)
+/* The entries behind the cursor, at the end of the reply: as lines or as entries. */
+static int results_walk(struct reply *r, const struct job *j, const struct results_args *a,
+                        uint64_t from, uint64_t *ret_last, size_t *ret_count)
 {
     struct stream_iter it;
     struct stream_entry e;
@@ -96,28 +101,52 @@ static int results_walk(struct core_call *call, const struct job *j, const struc
         bytes += entry_bytes(e);
         *ret_last = e.id.seq;
         (*ret_count)++;
-        if (lines) {
-            rc = job_result_line(lines, &e);
+        if (a->json) {
+            rc = job_result_line(r->out, &e);
             if (rc)
                 break;
             continue;
         }
-        reply_array(call->reply, 2);
-        reply_count(call->reply, e.id.seq);
-        reply_array(call->reply, 2 * e.pairs);
+        reply_array(r, 2);
+        reply_count(r, e.id.seq);
+        reply_array(r, 2 * e.pairs);
         for (size_t i = 0; i < e.pairs; i++) {
             struct str name, value;
             stream_entry_field(&e, &name, &value);
-            reply_str(call->reply, name);
-            reply_str(call->reply, value);
+            reply_str(r, name);
+            reply_str(r, value);
         }
     }
-    rc = rc ? rc : it.rc;
+    rc = rc ? rc : r->rc ? r->rc : it.rc;
     stream_iter_close(&it);
     return rc;
 }
 
-/* Two passes when entries are wanted: what stands before them is known only behind them. */
+/* The array around what the walk has left behind `mark`. */
+static int results_front(struct reply *r, size_t mark, const struct results_args *a, uint64_t from,
+                         uint64_t last, bool ended, size_t count)
+{
+    struct buf front;
+    buf_init(&front, FRONT_BYTES_MAX);
+    struct reply inner = {.out = &front, .resp3 = r->resp3};
+    reply_array(&inner, 4);
+    reply_count(&inner, last);
+    reply_int(&inner, ended);
+    reply_count(&inner, from);
+    if (a->json)
+        reply_str_head(&inner, buf_len(r->out) - mark);
+    else
+        reply_array(&inner, count);
+    if (a->json)
+        reply_str_end(r);
+    if (!inner.rc)
+        reply_insert(r, mark, buf_str(&front));
+    buf_done(&front);
+    return inner.rc ? inner.rc : r->rc;
+}
+
+/* What stands before the entries is known only behind them. They are megabytes: it is put in front
+ * of them, so that memory has them once. */
 static void results_reply(struct core_call *call, const struct job *j, const struct results_args *a,
                           const struct ledger_status *s)
 {
@@ -125,30 +154,20 @@ static void results_reply(struct core_call *call, const struct job *j, const str
     uint64_t from = a->cursor + 1 > s->result_first ? a->cursor + 1 : s->result_first;
     uint64_t last = from - 1;
     size_t count = 0;
-    struct buf body;
-    buf_init(&body, SIZE_MAX / 2);
-    struct reply inner = {.out = r->out ? &body : NULL, .resp3 = r->resp3};
-    struct core_call walk = *call;
-    walk.reply = &inner;
-    int rc = results_walk(&walk, j, a, from, a->json ? &body : NULL, &last, &count);
-    if (rc || inner.rc) {
-        reply_failure(r, rc ? rc : inner.rc);
-        buf_done(&body);
+    if (!r->out || r->rc)
         return;
-    }
+    size_t mark = buf_len(r->out);
+    int rc = results_walk(r, j, a, from, &last, &count);
     bool ended =
         (s->state == LEDGER_FINISHED || s->state == LEDGER_CANCELED) && last == s->result_seq;
-    reply_array(r, 4);
-    reply_count(r, last);
-    reply_int(r, ended);
-    reply_count(r, from);
-    if (a->json) {
-        reply_str(r, buf_str(&body));
-    } else {
-        reply_array(r, count);
-        reply_raw(r, buf_str(&body));
-    }
-    buf_done(&body);
+    if (!rc)
+        rc = results_front(r, mark, a, from, last, ended, count);
+    if (!rc)
+        return;
+    buf_truncate(r->out, mark);
+    r->rc = rc == TTG_EFULL ? rc : 0; /* more than the client may have waiting: it has to go */
+    if (!r->rc)
+        reply_failure(r, rc);
 }
 
 void job_results(struct core *c, struct core_call *call)

@@ -88,6 +88,31 @@ void reply_str(struct reply *r, struct str s)
     buf_grew(r->out, n);
 }
 
+void reply_str_head(struct reply *r, size_t len)
+{
+    header(r, '$', (int64_t)len);
+}
+
+void reply_str_end(struct reply *r)
+{
+    add(r, "\r\n", 2);
+}
+
+void reply_insert(struct reply *r, size_t mark, struct str encoded)
+{
+    char *at;
+    if (!r->out || r->rc || encoded.len == 0)
+        return;
+    size_t behind = buf_len(r->out) - mark;
+    r->rc = buf_reserve(r->out, encoded.len, &at);
+    if (r->rc)
+        return;
+    at = buf_ptr(r->out) + mark;
+    memmove(at + encoded.len, at, behind);
+    memcpy(at, encoded.ptr, encoded.len);
+    buf_grew(r->out, encoded.len);
+}
+
 void reply_text(struct reply *r, const char *text)
 {
     reply_str(r, str_of(text));

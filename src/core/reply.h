@@ -22,6 +22,11 @@ void reply_error(struct reply *r, const char *format, ...) __attribute__((format
 void reply_int(struct reply *r, int64_t value);
 void reply_str(struct reply *r, struct str s);
 void reply_raw(struct reply *r, struct str encoded); /* made by another reply of the same kind */
+/* The same in front of what was written since the answer was `mark` bytes long. */
+void reply_insert(struct reply *r, size_t mark, struct str encoded);
+/* What comes before and behind the `len` bytes of a string that are written in pieces. */
+void reply_str_head(struct reply *r, size_t len);
+void reply_str_end(struct reply *r);
 void reply_text(struct reply *r, const char *text);
 void reply_double(struct reply *r, double value); /* RESP2: a string */
 void reply_bool(struct reply *r, bool value);     /* RESP2: 0 or 1 */

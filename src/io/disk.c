@@ -143,10 +143,15 @@ static int real_next_data(struct disk *d, int file, uint64_t offset, uint64_t *r
     return 0;
 }
 
+int disk_sync_file(int file)
+{
+    return fdatasync(file) == 0 ? 0 : failure();
+}
+
 static int real_sync(struct disk *d, int file)
 {
     (void)d;
-    return fdatasync(file) == 0 ? 0 : failure();
+    return disk_sync_file(file);
 }
 
 static int real_map(struct disk *d, int file, size_t len, const char **ret_bytes)

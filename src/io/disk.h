@@ -77,4 +77,7 @@ int disk_open(const char *path, int create, struct disk **ret_disk, struct err *
 /* Accepts NULL. */
 void disk_free(struct disk *d);
 
+/* `sync` for a file of such a disk, where nothing but its number is left. */
+int disk_sync_file(int file);
+
 #endif

@@ -27,3 +27,11 @@ void hugeheap_grow(struct hugeheap *h)
         madvise(h->asked + (from - (uintptr_t)h->asked), to - from, MADV_HUGEPAGE);
     h->asked += to - (uintptr_t)h->asked;
 }
+
+void hugeheap_leave(const struct hugeheap *h)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)h->start;
+    uintptr_t from = (start + page - 1) / page * page, to = (uintptr_t)sbrk(0) / page * page;
+    if (h->start && to > from)
+        madvise(h->start + (from - start), to - from, MADV_DONTNEED);
+}

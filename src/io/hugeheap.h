@@ -16,4 +16,9 @@ void hugeheap_init(struct hugeheap *h);
 /* Call it now and then from the thread that allocates: costs nothing while the heap stays. */
 void hugeheap_grow(struct hugeheap *h);
 
+/* Gives the heap's memory back without a word to the allocator: for a forked child that has only
+ * the disk to wait for, so that what its parent changes meanwhile is not kept twice. Nothing that
+ * was allocated since hugeheap_init may be touched afterwards, and nothing be allocated. */
+void hugeheap_leave(const struct hugeheap *h);
+
 #endif

@@ -12,7 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAUSE_MS = 2000, RETRY_MS = 10000, TIGHT_LOG_BYTES = 1 << 20 };
+enum {
+    PAUSE_MS = 2000,
+    RETRY_MS = 10000,
+    TIGHT_LOG_BYTES = 1 << 20,
+    SYNC_FILES_MAX = 64,
+    SHORT_BYTES = 8 << 20
+};
 
 struct snapshotter {
     struct node *node;
@@ -24,15 +30,49 @@ struct snapshotter {
     uint64_t began_ns, not_before_ms;
 };
 
+struct child {
+    struct store_snapshot *snapshot;
+    uint64_t bytes;
+};
+
+static void be_nice(void)
+{
+    setpriority(PRIO_PROCESS, 0, 10);
+}
+
+/* What is short is better over soon: as long as it lasts, each page that the node writes to is
+ * copied. What takes long has to leave the processor to those that somebody waits for. */
+static int child_write(void *ctx, struct str bytes)
+{
+    struct child *c = ctx;
+    c->bytes += bytes.len;
+    if (c->bytes > SHORT_BYTES && c->bytes - bytes.len <= SHORT_BYTES)
+        be_nice();
+    return store_snapshot_write(c->snapshot, bytes);
+}
+
 static _Noreturn void child_run(struct node *n, struct store_snapshot *snapshot, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
-    setpriority(PRIO_PROCESS, 0, 10);
-    int rc = core_save(n->core, store_snapshot_write, snapshot);
+    struct child child = {snapshot, 0};
+    int files[SYNC_FILES_MAX];
+    size_t count = 0;
+    int rc = core_save(n->core, child_write, &child);
     if (!rc)
-        rc = store_snapshot_end(snapshot);
+        rc = store_snapshot_seal(snapshot);
+    if (!rc)
+        rc = store_snapshot_files(snapshot, files, SYNC_FILES_MAX, &count);
+    /* The disk takes longer than all of the above: until then the node would pay with a page for
+     * each one that it writes to. */
+    hugeheap_leave(&n->heap);
+    be_nice();
+    for (size_t i = 0; i < count && !rc; i++) {
+        rc = disk_sync_file(files[i]);
+        if (rc && i + 1 < count) /* a blob file: final, see store_snapshot_files */
+            rc = TTG_EIO;
+    }
     _exit(rc == 0 ? 0 : rc == TTG_EIO ? 2 : rc == TTG_ENOSPC ? 3 : 1);
 }
 

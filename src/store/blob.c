@@ -172,17 +172,6 @@ void blobs_drop(struct store *s)
     s->blob_count = kept;
 }
 
-int blobs_sync(struct store_snapshot *w)
-{
-    const struct store *s = w->store;
-    int rc = 0;
-    for (size_t i = 0; i < s->blob_count && !rc; i++)
-        if (s->blobs[i].syncing)
-            rc = s->disk->ops->sync(s->disk, s->blobs[i].file);
-    /* Final for the store, whatever the reason: a later sync would not know of the lost bytes. */
-    return rc ? TTG_EIO : 0;
-}
-
 int blobs_pack(const struct store *s, struct buf *out)
 {
     struct packer p = {.out = out};

@@ -109,7 +109,7 @@ int store_snapshot_write(void *snapshot, struct str bytes)
     return w->rc;
 }
 
-int store_snapshot_end(struct store_snapshot *w)
+int store_snapshot_seal(struct store_snapshot *w)
 {
     char sector[SECTOR_BYTES];
     if (!w->rc && buf_len(&w->chunk) > 0)
@@ -121,11 +121,43 @@ int store_snapshot_end(struct store_snapshot *w)
     if (!w->rc)
         w->rc =
             w->disk->ops->write(w->disk, w->file, w->written + table.len, sector, sizeof sector);
-    if (!w->rc)
-        w->rc = blobs_sync(w);
-    if (!w->rc)
-        w->rc = w->disk->ops->sync(w->disk, w->file);
     return w->rc;
+}
+
+/* A failed sync of a blob is final for the store, whatever the reason: a later one would not know
+ * of the lost bytes. */
+static int sync_blob(struct store_snapshot *w, int file)
+{
+    return w->disk->ops->sync(w->disk, file) ? TTG_EIO : 0;
+}
+
+int store_snapshot_files(struct store_snapshot *w, int *files, size_t max, size_t *ret_count)
+{
+    const struct store *s = w->store;
+    size_t n = 0;
+    ensure(max > 0);
+    for (size_t i = 0; i < s->blob_count && !w->rc; i++) {
+        if (!s->blobs[i].syncing)
+            continue;
+        if (n + 1 < max)
+            files[n++] = s->blobs[i].file;
+        else
+            w->rc = sync_blob(w, s->blobs[i].file);
+    }
+    files[n++] = w->file;
+    *ret_count = n;
+    return w->rc;
+}
+
+int store_snapshot_end(struct store_snapshot *w)
+{
+    size_t count;
+    int file, rc = store_snapshot_seal(w);
+    if (!rc)
+        rc = store_snapshot_files(w, &file, 1, &count);
+    if (!rc)
+        rc = w->rc = w->disk->ops->sync(w->disk, file);
+    return rc;
 }
 
 /* The log must be on disk as far as the snapshot: a start takes a shorter one for damage. */

@@ -13,7 +13,7 @@ enum {
     STORE_SMALL_BYTES_MIN = 1 << 20, /* of a segment, where the disk has no room for a whole one */
     STORE_SPARE_RETRY_MS = 100,
     STORE_SNAPSHOTS_KEPT = 2,
-    STORE_SNAPSHOT_SYNC_BYTES = 4 << 20,
+    STORE_SNAPSHOT_SYNC_BYTES = 8 << 20,
     NO_FILE = -1,
 };
 
@@ -108,7 +108,6 @@ int blobs_pack(const struct store *s, struct buf *out);
 int blobs_restore(struct store *s, struct str table, struct err *e);
 /* Whether the files that the table names are there, long enough and of our version. */
 int blobs_check(struct disk *disk, struct str table, struct err *e);
-int blobs_sync(struct store_snapshot *w);
 /* Removes files without a live blob that no kept snapshot refers to. */
 void blobs_drop(struct store *s);
 /* The replay is over. */

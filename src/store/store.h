@@ -165,6 +165,12 @@ int store_snapshot_begin(struct store *s, struct store_snapshot **ret_snapshot, 
 int store_snapshot_write(void *snapshot, struct str bytes);
 /* Checksums, and sync of the file and of the blobs it may refer to. */
 int store_snapshot_end(struct store_snapshot *w);
+/* The same in pieces, for a child that gives its memory back before the syncs, which take most of
+ * the time: checksums; then the files that are to be synced, all of them, before the child says
+ * that it has reached the end. Those that find no room in `files` are synced here; `max` > 0. The
+ * last one is the snapshot's own; a failure to sync one of the others is a TTG_EIO. */
+int store_snapshot_seal(struct store_snapshot *w);
+int store_snapshot_files(struct store_snapshot *w, int *files, size_t max, size_t *ret_count);
 
 /* `rc`: 0 when the child reached the end, else what it failed with (TTG_EIO is then final for the
  * store too, as the sync error cannot be asked for again; any other code only drops the attempt).

@@ -83,12 +83,44 @@ static void keeps_the_first_failure(void **state)
     buf_done(&out);
 }
 
+static void puts_a_front_before_what_is_there(void **state)
+{
+    (void)state;
+    static const char want[] = "+OK\r\n*2\r\n:7\r\n$5\r\none\n2\r\n:1\r\n";
+    for (size_t limit = 0; limit <= 100; limit++) {
+        struct buf out;
+        buf_init(&out, limit);
+        struct reply r = {.out = &out};
+        reply_status(&r, "OK");
+        size_t mark = buf_len(&out);
+        reply_raw(&r, STR("one\n"));
+        reply_raw(&r, STR("2"));
+        reply_str_end(&r);
+        reply_insert(&r, mark, STR("*2\r\n:7\r\n$5\r\n"));
+        reply_int(&r, 1);
+        assert_true(r.rc == TTG_EFULL || (r.rc == 0 && limit >= sizeof want - 1));
+        assert_true(r.rc == 0 || limit < 100);
+        if (!r.rc)
+            assert_string_equal(buf_cstr(&out), want);
+        buf_done(&out);
+    }
+    struct buf head;
+    buf_init(&head, 100);
+    struct reply r = {.out = &head}, none = {0};
+    reply_str_head(&r, 12345);
+    assert_string_equal(buf_cstr(&head), "$12345\r\n");
+    buf_done(&head);
+    reply_insert(&none, 0, STR("x"));
+    assert_int_equal(none.rc, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_both_dialects),
         cmocka_unit_test(says_nothing_in_replay),
         cmocka_unit_test(keeps_the_first_failure),
+        cmocka_unit_test(puts_a_front_before_what_is_there),
     };
     return tap_run(tests);
 }
