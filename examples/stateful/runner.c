@@ -61,6 +61,7 @@ int main(void)
         nanosleep(&pause, NULL);
     }
     SAY("Runner: All chunks sent");
+    streams_close(queue);
     free(order);
     return 0;
 }

@@ -189,6 +189,12 @@ struct streams *streams_open(const char *address)
     return s;
 }
 
+void streams_close(struct streams *s)
+{
+    hang_up(s);
+    free(s);
+}
+
 void streams_group(struct streams *s, const char *stream, const char *group)
 {
     snprintf(s->stream, sizeof s->stream, "%s", stream);

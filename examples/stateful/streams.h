@@ -28,6 +28,7 @@ struct streams_message {
 
 /* `address` is a path of a Unix socket, or HOST:PORT. Waits until it is there. */
 struct streams *streams_open(const char *address);
+void streams_close(struct streams *s);
 
 /* Adds a message and waits until the server has confirmed it. */
 void streams_send(struct streams *s, const char *stream, const struct streams_field *fields,

@@ -211,6 +211,14 @@ def full_disk(world, mount):
     assert rows >= taken, f"{taken} were acknowledged, {rows} are there"
 
 
+@test
+def the_runner_ends_when_all_is_sent():
+    world = World()
+    run([programs() + "/runner"], out=r"^Runner: All chunks sent$",
+        env={"QUEUE_ADDRESS": world.node.unix, "NUM_CHUNKS": 5, "CHUNK_DELAY_MS": 1})
+    assert world.client.xlen("queue-1-2") == 10
+
+
 # ---- the make targets
 
 class Stack:
@@ -230,7 +238,7 @@ class Stack:
 
 @test
 def the_scenario_with_make():
-    stack = Stack(NUM_CHUNKS=6, EXPECTED_CHUNKS=6, CHUNK_DELAY_MS=150)
+    stack = Stack(NUM_CHUNKS=6, EXPECTED_CHUNKS=6, CHUNK_DELAY_MS=600)
     up = stack.spawn("up")
     try:
         up.wait_for(r"^worker-2 \| Worker 2: Client CLI1 not ready yet \(2/6 chunks, sum: 30\)$")
