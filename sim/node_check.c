@@ -11,6 +11,7 @@ enum {
     POSITIONS = 1 << 16,
     GRANTS = 1 << 16,
     HEARD = 256,       /* incarnations that spoke last */
+    WAITS_MS = 60000,  /* twice what a chunk takes whoever is not slow himself */
     UNTOLD_MS = 250,   /* of each life: before the first tick, behind the last one */
     MISSED_MS = 10000, /* silent, then not back, and a full disk that keeps it from being noted */
 };
@@ -212,6 +213,25 @@ void check_missed(struct check *c, uint64_t up_ms)
 {
     struct missed m = {c, c->lives_ms + counted_ms(up_ms)};
     core_each_worker(host_core(c->w->host), one_missed, &m);
+}
+
+void check_waits(struct check *c, struct str worker, uint64_t now_ms, uint64_t retry_ms)
+{
+    struct job *j = job_find(host_core(c->w->host), STR("default"));
+    struct ledger_worker *w = j ? ledger_worker_named(j->ledger, worker) : NULL;
+    struct ledger_worker_info info;
+    struct ledger_status s;
+    if (!w)
+        return;
+    ledger_worker_info(w, &info);
+    ledger_status(j->ledger, &s);
+    if (s.state != LEDGER_RUNNING || info.held >= info.slots || s.ready + s.fresh == 0)
+        return;
+    c->w->waits++;
+    if (retry_ms <= now_ms || retry_ms > now_ms + WAITS_MS)
+        world_fail(c->w, "%.*s idles beside %llu chunks, until %llu ms from now", STR_ARG(worker),
+                   (unsigned long long)(s.ready + s.fresh),
+                   retry_ms > now_ms ? (unsigned long long)(retry_ms - now_ms) : 0);
 }
 
 bool check_recovered(struct check *c, uint64_t position)

@@ -212,6 +212,8 @@ static bool execute(struct host *h, struct sim_conn *conn, size_t argc, const st
     } else {
         core_exec(h->core, row, call);
     }
+    if (call->blocked && str_eq(argv[0], STR("TTG.TAKE")))
+        check_waits(h->w->check, argv[2], h->now_ms, call->retry_ms);
     buf_done(&resume);
     if (call->changed) {
         rc = record_begin(&h->record, RECORD_COMMANDS, h->now_ms, call->client);
@@ -264,8 +266,11 @@ static void serve_parked(struct host *h, bool ready)
         struct str argv[16];
         struct core_call call;
         bool over = p.until_ms && p.until_ms <= host_now_ms(h), served = !p.conn->host_open;
-        if (!served && ready)
+        bool due = p.retry_ms && p.retry_ms <= host_now_ms(h);
+        if (!served && (ready || due)) {
             served = execute(h, p.conn, split(str_of(p.line), argv, 16), argv, &call);
+            h->parked[i].retry_ms = call.retry_ms;
+        }
         if (!served && over) {
             buf_clear(&h->out);
             buf_add(&h->out, "*-1\r\n", 5);
@@ -305,7 +310,8 @@ void host_request(struct host *h, struct sim_conn *conn, size_t argc, const stru
         answer(h, conn);
     } else if (h->parked_count < BLOCKED_MAX) {
         struct parked *p = &h->parked[h->parked_count++];
-        *p = (struct parked){.conn = conn, .until_ms = call.block_until_ms};
+        *p = (struct parked){
+            .conn = conn, .until_ms = call.block_until_ms, .retry_ms = call.retry_ms};
         size_t at = 0;
         for (size_t i = 0; i < argc; i++) {
             ensure(at + argv[i].len + 2 < sizeof p->line);

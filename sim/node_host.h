@@ -22,6 +22,7 @@ struct presence {
 struct parked {
     struct sim_conn *conn;
     uint64_t until_ms; /* 0: for ever */
+    uint64_t retry_ms; /* something may be due then; 0: no */
     char line[256];
 };
 

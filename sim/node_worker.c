@@ -12,9 +12,12 @@ enum { ITEMS = 48, PENDING = 64, BATCH = 12, OLD = 32, AHEAD = 4, STORED = 32 };
 
 enum item_state { ITEM_FREE, ITEM_QUEUED, ITEM_RUNNING, ITEM_DONE, ITEM_SENT };
 
+enum pace { PACE_ANY, PACE_QUICK, PACE_SLOW, PACES };
+
 struct item {
     enum item_state state;
     uint64_t chunk, epoch, order;
+    uint64_t started_ms, took_ms;
 };
 
 enum asked { ASKED_JOIN, ASKED_TAKE, ASKED_COMMIT, ASKED_BEAT, ASKED_OTHER, ASKED_LEAVE };
@@ -23,7 +26,7 @@ struct pending {
     enum asked asked;
     size_t count;
     uint64_t sent_ms;
-    uint64_t chunk[BATCH], epoch[BATCH];
+    uint64_t chunk[BATCH], epoch[BATCH], took_ms[BATCH];
 };
 
 struct worker {
@@ -31,6 +34,7 @@ struct worker {
     int number;
     uint64_t incarnation, orders;
     uint32_t slots;
+    enum pace pace;
     bool joined, paused, leaving, dead;
     struct item items[ITEMS];
     struct pending pending[PENDING]; /* answers come in this order */
@@ -133,8 +137,9 @@ static void send_commit(struct worker *k, const struct pending *p)
     char words[2048];
     size_t at = 0;
     for (size_t i = 0; i < p->count; i++)
-        at += (size_t)snprintf(words + at, sizeof words - at, " %llu %llu 1000 o %llu:%llu",
+        at += (size_t)snprintf(words + at, sizeof words - at, " %llu %llu %llu o %llu:%llu",
                                (unsigned long long)p->chunk[i], (unsigned long long)p->epoch[i],
+                               (unsigned long long)p->took_ms[i] * 1000,
                                (unsigned long long)p->chunk[i], (unsigned long long)p->epoch[i]);
     ask(k, ASKED_COMMIT, p);
     actor_send(&k->actor, "TTG.COMMIT default worker-%d %llu%s", k->number,
@@ -149,6 +154,7 @@ static void commit_done(struct worker *k)
             continue;
         k->items[i].state = ITEM_SENT;
         p.chunk[p.count] = k->items[i].chunk;
+        p.took_ms[p.count] = k->items[i].took_ms;
         p.epoch[p.count++] = k->items[i].epoch;
     }
     if (p.count == 0)
@@ -211,6 +217,7 @@ static void on_run(struct world *w, struct sim_event *e)
     struct item *it = &k->items[k->slot[slot].item];
     k->slot[slot].busy = false;
     it->state = ITEM_DONE;
+    it->took_ms = w->now_ms - it->started_ms;
     bool fails = !world_healing(w) && world_chance(w, 0.02);
     if (fails && k->joined && k->actor.conn && !asking(k, ASKED_TAKE)) {
         ask(k, ASKED_OTHER, NULL);
@@ -233,10 +240,13 @@ static void start_chunks(struct worker *k)
         if (!first)
             continue;
         first->state = ITEM_RUNNING;
+        first->started_ms = w->now_ms;
         k->slot[s].busy = true;
         k->slot[s].item = (size_t)(first - k->items);
-        world_at(w, &k->slot[s].event, world_chance(w, 0.02) ? 4000 : 20 + world_below(w, 300),
-                 on_run);
+        uint64_t ms = world_chance(w, 0.02) ? 4000 : 20 + world_below(w, 300);
+        if (k->pace != PACE_ANY && ms < 4000)
+            ms = (k->pace == PACE_SLOW ? 500 : 20) + ms / 16;
+        world_at(w, &k->slot[s].event, ms, on_run);
     }
 }
 
@@ -272,6 +282,7 @@ static void start_anew(struct worker *k)
             item_drop(k, &k->items[i]);
     k->incarnation = 1 + world_below(world_of(k), (uint64_t)1 << 62);
     k->slots = 1 + (uint32_t)world_below(world_of(k), WORLD_SLOTS_MAX);
+    k->pace = (enum pace)(k->incarnation % PACES);
     k->joined = k->leaving = false;
     k->old_count = 0; /* another process knows nothing of it */
 }

@@ -92,6 +92,7 @@ struct world {
     bool trace;
     /* figures for the summary */
     uint64_t crashes, flips, cuts, pauses, acked, grants, records, refused, snapshots;
+    uint64_t waits;    /* beside work that others will do */
     char failure[512]; /* the first violation; empty: none */
 };
 
@@ -177,6 +178,9 @@ void check_acknowledged(struct check *c, uint64_t position);
 void check_heard(struct check *c, struct str worker, uint64_t incarnation, uint64_t up_ms);
 void check_missed(struct check *c, uint64_t up_ms);
 void check_life(struct check *c, uint64_t up_ms);
+/* A take of this worker waits: it has no free slot, or there is no work, or others do it and that
+ * is looked at again soon. */
+void check_waits(struct check *c, struct str worker, uint64_t now_ms, uint64_t retry_ms);
 /* Before the boot record. False: the state is not one that can be accepted. */
 bool check_recovered(struct check *c, uint64_t position);
 void check_end(struct check *c);

@@ -39,7 +39,7 @@ static void print_failure(uint64_t seed)
 }
 
 struct totals {
-    uint64_t seeds, crashes, flips, cuts, pauses, acked, grants, records, refused, snapshots;
+    uint64_t seeds, crashes, flips, cuts, pauses, acked, grants, records, refused, snapshots, waits;
 };
 
 static void add(struct totals *t)
@@ -53,6 +53,7 @@ static void add(struct totals *t)
     t->grants += world.grants;
     t->records += world.records;
     t->refused += world.refused;
+    t->waits += world.waits;
     t->snapshots += world.snapshots;
 }
 
@@ -60,12 +61,12 @@ static void print_totals(const struct totals *t)
 {
     printf("# %llu seeds: %llu acknowledged commits, %llu leases, %llu records, %llu snapshots; "
            "%llu crashes of the node, %llu flipped bits, %llu cuts, %llu pauses, %llu refused "
-           "for a full disk\n",
+           "for a full disk, %llu times a slow worker left the end to others\n",
            (unsigned long long)t->seeds, (unsigned long long)t->acked,
            (unsigned long long)t->grants, (unsigned long long)t->records,
            (unsigned long long)t->snapshots, (unsigned long long)t->crashes,
            (unsigned long long)t->flips, (unsigned long long)t->cuts, (unsigned long long)t->pauses,
-           (unsigned long long)t->refused);
+           (unsigned long long)t->refused, (unsigned long long)t->waits);
 }
 
 static int run_for(uint64_t seed, double seconds, enum world_plant plant)

@@ -236,21 +236,27 @@ void job_take(struct core *c, struct core_call *call)
     size_t run_count = 0;
     if (count > sizeof few / sizeof *few)
         runs = mem_array((size_t)count, sizeof *runs);
-    int rc = runs ? ledger_take(j->ledger, w, call->client, count, call->now_ms, runs, &run_count)
-                  : TTG_ENOMEM;
+    uint64_t wait_ms = 0;
+    if (call->may_block) /* else it is a replay: what is in the log did not wait */
+        wait_ms = ledger_wait_ms(j->ledger, w, call->client, call->now_ms);
+    int rc = wait_ms ? TTG_EAGAIN : TTG_ENOMEM;
+    if (runs && !wait_ms)
+        rc = ledger_take(j->ledger, w, call->client, count, call->now_ms, runs, &run_count);
     call->changed = rc == 0;
-    if (rc == TTG_EAGAIN && block && call->may_block)
+    if (rc == TTG_EAGAIN && block && call->may_block) {
         job_park(call, block_ms);
-    else if (rc == TTG_EAGAIN && block)
+        call->retry_ms = wait_ms;
+    } else if (rc == TTG_EAGAIN && block) {
         reply_null_array(call->reply);
-    else if (rc == TTG_ENOMEM)
+    } else if (rc == TTG_ENOMEM) {
         reply_no_memory(call->reply);
-    else if (rc == TTG_ESTALE)
+    } else if (rc == TTG_ESTALE) {
         reply_error(call->reply, "LOST this worker has to join on this connection before it takes");
-    else if (rc == TTG_EFULL)
+    } else if (rc == TTG_EFULL) {
         reply_error(call->reply, "ERR epochs are used up; restart the node");
-    else
+    } else {
         take_reply(call, j, runs, run_count);
+    }
     if (runs != few)
         mem_free(runs);
 }

@@ -219,6 +219,13 @@ bool ledger_lost_reason(struct ledger *l, struct str name, uint64_t incarnation,
 int ledger_take(struct ledger *l, struct ledger_worker *w, uint64_t client, uint64_t count,
                 uint64_t now_ms, struct ledger_run *runs, size_t *ret_count);
 
+/* Whether the others will clearly have done all that is left before this worker would be through
+ * with one chunk: then it had better not take. Until when that is so, if nothing happens; 0: let it
+ * take. Asked before a take is made, so that a take that was logged needs no answer to this again:
+ * it rests on what workers say of themselves lately, which no snapshot keeps. */
+uint64_t ledger_wait_ms(const struct ledger *l, const struct ledger_worker *w, uint64_t client,
+                        uint64_t now_ms);
+
 /* A foreign consumer takes over a leased or free chunk (XCLAIM), or renews its own lease. */
 int ledger_claim(struct ledger *l, struct ledger_worker *w, uint64_t chunk, uint64_t now_ms);
 

@@ -155,6 +155,7 @@ void ledger_chunk_return(struct ledger *l, struct ledger_chunk *c, bool charge, 
 {
     ensure(c->state == CHUNK_LEASED);
     struct ledger_worker *w = c->worker;
+    w->pace.ran = 0;
     if (charge) {
         ledger_chunk_charge(l, c);
         ledger_reason_add(c, w->name, reason, now_ms);

@@ -209,6 +209,7 @@ static void commit_apply(struct ledger *l, struct ledger_chunk *c, struct ledger
     r->now_ms = now_ms;
     if (by) {
         by->completed++;
+        ledger_pace_add(by, r->duration_us, now_ms);
         ledger_worker_remember(by, r->chunk, r->epoch);
     }
     l->params += ledger_range_count(l, c->index);
@@ -329,6 +330,7 @@ int ledger_fail(struct ledger *l, uint64_t chunk, uint64_t epoch, bool final, st
         return 0;
     struct ledger_worker *w = c->worker;
     w->failed++;
+    w->pace.ran = 0;
     l->failures++;
     ledger_chunk_charge(l, c);
     ledger_reason_add(c, w->name, reason, now_ms);

@@ -67,6 +67,14 @@ struct ledger_slab {
     struct ledger_chunk chunks[256];
 };
 
+/* How long its chunks take: see ledger_tail.c. Not a part of the state. */
+#define LEDGER_PACE_US_MAX 86400000000 /* what a worker says is not believed beyond a day */
+enum { LEDGER_PACE_RAN = 8 };
+struct ledger_pace {
+    uint64_t mean_us, spread_us, last_ms; /* last_ms: its newest commit */
+    uint32_t ran; /* commits since it was last in doubt, up to LEDGER_PACE_RAN */
+};
+
 struct ledger_worker {
     struct map_node node;            /* in `workers`, while it lives */
     struct list link;                /* in `live` or `gone` */
@@ -80,6 +88,7 @@ struct ledger_worker {
     struct ledger_name *why; /* then: as the reasons of its chunks say it; or NULL */
     struct list leases;      /* oldest first */
     uint64_t held, completed, failed, lost;
+    struct ledger_pace pace;
     struct ledger_held *recent; /* ring of its last commits */
     uint32_t recent_cap, recent_count, recent_at;
 };
@@ -212,6 +221,10 @@ static inline bool ledger_ended(const struct ledger *l)
 {
     return l->state == LEDGER_FINISHED || l->state == LEDGER_CANCELED;
 }
+
+/* --- the end of a job (ledger_tail.c) --- */
+
+void ledger_pace_add(struct ledger_worker *w, uint64_t duration_us, uint64_t now_ms);
 
 /* --- the job (ledger.c) --- */
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CHUNKS = 60, WORKERS = 4, GRANTS = 200000, STEPS = 1500, RUNS = 60, RECENT = 8 };
+enum { CHUNKS = 60, WORKERS = 4, GRANTS = 200000, STEPS = 1500, CALM = 300, RUNS = 60, RECENT = 8 };
 
 enum place { FREE, DELAYED, LEASED, DONE, DEAD, DROPPED };
 
@@ -49,6 +49,7 @@ struct world {
     struct grant *grants;
     size_t grant_count;
     bool paused;
+    uint64_t waits;
 };
 
 static const struct ledger_spec spec = {.first = -30,
@@ -187,6 +188,19 @@ static void do_join(struct world *m, int w)
     }
 }
 
+/* Whoever had better leave the end to others: not for long if nothing happens, as each of the
+ * others is waited for once. A pure question, so that no take changes. */
+static void ask_whether_to_wait(struct world *m, int w)
+{
+    uint64_t at_ms = m->now_ms, client = 100 + (uint64_t)w, until_ms;
+    for (int others = 0; (until_ms = ledger_wait_ms(m->l, live(m, w), client, at_ms)); others++) {
+        assert_in_range(until_ms, at_ms + 1, m->now_ms + 1000);
+        assert_true(others < WORKERS && !m->paused && !m->workers[w].foreign);
+        at_ms = until_ms;
+        m->waits++;
+    }
+}
+
 static void do_take(struct world *m, int w)
 {
     struct model_worker *mw = &m->workers[w];
@@ -198,6 +212,7 @@ static void do_take(struct world *m, int w)
     if (!mw->foreign)
         assert_int_equal(ledger_take(m->l, live(m, w), 7, count, m->now_ms, runs, &run_count),
                          TTG_ESTALE);
+    ask_whether_to_wait(m, w);
     struct ledger_status before;
     ledger_status(m->l, &before);
     int rc = ledger_take(m->l, live(m, w), 100 + (uint64_t)w, count, m->now_ms, runs, &run_count);
@@ -233,7 +248,10 @@ static void do_commit(struct world *m)
     size_t back = prng_chance(&m->prng, 0.8) && m->grant_count > 20 ? 20 : m->grant_count;
     struct grant *g = &m->grants[m->grant_count - 1 - prng_below(&m->prng, back)];
     struct model_chunk *c = &m->chunks[g->chunk];
-    struct ledger_result r = {.chunk = g->chunk, .epoch = g->epoch, .kind = LEDGER_SUM};
+    /* 10, 80 and 640 ms, more or less */
+    uint64_t us = (10000 + prng_below(&m->prng, 2000)) << (3 * g->worker);
+    struct ledger_result r = {
+        .chunk = g->chunk, .epoch = g->epoch, .duration_us = us, .kind = LEDGER_SUM};
     char text[24];
     r.value = str_make(text, str_from_u64(text, g->chunk + 1000));
     enum ledger_verdict verdict =
@@ -341,10 +359,14 @@ static void do_dead(struct world *m)
 {
     uint64_t chunk = prng_below(&m->prng, CHUNKS);
     bool dead = m->chunks[chunk].place == DEAD, drop = prng_chance(&m->prng, 0.2);
+    struct ledger_status before;
+    ledger_status(m->l, &before);
     assert_int_equal(
         drop ? ledger_drop(m->l, chunk, m->now_ms) : ledger_redrive(m->l, chunk, m->now_ms), dead);
     if (!dead)
         return;
+    if (before.state == LEDGER_FINISHED && !drop)
+        m->paused = false; /* it was paused before it finished: that is over */
     m->chunks[chunk].place = drop ? DROPPED : FREE;
     m->chunks[chunk].attempts = drop ? m->chunks[chunk].attempts : 0;
     m->chunks[chunk].charged = false;
@@ -412,6 +434,20 @@ static void compare(struct world *m)
     assert_int_equal(s.completed + s.dead + s.dropped + s.unfed + s.fresh + s.ready + s.delayed +
                          s.leased,
                      CHUNKS);
+}
+
+/* All goes well for a while: then it is known who is slow. */
+static void calm_step(struct world *m)
+{
+    int w = (int)prng_below(&m->prng, WORKERS - 1);
+    if (!m->workers[w].joined)
+        do_join(m, w);
+    else if (prng_chance(&m->prng, 0.05))
+        do_tick(m, prng_below(&m->prng, 20));
+    else if (prng_chance(&m->prng, 0.4))
+        do_take(m, w);
+    else
+        do_commit(m);
 }
 
 static void step(struct world *m)
@@ -502,6 +538,7 @@ static void heal(struct world *m)
 static void agrees_with_the_model(void **state)
 {
     (void)state;
+    uint64_t waits = 0;
     for (uint64_t seed = 1; seed <= RUNS; seed++) {
         struct world m = {.now_ms = 1000, .boot = 1};
         prng_init(&m.prng, seed);
@@ -512,13 +549,15 @@ static void agrees_with_the_model(void **state)
         m.workers[3].slots = 1;
         assert_int_equal(ledger_new(STR("model"), &spec, m.boot, m.now_ms, NULL, &m.l), 0);
         for (int i = 0; i < STEPS; i++) {
-            step(&m);
+            (seed % 2 == 0 && i < CALM ? calm_step : step)(&m);
             compare(&m);
         }
         heal(&m);
+        waits += m.waits;
         ledger_free(m.l);
         mem_free(m.grants);
     }
+    assert_true(waits > 0);
 }
 
 int main(void)
