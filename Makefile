@@ -187,7 +187,8 @@ FUZZ ?= $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 fuzz-run: $(FUZZ:%=$(B)/tests/fuzz/%_libfuzzer)
 	$(Q)tools/fuzz $(SECONDS) $^
 
-demo: deps
+demo:
+	@tools/deps build
 	$(Q)$(MAKE) all
 	@build/ttg demo --fault-demo
 

@@ -166,6 +166,12 @@ def deps_is_quiet_when_nothing_is_missing():
 
 
 @test
+def a_demo_installs_no_browser():
+    done = run(["make", "-n", "demo"], cwd=ROOT)
+    assert "tools/deps build\n" in done.out and "tools/playwright" not in done.out, done
+
+
+@test
 def deps_says_what_to_do():
     words = temp_dir()  # a PATH on which little exists
     for name in ("sh", "id", "echo"):
