@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGE_BYTES = 512 << 10, SPARE_BYTES = 4 << 20 };
+enum { LARGE_BYTES = 512 << 10, SPARE_BYTES = 1 << 20 };
 
 static _Thread_local size_t fail_at;
 static _Thread_local int failed;
