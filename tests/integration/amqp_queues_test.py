@@ -52,16 +52,16 @@ def queues_that_were_half_made_when_a_node_died_are_made_again_or_named():
 
 @test
 def queues_that_somebody_deletes_are_made_again_with_what_was_in_them():
-    where = temp_dir()
-    runs = {queue: start("gone" + queue, os.path.join(where, queue), "--workers", 1, "--simulate-ms",
-                         1, params=3000, chunk=10) for queue in ("tasks", "results")}
-    for queue in runs:
+    where, runs = temp_dir(), {}
+    for queue in ("tasks", "results"):
+        runs[queue] = start("gone" + queue, os.path.join(where, queue), "--workers", 1, "--simulate-ms",
+                            1, params=5000, chunk=10)
         some_lines(os.path.join(where, queue), 30)
         broker().api("DELETE", f"queues/%2F/ttg.gone{queue}.{queue}")
     for queue, p in runs.items():
         assert p.wait(60) == 0, p.err()
         assert "job.queues_gone" in p.err() and "gone" in p.err(), p.err()
-        check(os.path.join(where, queue), 3000, 10)
+        check(os.path.join(where, queue), 5000, 10)
 
 
 if __name__ == "__main__":

@@ -61,11 +61,13 @@ def a_broker_that_is_killed_and_started_again_loses_nothing():
 @test
 def a_broker_that_is_full_is_waited_for():
     out = os.path.join(temp_dir(), "out")
-    p = start("full", out, "--workers", 2, "--simulate-ms", 1, params=5000, chunk=1)
+    p = start("full", out, "--workers", 2, "--simulate-ms", 5, params=5000, chunk=1)
     some_lines(out, 100)
-    broker().ctl("set_vm_memory_high_watermark", "0.00001")
-    p.wait_for("queue.blocked")
-    broker().ctl("set_vm_memory_high_watermark", "0.4")
+    try:  # rabbitmqctl takes seconds
+        broker().ctl("set_vm_memory_high_watermark", "0.00001")
+        p.wait_for("queue.blocked")
+    finally:
+        broker().ctl("set_vm_memory_high_watermark", "0.4")
     assert p.wait(60) == 0, p.err()
     check(out, 5000, 1)
 
