@@ -82,9 +82,12 @@ def a_running_job_is_watched_paused_and_resumed():
     out = os.path.join(temp_dir(), "out")
     p = start("watched", out, "--workers", 2, "--simulate-ms", 1, params=12000, chunk=10)
     wait_until(lambda: count_lines(out) > 30)
-    s = status("watched")
+
+    def both():
+        s = status("watched")
+        return s if {w["worker"] for w in s["worker_list"]} == {"worker-0", "worker-1"} else None
+    s = wait_until(both, what="two workers in the status")
     assert s["state"] == "running" and s["chunks"] == 1200 and 0 < s["completed"] < 1200, s
-    assert {w["worker"] for w in s["worker_list"]} == {"worker-0", "worker-1"}, s
     follower = spawn([TTG, "results", "watched", "--follow", "--queue", broker().url])
     ask("pause", "watched")
     wait_until(lambda: broker().queues()["ttg.watched.tasks"].get("consumers") == 0)
@@ -265,10 +268,10 @@ def a_chunk_that_kills_its_worker_is_given_up_after_its_attempts():
     where = temp_dir()
     out, starts = os.path.join(where, "out"), os.path.join(where, "starts")
     command = ["--", "/bin/sh", "-c", f"[ {{chunk}} != 5 ] || {{ echo x >>{starts}; "
-               "kill -9 $PPID; sleep 9; }"]
+               "sleep 0.5; kill -9 $PPID; sleep 9; }"]
     p = start("poison", out, "--workers", 2, "--max-attempts", 3, *command, params=200, chunk=10)
     assert p.wait(40) == 1, p.err()
-    # Killed within a millisecond, a worker may not have told the broker that it had begun.
+    # Half a second is time for a worker to tell the broker that it has begun, mostly.
     assert 3 <= count_lines(starts) <= 6, count_lines(starts)
     s = summary(p)
     assert s["completed"] == 19 and s["dead_letters"] == 1, s
