@@ -100,14 +100,19 @@ def where_a_worker_is_survives_snapshots():
 
 @test
 def over_tcp_a_worker_has_a_second_to_come_back():
-    node = Node()
-    c, w = node.raw(), node.raw(unix=False)
-    job(c)
-    join(w, "w", 1)
-    (lease,) = take(w, "w", 1)
-    w.close()
-    w = node.raw(unix=False)
-    assert join(w, "w", 1, held=lease)["held"] == list(lease)
+    for _ in range(10):
+        node = Node()
+        c, w = node.raw(), node.raw(unix=False)
+        job(c)
+        join(w, "w", 1)
+        (lease,) = take(w, "w", 1)
+        begin = time.monotonic()
+        w.close()
+        w = node.raw(unix=False)
+        held = join(w, "w", 1, held=lease)["held"]
+        if time.monotonic() - begin < 1:  # or this test was too slow itself
+            break
+    assert held == list(lease), (held, lease)
     w.close()
     wait_until(lambda: figures(c)["workers_lost"] == 1, what="the worker to be lost")
     assert figures(c)["leased"] == 0
