@@ -11,14 +11,15 @@ from webrig import TOKEN, Web, token_file
 
 
 def one_bad_chunk():
-    """Chunk 3 is given up once, unless `good` exists; others take a moment."""
-    good = temp_dir() + "/good"
+    """Chunk 3 is given up once, unless `good` exists; others take a moment, and from 60 on until `go` is there."""
+    good, go = temp_dir() + "/good", temp_dir() + "/go"
     script = write_file(temp_dir() + "/work", f"""#!/bin/sh
 [ $1 = 3 ] && [ ! -e {good} ] && {{ echo 'part 3 is not there' >&2; exit 100; }}
+until [ $1 -lt 60 ] || [ -e {go} ]; do sleep 0.05; done
 sleep 0.15
 echo done
 """, 0o755)
-    return script, good
+    return script, good, go
 
 
 @test
@@ -31,24 +32,27 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
         page.see("No job yet")
         page.shot(f"no-job-{name}")
     page = pages["desktop-light"]
-    script, good = one_bad_chunk()
+    page.eval("window.told = [], new MutationObserver(() => told.push(document.querySelector('#live').textContent))"
+              ".observe(document.querySelector('#live'), {childList: true, characterData: true, subtree: true}), 0")
+    script, good, go = one_bad_chunk()
     ttg("submit", "sweep", "--queue", node.queue, "--params", "1600", "--chunk", "10",
         "--", script, "{chunk}")
     workers = [spawn([TTG, "worker", "--queue", node.queue, "--job", "sweep", "--name", f"worker-{i}",
                       "--", script, "{chunk}"]) for i in range(4)]
-    page.wait("document.querySelectorAll('#workers tr.busy').length === 4")
-    assert page.text("#workers tr.busy td:last-child") == socket.gethostname()
+    page.wait("document.querySelectorAll('#workers tr.busy, #workers tr.straggling').length === 4")
+    assert page.text("#workers tbody td:last-child") == socket.gethostname()
     page.see("given up after 1 attempt", "#dead")
     page.wait("parseFloat(document.querySelector('#percent').innerText) > 20")
     workers[2].kill()
     page.see("worker-2", "#workers tr.lost")
     red = page.eval("getComputedStyle(document.querySelector('#workers tr.lost td')).color")
     assert red == "rgb(210, 48, 58)", red
+    write_file(go)
     page.see("→ worker-", "#workers tr.lost")
     page.see("worker-2 was lost with chunk", "#takeover")
     page.see("took it over after", "#takeover")
     page.see("worker-2 was lost", "#events")
-    page.wait("document.querySelector('#live').textContent.includes('worker-2 was lost')")
+    page.wait("told.some(text => text.includes('worker-2 was lost'))")
     # Enough to look at, then the pictures.
     page.wait("parseFloat(document.querySelector('#percent').innerText) > 40")
     for name, each in pages.items():
@@ -129,7 +133,7 @@ def keys_token_dialog_and_theme():
 @test
 def everything_can_be_reached_by_tab_and_has_a_name():
     node = Web("--http", "127.0.0.1:0", "--token-file", token_file())
-    script, _ = one_bad_chunk()
+    script, _, _ = one_bad_chunk()
     ttg("submit", "j", "--queue", node.queue, "--params", "5", "--chunk", "1", "--", script, "{chunk}")
     ttg("worker", "--queue", node.queue, "--job", "j", "--", script, "{chunk}", code=None)
     page = browser().page(node.url)
