@@ -18,6 +18,11 @@ PAGES = [p for p in [os.path.join(ROOT, name) for name in
          sorted(glob.glob(os.path.join(ROOT, "docs/**/*.md"), recursive=True)) if os.path.exists(p)]
 
 
+# A reader types all of it into one shell: a setting that stays changes what follows, on the next
+# page, too, and `set -e` closes the terminal at the next command that fails.
+LEFT_BEHIND = 'test -z "${TTG_QUEUE-}" || { echo "TTG_QUEUE stays set"; exit 99; }'
+
+
 def run_page(path):
     root = temp_dir()
     os.mkdir(os.path.join(root, "build"))
@@ -28,7 +33,9 @@ def run_page(path):
         text = file.read()
     for line, script, expected in blocks(text):
         where = f"{os.path.relpath(path, ROOT)}:{line}"
-        done = run(["bash", "-eu", "-o", "pipefail", "-c", "exec 2>&1\n" + script], cwd=root, code=None,
+        assert not re.search(r"^\s*set [-+]", script, re.M), f"{where}: sets the reader's shell"
+        done = run(["bash", "-eu", "-o", "pipefail", "-c",
+                    f"exec 2>&1\n{script}\n{LEFT_BEHIND}"], cwd=root, code=None,
                    env={"HOME": root, "TTG": TTG})
         assert done.code == 0, f"{where}:\n{script}{done}"
         if expected is not None:
@@ -71,6 +78,21 @@ def links_lead_somewhere():
             if anchor:
                 with open(there, encoding="utf-8") as file:
                     assert anchor in anchors(file.read()), where
+
+
+@test
+def pages_do_not_use_the_same_job_twice():
+    """They share the directory `data` of a node when somebody reads one after the other."""
+    seen = {}
+    for path in PAGES:
+        with open(path, encoding="utf-8") as file:
+            for line, script, _ in blocks(file.read()):
+                if "--data data " in script:
+                    for job in re.findall(r"ttg submit (?:--job )?([\w-]+)", script):
+                        where = f"{os.path.relpath(path, ROOT)}:{line}"
+                        assert job not in seen, f"{job}: {seen[job]} and {where}"
+                        seen[job] = where
+    assert len(seen) > 2, seen
 
 
 @test
