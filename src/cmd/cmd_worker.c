@@ -12,5 +12,10 @@ int cmd_worker(struct command_run *r)
         err_set(&err, TTG_EUSAGE, "--restart needs --queue");
         return command_fail(r, &err);
     }
+    if (!queue && option_text(r->options, OPT_JOB)) {
+        err_set(&err, TTG_EUSAGE, "--job %s is on a queue: give --queue URL or TTG_QUEUE",
+                option_text(r->options, OPT_JOB));
+        return command_fail(r, &err);
+    }
     return queue ? worker_queue(r) : worker_static(r);
 }

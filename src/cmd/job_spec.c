@@ -116,6 +116,10 @@ static int spec_params(struct job_spec *s, const struct command_run *r,
         return spec_input(s, r, place, err);
     if (range)
         return job_range_parse(str_of(range), &s->spec.first, &s->spec.params, err);
+    if (r->word_count > 0 && o->slots[OPT_PARAMS].source == OPTION_FROM_DEFAULT)
+        return err_set(err, TTG_EUSAGE,
+                       "what the command is to run for is missing: --params N, --range A..B or "
+                       "--input FILE (--input - for the lines of standard input)");
     s->spec.first = 0;
     s->spec.params = option_u64(o, OPT_PARAMS);
     return 0;

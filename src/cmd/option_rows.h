@@ -159,7 +159,7 @@ OPTION(DRAIN, .flag = "drain", .variable = "DRAIN_SECONDS", .type = OPTION_DURAT
 OPTION(QUEUE, .flag = "queue", .letter = 'q', .variable = "TTG_QUEUE", .type = OPTION_STRING,
        .arg = "URL", .help = "queue to use: embedded:DIR, ttg://, ttg+unix:, redis://, amqp:// and others",
        .commands = IN_QUEUE)
-OPTION(JOB, .flag = "job", .letter = 'j', .type = OPTION_NAME, .arg = "NAME", .only_flag = true,
+OPTION(JOB, .flag = "job", .type = OPTION_NAME, .arg = "NAME", .only_flag = true,
        .help = "name of the job", .commands = IN_QUEUE & ~(IN_PIPELINE | IN_BENCH))
 OPTION(QUEUE_RETRY, .flag = "queue-retry", .variable = "QUEUE_RETRY_SECONDS",
        .type = OPTION_DURATION, .unit = "s", .min = "0", .max = "365d", .def = "60",

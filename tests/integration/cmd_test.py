@@ -39,6 +39,7 @@ def wrong_words_get_a_suggestion():
     ttg("--chunk", code=2, err="options stand behind the command")
     ttg("help", "wrker", code=2, err="did you mean 'worker'")
     ttg("worker", "--chnk", "1", code=2, err="did you mean --chunk")
+    ttg("run", "-j", "4", code=2, err="unknown option -j") # elsewhere a number of workers
     ttg("worker", "word", code=2, err="unexpected argument 'word'")
     ttg("config", "worker", "more", code=2, err="unexpected argument 'more'")
     ttg("config", "wrker", code=2, err="unknown command 'wrker'; did you mean 'worker'")

@@ -41,11 +41,11 @@ def plugin(jobs, end):
 
 def deadly(jobs, place, *kernel, workers=2):
     """Runs the job; what `dlq show` says of chunk 2, attempt by attempt."""
-    done = jobs.run("run", "-q", place, "-j", "deadly", "--params", 40, "--chunk", 10,
+    done = jobs.run("run", "-q", place, "--job", "deadly", "--params", 40, "--chunk", 10,
                     "--max-attempts", 3, "-w", workers, "-o", jobs.output, *kernel, code=1)
     assert "3 of 4 chunks" in done.err and "1 dead letters" in done.err, done.err
     assert sorted(jobs.chunks()) == [0, 1, 3]
-    shown = jobs.run("dlq", "show", 2, "-q", place, "-j", "deadly").out
+    shown = jobs.run("dlq", "show", 2, "-q", place, "--job", "deadly").out
     parts = shown.split("\nattempt ")
     assert len(parts) == 4, shown
     return parts[1:], done.err
@@ -94,16 +94,16 @@ class Place:
             path = jobs.path("node.sock")
             jobs.spawn("node", "--data", jobs.path("data"), "--unix", path).wait_for("ready")
             self.url = "ttg+unix:" + path
-        jobs.run("submit", "-q", self.url, "-j", "deadly", "--params", 40, "--chunk", 10,
+        jobs.run("submit", "-q", self.url, "--job", "deadly", "--params", 40, "--chunk", 10,
                  "--max-attempts", 3, "--", *COMMAND)
 
 
 def worker_alone(redis):
     j = Jobs()
     place = Place(j, redis)
-    done = j.run("worker", "-q", place.url, "-j", "deadly", "--restart", "--name", "w", "--", *COMMAND)
+    done = j.run("worker", "-q", place.url, "--job", "deadly", "--restart", "--name", "w", "--", *COMMAND)
     assert done.err.count("WARN worker.died") == 3, done.err
-    shown = j.run("dlq", "show", 2, "-q", place.url, "-j", "deadly").out
+    shown = j.run("dlq", "show", 2, "-q", place.url, "--job", "deadly").out
     assert shown.count("killed by SIGKILL") == 3 and "on w," in shown, shown
     assert 'line="about to do 2"' in shown, shown
 
@@ -122,7 +122,7 @@ def the_same_on_redis():
 def the_parent_of_a_worker_passes_on_what_it_is_told():
     j = Jobs()
     place = Place(j, redis=False)
-    words = ["worker", "-q", place.url, "-j", "deadly", "--restart", "--", "sleep", "600"]
+    words = ["worker", "-q", place.url, "--job", "deadly", "--restart", "--", "sleep", "600"]
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         p = j.spawn(*words[:6], "--drain", 0, *words[6:])
         p.wait_for("worker.joined")
@@ -136,7 +136,7 @@ def the_parent_of_a_worker_passes_on_what_it_is_told():
     wait_until(lambda: not alive(worker), what="the worker ends with its parent")
     # Its own decisions stay: the queue is away, the command is wrong.
     j.run("worker", "-q", "ttg+unix:" + j.path("nowhere"), "--queue-retry", 0, "--restart", code=3)
-    j.run("worker", "-q", place.url, "-j", "deadly", "--restart", "--", "no-such-command", code=2)
+    j.run("worker", "-q", place.url, "--job", "deadly", "--restart", "--", "no-such-command", code=2)
     j.run("worker", "--restart", code=2, err="needs --queue")
 
 
@@ -147,7 +147,7 @@ def on_redis():
     attempts, _ = deadly(j, server.url, "--", *COMMAND)
     for text in attempts:
         assert "killed by SIGKILL" in text and 'line="about to do 2"' in text, text
-    j.run("run", "-q", server.url, "-j", "next", "--params", 10, "--simulate-ms", 0)
+    j.run("run", "-q", server.url, "--job", "next", "--params", 10, "--simulate-ms", 0)
 
 
 main()

@@ -159,35 +159,35 @@ def dead_letters(j):
     j.work("--", *command)
     j.run(*j.to("wait", "j"), code=1, out="3 dead letters")
     letters = [json.loads(line) for line in
-               j.run(*j.to("dlq", "list", "-j", "j", "--json")).out.splitlines()]
+               j.run(*j.to("dlq", "list", "--job", "j", "--json")).out.splitlines()]
     assert sorted(l["chunk"] for l in letters) == [5, 6, 7], letters
-    j.run(*j.to("dlq", "list", "-j", "j"), out="exit status 1")
-    shown = json.loads(j.run(*j.to("dlq", "show", 6, "-j", "j", "--json")).out)
+    j.run(*j.to("dlq", "list", "--job", "j"), out="exit status 1")
+    shown = json.loads(j.run(*j.to("dlq", "show", 6, "--job", "j", "--json")).out)
     assert len(shown["reasons"]) == 2 and shown["start_param"] == 6, shown
-    j.run(*j.to("dlq", "show", 1, "-j", "j"), code=2, err="no dead letter")
-    j.run(*j.to("dlq", "redrive", 1, "-j", "j"), code=2, err="no dead letter")
+    j.run(*j.to("dlq", "show", 1, "--job", "j"), code=2, err="no dead letter")
+    j.run(*j.to("dlq", "redrive", 1, "--job", "j"), code=2, err="no dead letter")
     j.run(*j.to("verify", "j"), out="5 of 8 chunks have exactly one result, 3 were given up")
-    j.run(*j.to("dlq", "drop", 5, "-j", "j"), out="1 chunks")
-    j.run(*j.to("dlq", "redrive", "--all", "-j", "j"), out="2 chunks")
+    j.run(*j.to("dlq", "drop", 5, "--job", "j"), out="1 chunks")
+    j.run(*j.to("dlq", "redrive", "--all", "--job", "j"), out="2 chunks")
     j.work("--", "cat")
     s = json.loads(j.run(*j.to("status", "j", "--json")).out)
     assert s["completed"] == 7 and s["dropped"] == 1 and s["state"] == "finished", s
-    j.run(*j.to("dlq", "list", "-j", "j"), out="no dead letters")
+    j.run(*j.to("dlq", "list", "--job", "j"), out="no dead letters")
 
 
 @on_both
 def a_run_joins_a_job_that_was_submitted(j):
     spec = ["--params", 60, "--chunk", 3, "--simulate-ms", 0]
     j.run(*j.to("submit", "j", *spec))
-    s = json.loads(j.run(*j.to("run", "-j", "j", "-w", 2, "--json", "-o", j.output, *spec)).out)
+    s = json.loads(j.run(*j.to("run", "--job", "j", "-w", 2, "--json", "-o", j.output, *spec)).out)
     assert s["completed"] == 20 and s["verified"] is True and s["sum"] == 1770, s
-    j.run(*j.to("run", "-j", "j", *spec), code=2, err="has finished already|has ended")
+    j.run(*j.to("run", "--job", "j", *spec), code=2, err="has finished already|has ended")
 
 
 @test
 def a_run_on_redis_survives_it():
     j = OnRedis()
-    p = j.spawn(*j.to("run", "-j", "j", "--params", 300, "--chunk", 2, "-w", 2, "--simulate-ms", 10,
+    p = j.spawn(*j.to("run", "--job", "j", "--params", 300, "--chunk", 2, "-w", 2, "--simulate-ms", 10,
                       "--json", "-o", j.output))
     wait_until(lambda: len(j.lines()) >= 10, what="ten results")
     j.redis.kill()

@@ -486,4 +486,15 @@ def wrong_commands_say_so_at_once():
     assert j.kept() == []
 
 
+@test
+def what_to_compute_is_not_guessed():
+    """`seq 5 | ttg run -- CMD {}`: the lines were meant, not 10,000 numbers."""
+    j = Jobs()
+    j.run("run", "--", "echo", "{}", code=2, err="--input -")
+    j.run("submit", "--queue", "redis://127.0.0.1:1", "--", "echo", code=2, err="--input -")
+    assert j.kept() == []
+    j.env["TOTAL_PARAMETERS"] = "3"
+    j.run("run", "--", "echo", err="3 parameters")
+
+
 main()

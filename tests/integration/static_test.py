@@ -128,6 +128,13 @@ def bad_commands_are_refused_before_anything_runs():
     worker("--", path, code=2, err="plain")
 
 
+@test
+def a_job_without_a_queue_is_not_computed_alone():
+    """Who forgot TTG_QUEUE does not get a part of 10,000 other parameters."""
+    lines, _ = worker("--job", "sweep", "--", "cat", code=2, err="--queue URL or TTG_QUEUE")
+    assert not lines
+
+
 def stopped(number, code, *words, **env):
     child = spawn([TTG, "worker", *words], env={**QUIET, **env})
     child.wait_for(r"worker\.progress" if "SIMULATE_WORK_MS" in env else r"worker\.started")

@@ -513,7 +513,7 @@ def a_worker_that_stays_goes_on_with_the_next_run_of_the_job():
     wait_until(lambda: worker.err().count("worker.waiting") == 2, what="the wait for the next run")
     assert "committed=0 failed=3" in worker.err()
     write_file(go, "")
-    run([TTG, "dlq", "redrive", "--all", "-j", "j", "--queue", url])
+    run([TTG, "dlq", "redrive", "--all", "--job", "j", "--queue", url])
     run([TTG, "wait", "j", "--queue", url])
     wait_until(lambda: "committed=3" in worker.err(), what="the second end")
     worker.kill(signal.SIGTERM)
