@@ -2,6 +2,7 @@
 #include "cmd/progress_show.h"
 
 #include "cmd/options.h"
+#include "cmd/terminal.h"
 #include "io/stdio.h"
 
 #include <stdlib.h>
@@ -32,17 +33,37 @@ static void add_trouble(const struct ledger_status *s, struct buf *out)
         buf_add_str(out, STR("  paused"));
 }
 
-/* The cursor goes back to the front, so that a line of somebody else covers the bar. */
+/* The bytes of a text that are its first `width` characters. */
+static size_t cut(struct str text, size_t width)
+{
+    size_t n = 0;
+    while (n < text.len && (width > 0 || ((unsigned char)text.ptr[n] & 0xc0) == 0x80))
+        width -= ((unsigned char)text.ptr[n++] & 0xc0) != 0x80;
+    return n;
+}
+
+/* The cursor goes back to the front, so that a line of somebody else covers the bar. A second line
+ * would stay: a narrow terminal gets no bar, a very narrow one the front of the text. */
 static void draw(struct progress_show *s, const struct progress_view *v,
                  const struct ledger_status *status)
 {
-    struct buf out;
+    struct buf text, out;
+    unsigned width, height;
+    terminal_size(&width, &height);
+    buf_init(&text, 1024);
     buf_init(&out, 1024);
+    for (int bar = 1; bar >= 0; bar--) {
+        buf_clear(&text);
+        progress_text(v, bar, &text);
+        add_trouble(status, &text);
+        if (cut(buf_str(&text), width - 1) == buf_len(&text))
+            break;
+    }
     buf_add_str(&out, STR("\r\033[K"));
-    progress_text(v, true, &out);
-    add_trouble(status, &out);
+    buf_add(&out, buf_ptr(&text), cut(buf_str(&text), width - 1));
     buf_add_char(&out, '\r');
     stdio_complain(buf_str(&out));
+    buf_done(&text);
     buf_done(&out);
     s->drawn = true;
 }

@@ -44,7 +44,8 @@ static unsigned number_of(const char *name, unsigned otherwise)
 void terminal_size(unsigned *ret_width, unsigned *ret_height)
 {
     struct winsize w = {0};
-    ioctl(STDOUT_FILENO, TIOCGWINSZ, &w);
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0)
+        ioctl(STDERR_FILENO, TIOCGWINSZ, &w);
     *ret_width = w.ws_col > 0 ? w.ws_col : number_of("COLUMNS", 80);
     *ret_height = w.ws_row > 0 ? w.ws_row : number_of("LINES", 24);
 }
