@@ -138,6 +138,9 @@ static int look_at(const struct doctor_ask *a, struct exchange *x, const struct 
     if (!rc)
         rc = exchange(x, server, err);
     uint64_t after_ms = clock->wall_ms(clock);
+    for (size_t i = 0; !rc && i <= at; i++)
+        if (resp_hello_check(resp_ask_reply(&x->ask, i), err) == TTG_EAUTH)
+            rc = TTG_EAUTH;
     if (!rc)
         rc = reply_of(x, at, &c, err);
     if (rc)

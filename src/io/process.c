@@ -361,8 +361,10 @@ int process_find(const char *command, char **ret_file, struct err *err)
         return err_set(err, rc, "command %s: %s", command, err_text(rc));
     if (why == ENOENT)
         return err_set(err, TTG_ENOENT,
-                       slash ? "command not found: %s: no such file"
-                             : "command not found: %s is in no directory of PATH",
+                       strpbrk(command, " |;<>")
+                           ? "command not found: '%s'; for a line of the shell: sh -c 'LINE'"
+                       : slash ? "command not found: %s: no such file"
+                               : "command not found: %s is in no directory of PATH",
                        command);
     if (why == EISDIR)
         return err_set(err, TTG_EACCES, "command %s is a directory", command);

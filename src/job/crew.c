@@ -109,7 +109,9 @@ static void member_failed(struct member *m, const struct err *err)
     uint64_t now_ms = loop_now_ms(c->loop);
     m->failures = now_ms - m->started_ms > STABLE_MS ? 1 : m->failures + 1;
     if (m->failures > FAILURES_MAX) {
-        give_up(m, err);
+        struct err again;
+        err_set(&again, err->code, "%s again and again: its messages above say why", err->text);
+        give_up(m, &again);
         return;
     }
     uint64_t pause_ms = m->failures == 1 ? 0 : 1u << m->failures;

@@ -332,6 +332,7 @@ int run_start(struct run **ret_run, struct loop *loop, const struct run_config *
     r->config.queue.on_down = NULL;
     r->config.queue.on_lost = on_lost;
     r->results_config = r->config.queue;
+    r->results_config.quiet = true;
     r->config.crew.ctx = r;
     r->config.crew.node_needed = on_node_needed;
     r->config.crew.on_failed = on_crew_failed;

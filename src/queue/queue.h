@@ -39,6 +39,7 @@ struct queue_config {
     bool tls_no_verify;
     const char *queue_type; /* of a job's queues on RabbitMQ: classic, quorum; NULL: as they are */
     const char *job; /* whose server is looked for, in a Redis Cluster; NULL: the first asked for */
+    bool quiet;      /* another queue of ours to that address tells that it is out of reach */
     unsigned redis_wait;     /* Redis: replicas that have a change before it counts */
     uint64_t stale_check_ms; /* Redis: a busy worker looks after plain clients; 0: each 30 s */
     uint64_t retry_ms;       /* without a connection for so long: lost */

@@ -307,7 +307,8 @@ static void engine_retry(struct resp_engine *e, const struct err *why)
         return;
     }
     log_debug("queue.retry", kv_u64("tries", e->tries), kv_str("reason", why->text));
-    if (!e->again && !e->told && now_ms - e->cut_ms >= TELL_MS) { /* a wrong address, perhaps */
+    if (!config->quiet && !e->again && !e->told &&
+        now_ms - e->cut_ms >= TELL_MS) { /* a wrong address, perhaps */
         e->told = true;
         url_show(config->url, where);
         log_warn("queue.unreachable", kv_str("queue", where), kv_str("reason", why->text),

@@ -39,8 +39,25 @@ static struct str error_text(struct str text)
     return text;
 }
 
+/* A command of one kind of server that the other kind does not know. */
+static const char *other_kind(struct str text)
+{
+    struct str unknown = STR("ERR unknown command ");
+    if (!str_starts(text, unknown) || text.len == unknown.len)
+        return NULL;
+    text = str_make(text.ptr + unknown.len + 1, text.len - unknown.len - 1); /* behind the quote */
+    return str_starts(text, STR("TTG."))
+               ? "this is no ttg node; the address of a Redis server begins with redis://"
+           : str_starts(text, STR("EVAL"))
+               ? "this is no Redis server; the address of a ttg node begins with ttg://"
+               : NULL;
+}
+
 int resp_decode_error(struct str text, struct err *err)
 {
+    const char *other = other_kind(text);
+    if (other)
+        return err_set(err, TTG_EINVAL, "%s", other);
     return err_set(err, error_code(text), "%.*s", STR_ARG(error_text(text)));
 }
 
@@ -472,7 +489,7 @@ int resp_decode(struct queue_request *r, struct str reply, struct buf *scratch, 
         int code = error_code(v.s);
         if (code == TTG_ERANGE && r->verb == QUEUE_RESULTS)
             cursor_limit((struct queue_results *)r, v.s);
-        return err_set(err, code, "%.*s", STR_ARG(error_text(v.s)));
+        return resp_decode_error(v.s, err);
     }
     if (v.type == RESP_NULL)
         return err_set(err, TTG_EAGAIN, "nothing came in time");

@@ -330,6 +330,7 @@ int worker_connect(struct worker *w, struct err *err)
     w->config.queue.on_down = on_takes_down;
     w->config.queue.on_lost = on_queue_lost;
     w->commit_config = w->config.queue;
+    w->commit_config.quiet = true;
     w->commit_config.on_up = NULL;
     w->commit_config.on_down = NULL;
     int rc = queue_open(&w->takes, w->loop, &w->config.queue, err);

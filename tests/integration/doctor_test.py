@@ -72,7 +72,9 @@ def a_single_redis():
 @test
 def rights_and_servers_that_are_not_there():
     server = Redis(sync="always", password="s3cret")
-    run([TTG, "doctor", "--queue", server.url], code=3, err="NOAUTH")
+    run([TTG, "doctor", "--queue", server.url], code=3, err="NOAUTH.*goes into the address")
+    run([TTG, "doctor", "--queue", f"redis://:wrong@127.0.0.1:{server.port}"], code=3,
+        err="WRONGPASS.*goes into the address")
     server.client.execute_command("ACL", "SETUSER", "u", "on", ">pw", "~*", "+@all", "-config")
     url = f"redis://u:pw@127.0.0.1:{server.port}"
     assert doctor(url) == {"redis-config": "warning"}

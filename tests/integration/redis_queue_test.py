@@ -6,6 +6,7 @@ import os
 import time
 
 from harness import ROOT, TTG, main, run, spawn, temp_dir, test, wait_until
+from noderig import Node
 from redisrig import Job, Redis
 
 
@@ -100,6 +101,15 @@ def workers_killed_at_random_change_nothing():
         turn += 1
     s = job.check()
     assert turn >= 10 and s["dead_letters"] == 0, (turn, s)
+
+
+@test
+def an_address_of_the_other_kind_is_said():
+    server, node = Redis(), Node()
+    for wrong, right in ((f"ttg://127.0.0.1:{server.port}", "redis://"),
+                         (f"redis://127.0.0.1:{node.port}", "ttg://")):
+        for words in (["status"], ["run", "--params", 3]):
+            run([TTG, *words, "--queue", wrong], code=2, err=f"begins with {right}")
 
 
 @test

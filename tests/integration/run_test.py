@@ -512,7 +512,29 @@ def wrong_commands_say_so_at_once():
     j = Jobs()
     j.run("run", "--params", 5, "--", "no-such-command", code=2, err="no-such-command")
     j.run("run", "--params", 5, "--plugin", "/no/such.so", code=None, err="no/such.so")
+    for line in ("echo {} | wc -c", "/bin/echo {} >x"):
+        j.run("run", "--params", 5, "--", line, code=2, err="sh -c")
     assert j.kept() == []
+
+
+@test
+def a_node_that_does_not_start_says_where_to_look():
+    j = Jobs()
+    place = os.path.join(j.dir, "place")
+    os.mkdir(place)
+    write_file(os.path.join(place, "node"), "a file where the directory should be\n")
+    j.run("run", "--params", 5, "--queue", f"embedded:{place}", code=3,
+          err="ttg run: node ended with exit code 3 .*messages above")
+
+
+@test
+def a_wrong_address_is_told_once():
+    """Each process has two connections."""
+    j = Jobs()
+    for words in (["run", "--params", 5], ["worker"]):
+        done = j.run(*words, "--queue", "ttg+unix:nowhere", "--queue-retry", 2, code=3,
+                     err="no connection to")
+        assert done.err.count("queue.unreachable") == 1, done
 
 
 @test
