@@ -241,7 +241,7 @@ def a_password_in_a_variable_gets_onto_no_command_line():
     for env in (env, {"TTG_QUEUE": f"redis://:s3cret@127.0.0.1:{server.port}"}):
         out = os.path.join(temp_dir(), "out")
         p = spawn([TTG, "run", "--job", f"j{len(env)}", "--params", 200, "--chunk", 2,
-                   "--simulate-ms", 5, "--output", out], env=env)
+                   "--simulate-ms", 25, "--output", out], env=env)
         wait_until(lambda: os.path.exists(out) and os.path.getsize(out) > 0, what="results")
         lines = command_lines(p.pid)
         assert len([x for x in lines if "worker-" in x]) > 0, lines
