@@ -187,6 +187,12 @@ static void drop_old_lines(struct amqp_collector *c)
     amqp_lines_drop(&c->lines, keep < c->given_seq ? keep : c->given_seq);
 }
 
+bool collector_is_awaited(const struct amqp_engine *e, uint64_t cursor)
+{
+    const struct amqp_collector *c = e->collector;
+    return c->visiting && e->marker.state < LEDGER_FINISHED && cursor + 1 < c->lines.first;
+}
+
 void collector_answer(struct amqp_engine *e, bool over)
 {
     struct amqp_collector *c = e->collector;
@@ -199,9 +205,8 @@ void collector_answer(struct amqp_engine *e, bool over)
     struct ledger_status s;
     ledger_status(c->ledger, &s);
     bool ended = c->visiting ? s.state >= LEDGER_FINISHED : c->stage == ENDED;
-    /* Those before are with a collector that is away for a moment: who follows waits for it. */
-    bool gap = c->visiting && r->block_ms > 0 && r->cursor + 1 < c->lines.first;
-    if ((lines.len == 0 || gap) && !ended) {
+    bool gap = r->block_ms > 0 && collector_is_awaited(e, r->cursor);
+    if (gap || (lines.len == 0 && !ended)) {
         if (!over)
             return;
         c->results = NULL;

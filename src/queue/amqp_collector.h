@@ -148,6 +148,9 @@ void collector_trim(struct amqp_engine *e, struct queue_trim *t);
 /* Answers the request for results that waits, when there is an answer; `over`: it waits no longer.
  */
 void collector_answer(struct amqp_engine *e, bool over);
+/* A visitor lacks results behind `cursor`: they are with a collector that is away for a moment, as
+ * it has not announced the end. Who follows waits for it. */
+bool collector_is_awaited(const struct amqp_engine *e, uint64_t cursor);
 /* Each line of the saved output that the snapshot does not cover is a commit. */
 int collector_recall(struct amqp_collector *c, const char *path, uint64_t bytes, struct err *err);
 void collector_consume(struct amqp_engine *e);

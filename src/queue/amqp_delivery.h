@@ -28,6 +28,7 @@ struct amqp_worker {
     bool listening, consuming, ended, paused, dry;
     bool suspects, pulling; /* suspects: there may be some; pulling: one is being asked for */
     uint64_t suspects_ms;   /* when it is time to ask in any case */
+    uint64_t pulled;        /* deliveries that were, from the asking to the acknowledgement */
     uint64_t moves;         /* messages that are published anew before they are acknowledged */
     uint64_t counts_ms;     /* an unattended job: when its end is looked for again */
     struct queue_join *join;

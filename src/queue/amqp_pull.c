@@ -6,7 +6,9 @@
  * ttg.tasks.suspect, from which a worker takes one message at a time, and only when it can start it
  * at once. What comes back from there was started for sure, and is charged an attempt; a chunk that
  * kills its workers ends among the dead letters after as many starts as the job allows. The count
- * is in the message, so it needs no collector and outlives one.
+ * is in the message, so it needs no collector and outlives one. A worker has no more of them than
+ * it has slots, those included whose results the broker does not have yet: else one that kills its
+ * worker would count against those before and behind it.
  *
  * The first time, from ttg.tasks, it is a guess: a worker that has no more messages in advance than
  * it has slots runs long chunks, and so did, most likely, the one that died. Then an attempt is
@@ -168,6 +170,7 @@ static void on_pulled(struct amqp_engine *e, void *ctx, int rc, const struct amq
     } else {
         struct delivery *d = delivery_new(e, chunk, event);
         d->pulled = true;
+        w->pulled++;
         list_push_front(&w->ready, &d->link);
     }
     delivery_hand_out(e, false);
@@ -178,7 +181,8 @@ void pull_try(struct amqp_engine *e)
     struct amqp_worker *w = e->worker;
     struct amqp_call call = {
         .op = AMQP_GET, .queue = str_of(e->names.suspect), .flags = AMQP_ON_PULL};
-    if (!w->suspects || w->pulling || !w->take || w->ended || w->paused || !e->queue.up)
+    if (!w->suspects || w->pulling || !w->take || w->ended || w->paused || !e->queue.up ||
+        w->pulled >= w->slots)
         return;
     w->pulling = true;
     w->suspects_ms = loop_now_ms(e->queue.loop) + SUSPECTS_MS;

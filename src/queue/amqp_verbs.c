@@ -315,9 +315,8 @@ static void show_results(struct amqp_engine *e, const struct core_call *call)
     uint64_t newest = c->visiting ? c->seq : c->saved_seq > 0 ? c->saved_seq : c->given_seq;
     struct str lines = amqp_lines_behind(&c->lines, cursor, count, newest, &last);
     bool ended = s.state >= LEDGER_FINISHED && last >= c->seq;
-    bool waits = is_word(call, 5, "BLOCK");
-    bool gap = c->visiting && waits && cursor + 1 < c->lines.first; /* as in collector_answer */
-    if ((lines.len == 0 || gap) && !ended) {
+    bool gap = is_word(call, 5, "BLOCK") && collector_is_awaited(e, cursor);
+    if (gap || (lines.len == 0 && !ended)) {
         reply_null_array(r);
         return;
     }

@@ -50,7 +50,11 @@ void delivery_free(struct amqp_engine *e, struct delivery *d)
     if (d->gen != e->gen && w->old_count > 0)
         w->old_count--;
     map_remove(&w->deliveries, &d->node);
+    w->pulled -= d->pulled;
+    bool next = d->pulled;
     mem_free(d);
+    if (next)
+        pull_try(e);
 }
 
 void delivery_acknowledge(struct amqp_engine *e, const struct delivery *d)
@@ -262,6 +266,8 @@ bool delivery_is_known(struct amqp_engine *e, uint64_t chunk, uint64_t tag, bool
             continue;
         d->gen = e->gen;
         d->tag = tag;
+        w->pulled += pulled;
+        w->pulled -= d->pulled;
         d->pulled = pulled;
         w->old_count--;
         return true;
