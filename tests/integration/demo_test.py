@@ -55,14 +55,16 @@ def a_killed_worker_costs_nothing():
 @test
 def json_has_the_summary_and_the_takeover():
     demo = Demo()
-    line = demo.json("--scale", "medium", "--fault-demo", "--workers", "4")
-    for key, want in (("backend", "embedded"), ("scale", "medium"), ("workers", 4), ("chunks", 100),
-                      ("completed", 100), ("params", 10000), ("sum", 49995000), ("verified", True),
+    line = demo.json("--fault-demo", "--workers", "4")
+    for key, want in (("backend", "embedded"), ("scale", "small"), ("workers", 4), ("chunks", 100),
+                      ("completed", 100), ("params", 1000), ("sum", 499500), ("verified", True),
                       ("dead_letters", 0), ("killed", "worker-1")):
         assert line[key] == want, (key, line)
     assert line["takeover_ms"] is not None and line["taken_over"] >= 1, line
     assert line["taken_over_by"] != line["killed"], line
+    # A kill may come too late here on a machine that is busy: a chunk takes 10 ms.
     line = demo.json("--scale", "medium")
+    assert line["params"] == 10000 and line["sum"] == 49995000, line
     assert line["verified"] is True and "killed" not in line, line
     demo.check_gone()
 
