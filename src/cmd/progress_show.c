@@ -42,10 +42,7 @@ static size_t cut(struct str text, size_t width)
     return n;
 }
 
-/* The cursor goes back to the front, so that a line of somebody else covers the bar. A second line
- * would stay: a narrow terminal gets no bar, a very narrow one the front of the text. */
-static void draw(struct progress_show *s, const struct progress_view *v,
-                 const struct ledger_status *status)
+void progress_show_bar(const struct progress_view *v, struct str before, struct str behind)
 {
     struct buf text, out;
     unsigned width, height;
@@ -54,8 +51,9 @@ static void draw(struct progress_show *s, const struct progress_view *v,
     buf_init(&out, 1024);
     for (int bar = 1; bar >= 0; bar--) {
         buf_clear(&text);
+        buf_add_str(&text, before);
         progress_text(v, bar, &text);
-        add_trouble(status, &text);
+        buf_add_str(&text, behind);
         if (cut(buf_str(&text), width - 1) == buf_len(&text))
             break;
     }
@@ -65,6 +63,16 @@ static void draw(struct progress_show *s, const struct progress_view *v,
     stdio_complain(buf_str(&out));
     buf_done(&text);
     buf_done(&out);
+}
+
+static void draw(struct progress_show *s, const struct progress_view *v,
+                 const struct ledger_status *status)
+{
+    struct buf trouble;
+    buf_init(&trouble, 1024);
+    add_trouble(status, &trouble);
+    progress_show_bar(v, STR(""), buf_str(&trouble));
+    buf_done(&trouble);
     s->drawn = true;
 }
 

@@ -25,6 +25,10 @@ struct progress_show {
 void progress_show_init(struct progress_show *s, const struct command_run *r);
 void progress_show_status(struct progress_show *s, const struct queue_status *status,
                           uint64_t now_ms);
+/* Draws a bar with something before and behind it. The cursor goes back to the front, so that a
+ * line of somebody else covers it. A second line would stay: a narrow terminal gets no bar, a very
+ * narrow one the front of the text. */
+void progress_show_bar(const struct progress_view *v, struct str before, struct str behind);
 /* Takes the bar away, so that something else can be said. */
 void progress_show_clear(struct progress_show *s);
 

@@ -8,6 +8,7 @@ import threading
 
 from demorig import Demo, check_story
 from harness import ROOT, TTG, main, run, temp_dir, test, wait_until, write_file
+from jobrig import bars
 
 STATIC = os.path.join(ROOT, "examples/demo/static.sh")
 STUB = """#!/bin/sh
@@ -114,6 +115,12 @@ def with_one_worker_its_successor_takes_over():
     assert line["completed"] == 100 and line["verified"] is True, line
     assert line["killed"] == "worker-0" and line["taken_over"] >= 1, line
     demo.check_gone()
+
+
+@test
+def the_bar_fits_the_terminal():
+    shown = bars(40, ["demo", "--scale", "medium", "--json"], Demo().env)
+    assert shown and max(map(len, shown)) < 40, shown
 
 
 @test

@@ -1,10 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """jobrig - jobs of the real binary in a state directory of their own, and what they left."""
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
+import subprocess
+import termios
 
 from harness import TTG, alive, run, spawn, temp_dir, wait_until
+
+
+def bars(columns, words, env):
+    """What a command that ends with 0 draws as bars on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    child = subprocess.Popen([TTG, *map(str, words)], stdout=subprocess.DEVNULL, stderr=theirs,
+                             env={**os.environ, **env, "TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert child.wait() == 0, shown
+    return re.findall(r"\r\x1b\[K([^\r\n]+)\r(?!\n)", shown.decode())
 
 
 class Jobs:

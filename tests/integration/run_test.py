@@ -1,21 +1,17 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """ttg run: one line that computes everything once, whatever dies."""
-import fcntl
 import gzip
 import hashlib
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
-import termios
 import time
 
 from harness import TTG, alive, have, main, skip, spawn, test, wait_until, write_file
-from jobrig import Jobs, children, counted, kill_all
+from jobrig import Jobs, bars, children, counted, kill_all
 
 
 SOAK = bool(os.environ.get("SOAK"))
@@ -487,24 +483,10 @@ def the_bar_fits_the_terminal():
     """What goes over the edge stays there, line by line."""
     j = Jobs()
     for columns, least in ((20, "%  "), (60, "chunks"), (120, "[#")):
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        child = subprocess.Popen([TTG, "run", "--params", "30", "--chunk", "1", "-w", "1",
-                                  "--simulate-ms", "20"], stdout=subprocess.DEVNULL, stderr=theirs,
-                                 env={**os.environ, **j.env, "TERM": "xterm"})
-        os.close(theirs)
-        shown = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                shown += chunk
-        except OSError: # the other end is closed
-            pass
-        os.close(ours)
-        assert child.wait() == 0, shown
-        bars = [bar for bar in re.findall(r"\r\x1b\[K([^\r\n]+)\r", shown.decode())
-                if not bar.startswith("ttg:")]
-        assert any(least in bar for bar in bars), bars
-        assert max(map(len, bars)) < columns, bars
+        shown = bars(columns, ["run", "--params", 30, "--chunk", 1, "-w", 1, "--simulate-ms", 20],
+                     j.env)
+        assert any(least in bar for bar in shown), shown
+        assert max(map(len, shown)) < columns, shown
 
 
 @test

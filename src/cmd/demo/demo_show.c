@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a viewer of the demo gets to read. */
 #include "cmd/demo/demo.h"
+#include "cmd/progress_show.h"
 #include "cmd/summary.h"
 #include "io/stdio.h"
 
@@ -78,18 +79,13 @@ void demo_say(struct demo *d, const char *format, ...)
 void demo_bar(struct demo *d, const struct demo_act *a, const struct queue_status *status)
 {
     struct progress_view v;
-    struct buf b;
+    char workers[40] = "";
     if (!d->bar || d->term)
         return;
     progress_view(&a->progress, &v);
-    buf_init(&b, 1024);
-    buf_add_str(&b, STR("\r\033[K  "));
-    progress_text(&v, true, &b);
     if (status->status.workers > 0)
-        buf_printf(&b, "  %llu workers", (number)status->status.workers);
-    buf_add_char(&b, '\r');
-    stdio_complain(buf_str(&b));
-    buf_done(&b);
+        snprintf(workers, sizeof workers, "  %llu workers", (number)status->status.workers);
+    progress_show_bar(&v, STR("  "), str_of(workers));
     d->bar_drawn = true;
 }
 
