@@ -13,7 +13,7 @@ enum {
     STORE_SMALL_BYTES_MIN = 1 << 20, /* of a segment, where the disk has no room for a whole one */
     STORE_SPARE_RETRY_MS = 100,
     STORE_SNAPSHOTS_KEPT = 2,
-    STORE_SNAPSHOT_SYNC_BYTES = 8 << 20,
+    STORE_SNAPSHOT_SYNC_BYTES = 4 << 20,
     NO_FILE = -1,
 };
 
