@@ -190,8 +190,10 @@ class Process:
         return found
 
     def close(self):
-        """Kills the whole group, also what a dead leader left behind, and reaps."""
-        _kill_group(self.pid)
+        """Kills the whole group, also what a dead leader left behind, and reaps. Its number comes again as
+        soon as the leader is reaped and nobody of the group is left: then it is somebody else's."""
+        if self.popen.returncode is None or not os.path.exists(f"/proc/{self.pid}"):
+            _kill_group(self.pid)
         self.popen.wait()
         if self.popen.stdin:
             try:

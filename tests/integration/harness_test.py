@@ -125,4 +125,15 @@ main()
 
 
 assert sys.version_info >= (3, 9)
+@test
+def a_number_that_has_gone_to_another_is_not_killed():
+    """A process that ended long ago is still closed at the end of the test; numbers come again."""
+    other, ended = spawn(["sleep", "1000"]), spawn(["true"])
+    ended.wait()
+    ended.pid = other.pid
+    ended.close()
+    other.kill(signal.SIGTERM)
+    assert other.wait() == -signal.SIGTERM, "a process that is somebody else's was killed"
+
+
 main()
