@@ -124,6 +124,104 @@ main()
     assert "ok 1" in run([path], code=0).out
 
 
+
+
+
+assert sys.version_info >= (3, 9)
+
+main()
+""")
+    done = run([path], code=1)
+    assert "1..3" in done.out and "ok 1 - good" in done.out, done
+    assert re.search(r"^not ok 2 - bad: one is not two \(\w+\.py:\d+\)$", done.out, re.M), done
+    assert "# AssertionError: one is not two" in done.out and "# seen last" in done.out, done
+    assert "ok 3 - odd # SKIP no such thing here" in done.out, done
+    done = run([os.path.join(ROOT, "tools/run-tests"), path], code=1)
+    assert done.out.endswith("1 passed, 1 failed, 1 skipped\n"), done
+
+
+@test
+def run_checks_code_and_output():
+    run(["sh", "-c", "echo out; echo err >&2; exit 3"], code=3, out="^out$", err="^err$")
+    for wrong in ({"code": 0}, {"code": 3, "out": "err"}, {"code": 3, "err": "^out"}):
+        try:
+            run(["sh", "-c", "echo out; echo err >&2; exit 3"], **wrong)
+        except AssertionError:
+            continue
+        raise AssertionError(f"accepted {wrong}")
+    assert run(["cat"], stdin=b"\xff\x00x").code == 0
+
+
+BACKGROUND = """
+@test
+def leaves_things_running():
+    p = spawn(["sh", "-c", "sleep 1000 & echo $! $$; wait"])
+    print("#", p.wait_for(r"[0-9]+ [0-9]+").group(0), temp_dir(), flush=True)
+    {then}
+main()
+"""
+
+
+def started(process):
+    words = process.wait_for(r"^# (\d+) (\d+) (/\S+)")
+    return int(words.group(1)), int(words.group(2)), words.group(3)
+
+
+@test
+def nothing_survives_a_test():
+    process = spawn([program(BACKGROUND.format(then="pass"))])
+    pids = started(process)
+    assert process.wait() == 0
+    assert not alive(pids[0]) and not alive(pids[1]) and not os.path.exists(pids[2])
+
+
+@test
+def nothing_survives_a_killed_test_program():
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = spawn([program(BACKGROUND.format(then="wait_until(lambda: False, 1000)"))])
+        child, parent, directory = started(process)
+        assert alive(child) and alive(parent)
+        process.kill(number)
+        process.wait()
+        wait_until(lambda: not alive(child) and not alive(parent) and
+                   not os.path.exists(directory), 10, "everything is gone")
+
+
+@test
+def wait_until_has_a_deadline():
+    try:
+        wait_until(lambda: False, 0.05, "the impossible")
+    except AssertionError as error:
+        assert "the impossible" in str(error)
+    else:
+        raise AssertionError("waited for nothing and succeeded")
+
+
+@test
+def a_sanitizer_report_fails_the_test():
+    path = program("""
+@test
+def reported():
+    write = "import os; p = os.environ['ASAN_OPTIONS'].split(':')[0].split('=')[1];"
+    run([sys.executable, "-c", write + "open(p + '.1', 'w').write('bad access')"])
+main()
+""")
+    assert "not ok 1" in run([path], code=1).out
+
+
+@test
+def a_leak_check_that_was_killed_is_no_report():
+    path = program("""
+@test
+def killed():
+    write = "import os; p = os.environ['ASAN_OPTIONS'].split(':')[0].split('=')[1];"
+    line = "==24923==Unable to get registers from thread 24894." + chr(92) + "n"
+    run([sys.executable, "-c", write + "open(p + '.1', 'w').write('" + line + "')"])
+main()
+""")
+    assert "ok 1" in run([path], code=0).out
+
+
 assert sys.version_info >= (3, 9)
 @test
 def a_number_that_has_gone_to_another_is_not_killed():
