@@ -209,7 +209,7 @@ static void commit_apply(struct ledger *l, struct ledger_chunk *c, struct ledger
     r->now_ms = now_ms;
     if (by) {
         by->completed++;
-        ledger_pace_add(by, r->duration_us, now_ms);
+        ledger_pace_add(l, by, r->duration_us, now_ms);
         ledger_worker_remember(by, r->chunk, r->epoch);
     }
     l->params += ledger_range_count(l, c->index);

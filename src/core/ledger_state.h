@@ -130,6 +130,7 @@ struct ledger {
     uint64_t slots;      /* of the living; a foreign consumer counts as one */
     uint64_t overloaded; /* workers that hold more leases than they have slots */
     uint64_t steal_ms;   /* when idle workers should ask again */
+    uint64_t pace_us;    /* what a chunk took lately, whoever had it: see ledger_tail.c */
 
     uint64_t attempts, reclaimed, stolen, stale_dropped, failures, released, redriven;
     uint64_t workers_lost, params;
@@ -224,7 +225,8 @@ static inline bool ledger_ended(const struct ledger *l)
 
 /* --- the end of a job (ledger_tail.c) --- */
 
-void ledger_pace_add(struct ledger_worker *w, uint64_t duration_us, uint64_t now_ms);
+void ledger_pace_add(struct ledger *l, struct ledger_worker *w, uint64_t duration_us,
+                     uint64_t now_ms);
 
 /* --- the job (ledger.c) --- */
 
