@@ -138,6 +138,8 @@ def a_killed_worker_loses_nothing(probe, url):
     probe("submit", url, "kill", "1000", "10")
     victim = probe.spawn("worker", url, "kill", "victim", "hang", running)
     wait_until(lambda: os.path.exists(running))
+    # Or its oldest lease is not the one that it hangs in, but one whose commit is on its way.
+    wait_until(lambda: " completed 3 " in probe("status", url, "kill"), what="its first commits")
     victim.kill()
     victim.wait()
     probe("worker", url, "kill", "heir", "square", out=r"^done$", deadline_s=60)
