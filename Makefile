@@ -169,7 +169,7 @@ check-run: all $(UNIT) $(REPLAY) $(B)/sim-node $(TOOLS) $(SMOKE)
 .PHONY: soak
 soak: deps
 	$(Q)$(MAKE) all $(B)/tests/unit/plugin_test $(TOOLS)
-	$(Q)for t in run chaos chaos_fleet chaos_faults redis_sentinel redis_cluster redis_chaos redis_restart node_crash stateful pipeline_kill pipeline_aggregate amqp_cluster amqp_power amqp_chaos; do \
+	$(Q)for t in run chaos chaos_fleet chaos_faults redis_sentinel redis_cluster redis_chaos redis_restart node_crash node_memory stateful pipeline_kill pipeline_aggregate amqp_cluster amqp_power amqp_chaos; do \
 	    SOAK=1 SEED=$(SEED) TTG=$(CURDIR)/$(B)/ttg tests/integration/$${t}_test.py || exit 1; done
 
 coverage: deps

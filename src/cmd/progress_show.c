@@ -37,8 +37,10 @@ static void add_trouble(const struct ledger_status *s, struct buf *out)
 static size_t cut(struct str text, size_t width)
 {
     size_t n = 0;
-    while (n < text.len && (width > 0 || ((unsigned char)text.ptr[n] & 0xc0) == 0x80))
-        width -= ((unsigned char)text.ptr[n++] & 0xc0) != 0x80;
+    for (; n < text.len && width > 0; width--) {
+        size_t len = str_utf8_len(str_make(text.ptr + n, text.len - n));
+        n += len > 0 ? len : 1;
+    }
     return n;
 }
 

@@ -133,12 +133,12 @@ static int results_front(struct reply *r, size_t mark, const struct results_args
     reply_count(&inner, last);
     reply_int(&inner, ended);
     reply_count(&inner, from);
-    if (a->json)
+    if (a->json) {
         reply_str_head(&inner, buf_len(r->out) - mark);
-    else
-        reply_array(&inner, count);
-    if (a->json)
         reply_str_end(r);
+    } else {
+        reply_array(&inner, count);
+    }
     if (!inner.rc)
         reply_insert(r, mark, buf_str(&front));
     buf_done(&front);
