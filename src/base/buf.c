@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/spare.h"
 
 #include <stdio.h>
 
@@ -16,8 +17,25 @@ void buf_init(struct buf *b, size_t bytes_max)
 
 void buf_done(struct buf *b)
 {
-    mem_free(b->data);
+    spare_free(b->data, b->cap + 1);
     *b = (struct buf){.bytes_max = b->bytes_max};
+}
+
+/* Into a large piece that was in use before, where there is one. */
+static bool buf_move_to_spare(struct buf *b, size_t bytes)
+{
+    size_t room, used = buf_len(b);
+    char *data = spare_take(bytes, &room);
+    if (!data)
+        return false;
+    if (used > 0)
+        memcpy(data, buf_ptr(b), used);
+    spare_free(b->data, b->cap + 1);
+    b->end -= b->start;
+    b->start = 0;
+    b->data = data;
+    b->cap = room - 1;
+    return true;
 }
 
 static int buf_grow(struct buf *b, size_t len)
@@ -37,6 +55,8 @@ static int buf_grow(struct buf *b, size_t len)
         return b->failed = TTG_ENOMEM;
     while (bytes < need)
         bytes = bytes > SIZE_MAX / 2 ? need : bytes * 2;
+    if (bytes >= SPARE_BYTES_MIN && buf_move_to_spare(b, bytes))
+        return 0;
     char *data = mem_realloc(b->data, bytes);
     if (!data)
         return b->failed = TTG_ENOMEM;
@@ -229,6 +249,38 @@ int buf_add_unbase64(struct buf *b, struct str s)
     }
     buf_grew(b, len);
     return 0;
+}
+
+int buf_clear_behind(struct buf *b, size_t room)
+{
+    char *at;
+    buf_clear(b);
+    int rc = buf_reserve(b, room, &at);
+    if (!rc)
+        b->start = b->end = room;
+    return rc;
+}
+
+bool buf_put_front(struct buf *b, struct str s)
+{
+    if (s.len > b->start)
+        return false;
+    b->start -= s.len;
+    memcpy(buf_ptr(b), s.ptr, s.len);
+    return true;
+}
+
+bool buf_hand_over(struct buf *from, struct buf *to)
+{
+    if (buf_len(to) > 0 || buf_len(from) > to->bytes_max)
+        return false;
+    buf_done(to);
+    to->data = from->data;
+    to->start = from->start;
+    to->end = from->end;
+    to->cap = from->cap;
+    *from = (struct buf){.bytes_max = from->bytes_max};
+    return true;
 }
 
 void buf_consume(struct buf *b, size_t len)

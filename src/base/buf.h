@@ -60,6 +60,15 @@ int buf_add_base64(struct buf *b, struct str s);
 /* And back, strictly: TTG_EPROTO (and unchanged) when it is no base64. */
 int buf_add_unbase64(struct buf *b, struct str s);
 
+/* Empties it, with `room` bytes in front of what comes next. As buf_reserve. */
+int buf_clear_behind(struct buf *b, size_t room);
+/* Into that room; false, and unchanged, where there is too little. */
+bool buf_put_front(struct buf *b, struct str s);
+
+/* Gives memory and content to one that is empty: large bytes are not copied. False, and nothing has
+ * changed, when it is not empty or may not have so many. */
+bool buf_hand_over(struct buf *from, struct buf *to);
+
 /* Drops bytes at the front. */
 void buf_consume(struct buf *b, size_t len);
 /* Drops all bytes, keeps the memory. */

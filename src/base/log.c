@@ -208,14 +208,26 @@ void log_emit(enum log_level level, const char *event, const struct kv *kvs, siz
     unlock();
 }
 
-bool log_limit_pass(struct log_limit *l, uint64_t now_ms, uint64_t *ret_left_out)
+static bool limit_pass(struct log_limit *l, uint64_t now_ms, uint64_t pause_ms,
+                       uint64_t *ret_left_out)
 {
     if (now_ms < l->next_ms) {
         l->left_out++;
         return false;
     }
-    l->next_ms = now_ms + 1000;
+    l->next_ms = now_ms + pause_ms;
     *ret_left_out = l->left_out;
     l->left_out = 0;
     return true;
+}
+
+bool log_limit_pass(struct log_limit *l, uint64_t now_ms, uint64_t *ret_left_out)
+{
+    return limit_pass(l, now_ms, 1000, ret_left_out);
+}
+
+bool log_limit_minute(struct log_limit *l, uint64_t now_ms)
+{
+    uint64_t left_out;
+    return limit_pass(l, now_ms, 60000, &left_out);
 }

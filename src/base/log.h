@@ -106,6 +106,8 @@ struct log_limit {
     uint64_t next_ms, left_out;
 };
 bool log_limit_pass(struct log_limit *l, uint64_t now_ms, uint64_t *ret_left_out);
+/* For what may last for days: at most one line a minute. */
+bool log_limit_minute(struct log_limit *l, uint64_t now_ms);
 
 #define LOG_KVS(...)                                                                               \
     ((const struct kv[]){{0}, ##__VA_ARGS__}) + 1,                                                 \

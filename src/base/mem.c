@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGE_BYTES = 512 << 10, SPARE_BYTES = 1 << 20 };
+enum { SPARE_BYTES = 1 << 20 };
 
 static _Thread_local size_t fail_at;
 static _Thread_local int failed;
@@ -76,6 +76,11 @@ void mem_free(void *ptr)
 
 void mem_return_large(void)
 {
-    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_MMAP_THRESHOLD, MEM_LARGE_BYTES);
     mallopt(M_TRIM_THRESHOLD, SPARE_BYTES); /* without it a step up and down at each turn */
+}
+
+void mem_return_holes(void)
+{
+    malloc_trim(0);
 }

@@ -25,10 +25,14 @@ char *mem_strdup(const char *text);
 /* Accepts NULL. */
 void mem_free(void *ptr);
 
+enum { MEM_LARGE_BYTES = 512 << 10 };
 /* For a program of ours, first thing: what is large goes back to the system as soon as it is freed.
  * Left alone, the allocator keeps blocks of some megabytes once it has seen them come and go, and
  * holes between what lives longer. A library leaves that to its host. */
 void mem_return_large(void);
+
+/* Gives the pages back that nothing lies on: the holes, too. Takes some 0.1 ms a MB of holes. */
+void mem_return_holes(void);
 
 /* The n-th allocation of this thread from now on (1 is the next) fails, and only that one. 0
  * disarms. */

@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/spare.h"
 
 enum {
     BLOCK_FIRST_BYTES = 256,
@@ -64,13 +65,22 @@ static char *put_names(char *at, const struct str *fields, size_t pairs)
     return at;
 }
 
+/* A large piece may be one that was in use before, and larger than *cap. */
+static char *data_new(size_t *cap)
+{
+    char *data = spare_take(*cap, cap);
+    return data ? data : mem_alloc(*cap);
+}
+
 struct stream_block *block_new(struct stream_id first, const struct str *fields, size_t pairs)
 {
-    size_t head = names_bytes(fields, pairs);
+    size_t head = names_bytes(fields, pairs), entry = block_entry_bytes_max(fields, pairs);
     size_t cap = head + BLOCK_FIRST_BYTES;
+    if (entry > BLOCK_FIRST_BYTES && entry != SIZE_MAX)
+        cap = head + entry; /* so that a large one is not moved as it is added */
     ensure(cap <= BLOCK_BYTES_MAX);
     struct stream_block *b = mem_zalloc(sizeof *b);
-    char *data = mem_alloc(cap);
+    char *data = data_new(&cap);
     if (!b || !data) {
         mem_free(b);
         mem_free(data);
@@ -87,7 +97,7 @@ struct stream_block *block_new(struct stream_id first, const struct str *fields,
 void block_free(struct stream_block *b)
 {
     if (b && !b->spilled)
-        mem_free(b->data);
+        spare_free(b->data, b->cap);
     mem_free(b);
 }
 
@@ -158,9 +168,17 @@ int block_add(struct stream_block *b, struct stream_id id, const struct str *fie
     return 0;
 }
 
+void block_give(struct stream_block *b)
+{
+    ensure(!b->spilled);
+    spare_free(b->data, b->cap);
+    b->data = NULL;
+}
+
 void block_seal(struct stream_block *b)
 {
-    char *data = b->cap > b->bytes ? mem_realloc(b->data, b->bytes) : NULL;
+    bool spare = b->cap >= SPARE_BYTES_MIN && b->bytes > b->cap / 4 * 3;
+    char *data = b->cap > b->bytes && !spare ? mem_realloc(b->data, b->bytes) : NULL;
     if (data) {
         b->data = data;
         b->cap = b->bytes;

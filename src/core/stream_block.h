@@ -60,6 +60,9 @@ size_t block_entry_bytes_max(const struct str *fields, size_t pairs);
 /* Behind the last entry; the block is in memory. TTG_ENOMEM. */
 int block_add(struct stream_block *b, struct stream_id id, const struct str *fields, size_t pairs);
 
+/* Gives back its bytes, which lie elsewhere now. */
+void block_give(struct stream_block *b);
+
 /* Gives back memory that nobody will fill. */
 void block_seal(struct stream_block *b);
 

@@ -45,10 +45,9 @@ int stream_store_reserve(struct stream *s)
 static void spill(struct stream *s, struct stream_block *b)
 {
     struct blob_ref ref;
-    char *data = b->data;
-    if (s->env->blob_write(s->env->ctx, str_make(data, b->bytes), &ref))
+    if (s->env->blob_write(s->env->ctx, str_make(b->data, b->bytes), &ref))
         return; /* it stays in memory; the next block tries again */
-    mem_free(data);
+    block_give(b);
     b->ref = ref;
     b->spilled = true;
 }

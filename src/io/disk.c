@@ -154,6 +154,17 @@ static int real_sync(struct disk *d, int file)
     return disk_sync_file(file);
 }
 
+void disk_forget_file(int file, uint64_t offset, uint64_t len)
+{
+    posix_fadvise(file, (off_t)offset, (off_t)len, POSIX_FADV_DONTNEED); /* an advice only */
+}
+
+static void real_forget(struct disk *d, int file, uint64_t offset, uint64_t len)
+{
+    (void)d;
+    disk_forget_file(file, offset, len);
+}
+
 static int real_map(struct disk *d, int file, size_t len, const char **ret_bytes)
 {
     (void)d;
@@ -297,6 +308,7 @@ static const struct disk_ops real_ops = {
     .allocate = real_allocate,
     .next_data = real_next_data,
     .sync = real_sync,
+    .forget = real_forget,
     .map = real_map,
     .unmap = real_unmap,
     .rename = real_rename,

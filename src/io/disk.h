@@ -45,6 +45,9 @@ struct disk_ops {
 
     /* Content and size are on disk afterwards. */
     int (*sync)(struct disk *d, int file);
+    /* What was synced will not be read soon: the kernel may use its memory for what comes next. May
+     * be NULL. */
+    void (*forget)(struct disk *d, int file, uint64_t offset, uint64_t len);
 
     /* A read-only view of the first `len` > 0 bytes. */
     int (*map)(struct disk *d, int file, size_t len, const char **ret_bytes);
@@ -79,5 +82,7 @@ void disk_free(struct disk *d);
 
 /* `sync` for a file of such a disk, where nothing but its number is left. */
 int disk_sync_file(int file);
+/* As `forget`. */
+void disk_forget_file(int file, uint64_t offset, uint64_t len);
 
 #endif

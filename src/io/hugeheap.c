@@ -28,6 +28,11 @@ void hugeheap_grow(struct hugeheap *h)
     h->asked += to - (uintptr_t)h->asked;
 }
 
+size_t hugeheap_bytes(const struct hugeheap *h)
+{
+    return h->start ? (size_t)((char *)sbrk(0) - h->start) : 0;
+}
+
 void hugeheap_leave(const struct hugeheap *h)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)h->start;

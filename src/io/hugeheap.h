@@ -8,6 +8,8 @@
 #ifndef TTG_IO_HUGEHEAP_H
 #define TTG_IO_HUGEHEAP_H
 
+#include <stddef.h>
+
 struct hugeheap {
     char *start, *asked; /* asked: up to here the kernel has been told */
 };
@@ -15,6 +17,9 @@ struct hugeheap {
 void hugeheap_init(struct hugeheap *h);
 /* Call it now and then from the thread that allocates: costs nothing while the heap stays. */
 void hugeheap_grow(struct hugeheap *h);
+
+/* How long it is now, with its holes. */
+size_t hugeheap_bytes(const struct hugeheap *h);
 
 /* Gives the heap's memory back without a word to the allocator: for a forked child that has only
  * the disk to wait for, so that what its parent changes meanwhile is not kept twice. Nothing that

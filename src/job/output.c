@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "io/disk.h"
 #include "io/file_read.h"
 #include "io/lock.h"
 #include "io/stdio.h"
@@ -15,7 +16,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CURSOR_TEXT_BYTES = 1024, OUTPUT_PATH_BYTES = 4096, RAW_BYTES_MAX = 1 << 30 };
+enum {
+    CURSOR_TEXT_BYTES = 1024,
+    OUTPUT_PATH_BYTES = 4096,
+    RAW_BYTES_MAX = 1 << 30,
+    /* So much of so large lines does not stay in memory once it is on disk: what comes next is
+     * written much faster into the pages that it leaves. */
+    FORGET_BYTES = 1 << 20,
+    FORGET_LINE_BYTES = 4096,
+};
 
 struct output {
     int fd; /* -1: standard output */
@@ -23,7 +32,7 @@ struct output {
     struct buf text, room; /* raw: of the lines at hand */
     char path[OUTPUT_PATH_BYTES], cursor_path[OUTPUT_PATH_BYTES];
     char job[128];
-    struct output_cursor at;
+    struct output_cursor at, synced; /* synced: how far it was known to be on disk */
 };
 
 /* The cursor is a line of text, so that people can read it, with a checksum at its end. */
@@ -185,6 +194,7 @@ int output_open(struct output **ret_output, const struct output_spec *spec,
         output_close(o);
         return rc;
     }
+    o->synced = o->at;
     *ret_cursor = o->at;
     *ret_output = o;
     return 0;
@@ -258,6 +268,13 @@ static int still_there(const struct output *o, struct err *err)
                 : 0;
 }
 
+static void forget_large(const struct output *o, const struct output_cursor *before)
+{
+    uint64_t bytes = o->at.bytes - before->bytes, lines = o->at.lines - before->lines;
+    if (bytes >= FORGET_BYTES && bytes / FORGET_LINE_BYTES >= lines)
+        disk_forget_file(o->fd, before->bytes, bytes);
+}
+
 int output_save(struct output *o, uint64_t seq, const char *history, bool *ret_saved,
                 struct err *err)
 {
@@ -270,6 +287,8 @@ int output_save(struct output *o, uint64_t seq, const char *history, bool *ret_s
         return rc;
     if (fdatasync(o->fd) != 0)
         return err_set_errno(err, errno, "cannot sync the output %s", o->path);
+    forget_large(o, &o->synced);
+    o->synced = o->at;
     next.seq = seq;
     snprintf(next.history, sizeof next.history, "%s", history);
     rc = cursor_write(o, &next, err);
@@ -343,7 +362,7 @@ int output_cut(struct output *o, uint64_t lines, uint64_t bytes, uint64_t seq, c
     int rc = cursor_write(o, &next, err);
     if (rc)
         return rc;
-    o->at = next;
+    o->at = o->synced = next;
     if (ftruncate(o->fd, (off_t)bytes) != 0)
         return err_set_errno(err, errno, "cannot cut %s", o->path);
     return 0;

@@ -114,8 +114,7 @@ static void begin(struct run *r)
 /* A full disk of the queue becomes free again, or somebody stops us. */
 static void wait_for_room(struct run *r, const struct err *err)
 {
-    uint64_t left_out;
-    if (log_limit_pass(&r->full_limit, loop_now_ms(r->loop), &left_out))
+    if (log_limit_minute(&r->full_limit, loop_now_ms(r->loop)))
         log_warn("queue.full", kv_str("reason", err->text), kv_str("then", "waiting for room"));
     loop_timer_after_ms(&r->create_again, FULL_MS);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands about the server. */
+#include "base/mem.h"
 #include "node/commands.h"
 #include "node/snapshot.h"
 
 #include <inttypes.h>
-#include <malloc.h>
 #include <stdio.h>
 
 static bool is(struct str word, const char *text)
@@ -122,7 +122,7 @@ static void memory(struct client *c, size_t argc, const struct str *argv, struct
     else if (is(argv[1], "DOCTOR"))
         reply_text(r, "No problem is known.");
     else if (is(argv[1], "PURGE"))
-        malloc_trim(0), reply_status(r, "OK");
+        mem_return_holes(), reply_status(r, "OK");
     else if (is(argv[1], "STATS"))
         reply_map(r, 0);
     else

@@ -147,6 +147,15 @@ static uint64_t record_bytes(size_t argc, const struct str *argv)
     return RECORD_HEAD_BYTES_MAX + record_command_bytes(argc, argv);
 }
 
+/* A take that would wait for chunks is that of an idle worker; the others are ahead of need. */
+static bool is_urgent(const struct core_command *command, size_t argc, const struct str *argv)
+{
+    bool found = false;
+    for (size_t i = 1; i < argc && command->flags & CORE_EARLY && !found; i++)
+        found = str_eq_nocase(argv[i], STR("BLOCK"));
+    return found;
+}
+
 static enum exec_result run_core(struct client *c, struct node_entry *e, size_t argc,
                                  const struct str *argv, struct reply *r)
 {
@@ -185,8 +194,8 @@ static enum exec_result run_core(struct client *c, struct node_entry *e, size_t 
     if (call.changed && n->watch_count > 0)
         watch_touch(n, e, argc, argv);
     bool early = e->core->flags & CORE_EARLY;
-    if (early)
-        store_writer_yield(n->writer);
+    if (is_urgent(e->core, argc, argv))
+        store_writer_urgent(n->writer);
     client_mark(c, early ? 0 : store_last_position(n->store));
     return EXEC_DONE;
 }

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -17,7 +19,9 @@ enum {
     RETRY_MS = 10000,
     TIGHT_LOG_BYTES = 1 << 20,
     SYNC_FILES_MAX = 64,
-    SHORT_BYTES = 8 << 20
+    SHORT_BYTES = 8 << 20,
+    SMALL_HEAP_BYTES = 32 << 20,
+    WAIT_MS = 20
 };
 
 struct snapshotter {
@@ -51,11 +55,27 @@ static int child_write(void *ctx, struct str bytes)
     return store_snapshot_write(c->snapshot, bytes);
 }
 
-static _Noreturn void child_run(struct node *n, struct store_snapshot *snapshot, pid_t parent)
+/* What is large, the child has no use for, and its parent will write to or free at once. */
+static void leave_behind(struct node *n, struct store_snapshot *snapshot)
+{
+    store_snapshot_forked(snapshot);
+    list_each(it, &n->clients)
+    {
+        struct client *c = container_of(it, struct client, link);
+        struct buf *both[] = {&c->conn.in, &c->conn.out};
+        for (int i = 0; i < 2; i++)
+            if (both[i]->cap >= MEM_LARGE_BYTES)
+                buf_done(both[i]);
+    }
+}
+
+static _Noreturn void child_run(struct node *n, struct store_snapshot *snapshot, pid_t parent,
+                                int pipe_end)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
+    leave_behind(n, snapshot);
     struct child child = {snapshot, 0};
     int files[SYNC_FILES_MAX];
     size_t count = 0;
@@ -67,6 +87,8 @@ static _Noreturn void child_run(struct node *n, struct store_snapshot *snapshot,
     /* The disk takes longer than all of the above: until then the node would pay with a page for
      * each one that it writes to. */
     hugeheap_leave(&n->heap);
+    if (pipe_end >= 0)
+        close(pipe_end);
     be_nice();
     for (size_t i = 0; i < count && !rc; i++) {
         rc = disk_sync_file(files[i]);
@@ -74,6 +96,33 @@ static _Noreturn void child_run(struct node *n, struct store_snapshot *snapshot,
             rc = TTG_EIO;
     }
     _exit(rc == 0 ? 0 : rc == TTG_EIO ? 2 : rc == TTG_ENOSPC ? 3 : 1);
+}
+
+/* With little to save we wait until the child has given its heap back: as long as it has it, each
+ * page that we write to is copied, and in that time it may be most of them. The child closes its
+ * end of a pipe then, or the kernel does. */
+static pid_t fork_child(struct node *n, struct store_snapshot *snapshot)
+{
+    bool small = hugeheap_bytes(&n->heap) <= SMALL_HEAP_BYTES;
+    int ends[2];
+    if (!small || pipe2(ends, O_CLOEXEC))
+        ends[0] = ends[1] = -1;
+    if (small)
+        mem_return_holes(); /* else they grow for as long as the node lives */
+    uint64_t began_ns = n->clock->mono_ns(n->clock);
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0)
+        child_run(n, snapshot, parent, ends[1]);
+    int failure = errno;
+    if (ends[0] >= 0) {
+        close(ends[1]);
+        if (pid > 0)
+            poll(&(struct pollfd){.fd = ends[0]}, 1, WAIT_MS);
+        close(ends[0]);
+    }
+    n->stats.snapshot_fork_us = (n->clock->mono_ns(n->clock) - began_ns) / 1000;
+    errno = failure;
+    return pid;
 }
 
 /* Puts it in place as soon as the log is written up to it. */
@@ -135,10 +184,7 @@ int snapshot_begin(struct node *n, struct err *err)
     if (rc)
         return rc;
     s->began_ns = n->clock->mono_ns(n->clock);
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0)
-        child_run(n, snapshot, parent);
-    n->stats.snapshot_fork_us = (n->clock->mono_ns(n->clock) - s->began_ns) / 1000;
+    pid_t pid = fork_child(n, snapshot);
     if (pid < 0) {
         rc = err_set_errno(err, errno, "fork");
         store_snapshot_finish(n->store, TTG_ENOMEM, NULL);

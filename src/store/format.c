@@ -75,30 +75,29 @@ enum sector_kind sector_of_log(const char *sector, uint64_t file, uint64_t index
     return sector_is(sector, SECTOR_BATCH, file, index) ? SECTOR_BATCH : SECTOR_DAMAGED;
 }
 
-void frame_write(char *out, struct batch_head *head, const char *records, uint64_t file,
-                 uint64_t offset)
+static void batch_head_write(char *out, const struct batch_head *head)
 {
-    head->crc = hash_crc32c(0, records, head->bytes);
     put_u32(out, BATCH_MAGIC);
     put_u32(out + 4, head->count);
     put_u32(out + 8, head->bytes);
     put_u32(out + 12, head->crc);
     put_u64(out + 16, head->first);
     put_u64(out + 24, head->durable);
+}
 
-    size_t used = BATCH_HEAD_BYTES, at = 0;
-    uint64_t index = offset / SECTOR_BYTES;
-    enum sector_kind kind = SECTOR_BATCH;
-    do {
+void frame_write(char *out, const struct batch_head *head, const char *records, uint64_t file,
+                 uint64_t offset, uint64_t from, uint64_t count)
+{
+    for (uint64_t i = from; i < from + count; i++, out += SECTOR_BYTES) {
+        size_t used = i == 0 ? BATCH_HEAD_BYTES : 0;
+        size_t at = i == 0 ? 0 : i * PIECE_BYTES - BATCH_HEAD_BYTES;
         size_t len = head->bytes - at < PIECE_BYTES - used ? head->bytes - at : PIECE_BYTES - used;
+        if (i == 0)
+            batch_head_write(out, head);
         memcpy(out + used, records + at, len);
         memset(out + used + len, 0, PIECE_BYTES - used - len);
-        sector_seal(out, kind, file, index++);
-        at += len;
-        out += SECTOR_BYTES;
-        used = 0;
-        kind = SECTOR_BODY;
-    } while (at < head->bytes);
+        sector_seal(out, i == 0 ? SECTOR_BATCH : SECTOR_BODY, file, offset / SECTOR_BYTES + i);
+    }
 }
 
 int batch_head_read(const char *sector, struct batch_head *ret_head)

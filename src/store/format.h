@@ -65,10 +65,10 @@ struct batch_head {
     uint64_t durable; /* all records up to here were on disk when this was written */
 };
 
-/* Writes the batch as sectors at `out` (frame_bytes of them); it goes to `offset` of segment
- * `file`. Sets `head->crc`. */
-void frame_write(char *out, struct batch_head *head, const char *records, uint64_t file,
-                 uint64_t offset);
+/* Sectors [from, from + count) of those that the batch takes, at `out`; the first of all goes to
+ * `offset` of segment `file`. `head->crc` is that of the records. */
+void frame_write(char *out, const struct batch_head *head, const char *records, uint64_t file,
+                 uint64_t offset, uint64_t from, uint64_t count);
 
 /* The head in a valid SECTOR_BATCH. TTG_ECORRUPT when nobody writes such. */
 int batch_head_read(const char *sector, struct batch_head *ret_head);

@@ -75,6 +75,15 @@ int store_snapshot_begin(struct store *s, struct store_snapshot **ret_snapshot, 
     return 0;
 }
 
+void store_snapshot_forked(struct store_snapshot *w)
+{
+    for (int i = 0; i < 2; i++) {
+        struct store_batch *b = &w->store->batches[i];
+        if (b->records.cap >= MEM_LARGE_BYTES)
+            buf_done(&b->records);
+    }
+}
+
 static int chunk_write(struct store_snapshot *w)
 {
     uint64_t index = buf_len(&w->table) / 4;
@@ -87,8 +96,10 @@ static int chunk_write(struct store_snapshot *w)
     w->written += buf_len(&w->chunk);
     w->data_bytes += buf_len(&w->chunk);
     buf_clear(&w->chunk);
-    /* All at the end would keep the disk busy, and the log waiting, for a good while. */
-    if (!rc && w->written - w->synced >= STORE_SNAPSHOT_SYNC_BYTES) {
+    /* All at the end would keep the disk busy, and the log waiting, for a good while. Who writes a
+     * short one gives its memory back before the end, and should not wait for the disk sooner. */
+    if (!rc && w->written >= STORE_SNAPSHOT_SHORT_BYTES &&
+        w->written - w->synced >= STORE_SNAPSHOT_SYNC_BYTES) {
         rc = w->disk->ops->sync(w->disk, w->file);
         w->synced = w->written;
     }

@@ -9,10 +9,15 @@
 enum {
     STORE_ZERO_AHEAD_BYTES = 1 << 16, /* a sync that also brings so many takes twice as long */
     STORE_LIGHT_BATCH_BYTES = 16 << 10,
+    STORE_HEAVY_BATCH_BYTES = 256 << 10, /* who leaves its pages to the next one */
+    STORE_FRAME_BYTES_MIN = 4096,
+    STORE_PIECE_BYTES = 256 << 10,        /* of a batch, with one write */
+    STORE_RECORDS_KEPT_BYTES = 512 << 10, /* of memory, however short batches are */
     STORE_SEGMENT_BYTES_MIN = 4096,
     STORE_SMALL_BYTES_MIN = 1 << 20, /* of a segment, where the disk has no room for a whole one */
     STORE_SPARE_RETRY_MS = 100,
     STORE_SNAPSHOTS_KEPT = 2,
+    STORE_SNAPSHOT_SHORT_BYTES = 8 << 20, /* synced at its end alone */
     STORE_SNAPSHOT_SYNC_BYTES = 4 << 20,
     NO_FILE = -1,
 };
@@ -21,7 +26,7 @@ enum {
 struct store_batch {
     struct disk *disk;
     struct buf records;
-    char *frame; /* room for the sectors, taken when the records were reserved */
+    char *frame; /* room for a piece of its sectors, taken when the records were reserved */
     size_t frame_cap;
     struct batch_head head;
     uint64_t number, offset; /* segment, and where in it */

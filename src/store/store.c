@@ -2,6 +2,7 @@
 #include "store/state.h"
 
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -189,8 +190,10 @@ int store_reserve(struct store *s, uint32_t records, uint64_t bytes, uint64_t no
     if (rc)
         return TTG_ENOMEM;
     /* One sector more: a batch may have to bring the head of its segment. */
-    if (frame + SECTOR_BYTES > b->frame_cap) {
-        size_t cap = (size_t)(frame + SECTOR_BYTES) * 2;
+    size_t cap = b->frame_cap;
+    while (cap < frame + SECTOR_BYTES && cap < STORE_PIECE_BYTES)
+        cap = cap ? cap * 2 : STORE_FRAME_BYTES_MIN;
+    if (cap > b->frame_cap) {
         at = mem_realloc(b->frame, cap);
         if (!at)
             return TTG_ENOMEM;
@@ -335,22 +338,38 @@ static int write_zeros(struct store_batch *b, uint64_t from, uint64_t to)
     return rc;
 }
 
+/* Piece by piece: whatever the records take, their sectors take no more memory than a piece. */
 static int write_records(struct store_batch *b)
 {
-    char *frame = b->frame;
-    uint64_t offset = b->offset, len = frame_bytes(b->head.bytes);
+    uint64_t offset = b->offset, count = frame_bytes(b->head.bytes) / SECTOR_BYTES;
+    size_t len = 0;
+    int rc = 0;
+    b->head.crc = hash_crc32c(0, buf_ptr(&b->records), b->head.bytes);
     if (b->new_segment) {
         struct segment_head head = {b->number, b->head.first, b->capacity};
-        segment_head_write(frame, &head);
-        frame += SECTOR_BYTES;
-        offset -= SECTOR_BYTES;
-        len += SECTOR_BYTES;
+        segment_head_write(b->frame, &head);
+        offset -= len = SECTOR_BYTES;
     }
-    frame_write(frame, &b->head, buf_ptr(&b->records), b->number, b->offset);
-    int rc = b->disk->ops->write(b->disk, b->file, offset, b->frame, (size_t)len);
-    if (!rc && b->zero_to > offset + len)
-        rc = write_zeros(b, offset + len, b->zero_to);
+    for (uint64_t i = 0, n; i < count && !rc; i += n, len = 0) {
+        n = (b->frame_cap - len) / SECTOR_BYTES;
+        n = n < count - i ? n : count - i;
+        frame_write(b->frame + len, &b->head, buf_ptr(&b->records), b->number, b->offset, i, n);
+        len += n * SECTOR_BYTES;
+        rc = b->disk->ops->write(b->disk, b->file, offset, b->frame, len);
+        offset += len;
+    }
+    if (!rc && b->zero_to > offset)
+        rc = write_zeros(b, offset, b->zero_to);
     return rc;
+}
+
+/* A log is written once and read after a crash. New pages for it cost more than all else about a
+ * large batch, so that it gets those of the one before. */
+static void forget_heavy(const struct store_batch *b)
+{
+    uint64_t len = frame_bytes(b->head.bytes);
+    if (b->head.count > 0 && len >= STORE_HEAVY_BATCH_BYTES && b->disk->ops->forget)
+        b->disk->ops->forget(b->disk, b->file, b->offset, len);
 }
 
 void store_batch_write(struct store *s, struct store_batch *b)
@@ -365,6 +384,8 @@ void store_batch_write(struct store *s, struct store_batch *b)
         b->rc = write_records(b);
     if (!b->rc && !b->sync_rc && b->sync)
         b->sync_rc = b->disk->ops->sync(b->disk, b->file);
+    if (!b->rc && !b->sync_rc && b->sync)
+        forget_heavy(b);
     b->spare_bytes = s->o.segment_bytes;
     if (!b->rc && !b->sync_rc && b->make_spare)
         b->spare_rc = segment_make(b->disk, b->make_spare, STORE_SMALL_BYTES_MIN, &b->spare_bytes,
@@ -405,7 +426,11 @@ int store_batch_done(struct store *s, struct store_batch *b, struct err *e)
         spare_result(s, b->spare_rc, b->spare_file, b->spare_bytes, b->taken_ms);
     b->make_spare = 0;
     b->head = (struct batch_head){0};
-    buf_clear(&b->records);
+    /* A batch that had to wait for a slow disk is many times as long as others. */
+    if (b->records.cap > STORE_RECORDS_KEPT_BYTES && buf_len(&b->records) < b->records.cap / 4)
+        buf_done(&b->records);
+    else
+        buf_clear(&b->records);
     return 0;
 }
 

@@ -157,10 +157,13 @@ int store_read(struct store *s, uint64_t from, const uint32_t *group, store_on_r
 /* Starts a snapshot of the state after the last appended record. One at a time (TTG_EBUSY). The
  * writer is then used by a forked child (or right here, when stalling does not matter):
  *     owner:  store_snapshot_begin; fork
- *     child:  store_snapshot_write ...; store_snapshot_end; _exit(0 or failure)
+ *     child:  store_snapshot_forked; store_snapshot_write ...; store_snapshot_end; _exit(0 or
+ *             failure)
  *     owner:  when the child has ended: store_snapshot_finish
  * The child should die with its parent (PR_SET_PDEATHSIG). */
 int store_snapshot_begin(struct store *s, struct store_snapshot **ret_snapshot, struct err *e);
+/* In the child, first: gives large batches back, which only their owner needs. */
+void store_snapshot_forked(struct store_snapshot *w);
 /* `snapshot` is a struct store_snapshot: fits core_save. */
 int store_snapshot_write(void *snapshot, struct str bytes);
 /* Checksums, and sync of the file and of the blobs it may refer to. */

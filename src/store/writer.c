@@ -131,6 +131,12 @@ void store_writer_yield(struct store_writer *w)
     w->quick_row = 0;
 }
 
+void store_writer_urgent(struct store_writer *w)
+{
+    if (w->store->o.sync == STORE_SYNC_ALWAYS)
+        store_writer_yield(w);
+}
+
 uint64_t store_writer_took_ns(const struct store_writer *w)
 {
     return w->took_ns;

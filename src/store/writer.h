@@ -30,9 +30,11 @@ int store_writer_poll(struct store_writer *w, uint64_t now_ms, struct err *e);
  * no longer: then it is worth appending those first that are about to come. */
 bool store_writer_has_room(const struct store_writer *w);
 
-/* The owner serves somebody who need not wait for the disk: for the next 16 batches the thread
- * writes. */
+/* The disk has other work, and a write may take long: for the next 16 batches the thread writes. */
 void store_writer_yield(struct store_writer *w);
+/* Somebody idle was answered who need not wait for the disk: the same, where each batch is synced.
+ * A write alone is quicker than handing it over. */
+void store_writer_urgent(struct store_writer *w);
 
 /* Whether a batch is under way. */
 bool store_writer_busy(const struct store_writer *w);

@@ -147,6 +147,42 @@ static void slides_instead_of_growing(void **state)
     buf_done(&b);
 }
 
+static void hands_over_and_puts_in_front(void **state)
+{
+    (void)state;
+    struct buf from, to;
+    buf_init(&from, 1000);
+    buf_init(&to, 100);
+    assert_int_equal(buf_clear_behind(&from, 8), 0);
+    assert_int_equal(buf_len(&from), 0);
+    assert_int_equal(buf_add_str(&from, STR("words")), 0);
+    assert_false(buf_put_front(&from, STR("123456789")));
+    assert_true(buf_put_front(&from, STR("some ")));
+    assert_false(buf_put_front(&from, STR("1234"))); /* three are left */
+    assert_true(str_eq(buf_str(&from), STR("some words")));
+    assert_int_equal(buf_add_char(&to, 'x'), 0);
+    assert_false(buf_hand_over(&from, &to)); /* it has something */
+    buf_clear(&to);
+    assert_true(buf_hand_over(&from, &to));
+    assert_true(str_eq(buf_str(&to), STR("some words")));
+    assert_int_equal(to.bytes_max, 100);
+    assert_int_equal(from.bytes_max, 1000);
+    assert_int_equal(buf_len(&from), 0);
+    for (int i = 0; i < 101; i++)
+        assert_int_equal(buf_add_char(&from, 'y'), 0);
+    buf_clear(&to);
+    assert_false(buf_hand_over(&from, &to)); /* more than it may have */
+    assert_int_equal(buf_len(&from), 101);
+    buf_done(&from);
+    buf_done(&to);
+    mem_fail_at(1);
+    assert_int_equal(buf_clear_behind(&from, 8), TTG_ENOMEM);
+    mem_fail_at(0);
+    assert_int_equal(buf_add_char(&from, 'y'), 0);
+    assert_false(buf_put_front(&from, STR("z")));
+    buf_done(&from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +192,7 @@ int main(void)
         cmocka_unit_test(encodes_base64),
         cmocka_unit_test(prints_up_to_the_last_byte),
         cmocka_unit_test(slides_instead_of_growing),
+        cmocka_unit_test(hands_over_and_puts_in_front),
     };
     return tap_run(tests);
 }

@@ -19,6 +19,7 @@ static void a_child_leaves_the_heap(void **state)
     char *heap = sbrk(BYTES + 2 * PAGE);
     assert_true(heap != (void *)-1);
     memset(heap, 'x', BYTES + 2 * PAGE);
+    assert_true(hugeheap_bytes(&h) >= BYTES + 2 * PAGE);
     pid_t child = fork();
     if (child == 0) {
         volatile const char *at = heap;
@@ -40,6 +41,7 @@ static void leaves_nothing_where_nothing_is(void **state)
     (void)state;
     struct hugeheap none = {0}, empty;
     hugeheap_leave(&none);
+    assert_int_equal(hugeheap_bytes(&none), 0);
     hugeheap_init(&empty);
     hugeheap_leave(&empty);
 }

@@ -243,6 +243,10 @@ static void repeats_are_limited(void **state)
     assert_true(log_limit_pass(&l, 6000, &left_out));
     assert_int_equal(left_out, 10);
     assert_true(log_limit_pass(&l, 7000, &left_out));
+    l = (struct log_limit){0};
+    assert_true(log_limit_minute(&l, 5000));
+    assert_false(log_limit_minute(&l, 64999));
+    assert_true(log_limit_minute(&l, 65000));
     assert_int_equal(left_out, 0);
 }
 

@@ -228,8 +228,10 @@ static void a_restart_writes_again_a_large_batch(void **state)
                 now_ms += 1000;
             }
         }
+        uint64_t bytes_long = store_filling_bytes(r.store);
         struct store_batch *b = store_batch_take(r.store, now_ms);
-        sim_disk_faults(r.sim)->fail_at = sim_disk_steps(r.sim) + 3; /* records, zeros, sync */
+        uint64_t pieces = bytes_long / 508 * 512 / (256 << 10) + 1; /* then zeros, and the sync */
+        sim_disk_faults(r.sim)->fail_at = sim_disk_steps(r.sim) + pieces + 2;
         sim_disk_faults(r.sim)->fail_code = TTG_EIO;
         store_batch_write(r.store, b);
         assert_int_equal(store_batch_done(r.store, b, &r.e), TTG_EIO);

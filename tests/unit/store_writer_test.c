@@ -107,6 +107,8 @@ static void the_owner_writes_while_the_disk_is_quick(void **state)
     quick_row(&f);
     store_writer_yield(f.w);
     quick_row(&f);
+    store_writer_urgent(f.w);
+    quick_row(&f);
     end(&f);
 }
 
@@ -163,6 +165,9 @@ static void the_thread_catches_up_with_an_interval(void **state)
     quick_row(&f);
     f.now_ms += 1000;
     assert_false(own(&f, LIGHT_BYTES));
+    assert_true(own(&f, LIGHT_BYTES));
+    /* What is written and not synced keeps nobody waiting. */
+    store_writer_urgent(f.w);
     assert_true(own(&f, LIGHT_BYTES));
     end(&f);
 }
