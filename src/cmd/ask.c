@@ -181,7 +181,8 @@ int ask_send(struct ask *a, struct queue_call *call, void (*on_answer)(void *ctx
     call->request.ctx = &w;
     queue_send(a->queue, &call->request);
     int rc = ask_wait(a, &w.done, UINT64_MAX, err);
-    if (rc) { /* the request points to our stack */
+    if (rc) {         /* the request points to our stack */
+        w.err = NULL; /* that it is canceled is not why */
         queue_close(a->queue);
         a->queue = NULL;
         return rc;
@@ -191,10 +192,10 @@ int ask_send(struct ask *a, struct queue_call *call, void (*on_answer)(void *ctx
         return w.rc;
     buf_init(&place, URL_TEXT_BYTES_MAX + RUN_DIR_BYTES);
     ask_place(a, &place);
-    rc = err_set(err, TTG_EINVAL, "there is no job %s on %.*s; `ttg status` lists those there are",
-                 a->job, STR_ARG(buf_str(&place)));
+    err_set(err, TTG_EINVAL, "there is no job %s on %.*s; `ttg status` lists those there are",
+            a->job, STR_ARG(buf_str(&place)));
     buf_done(&place);
-    return rc;
+    return w.rc;
 }
 
 int ask_once(struct ask *a, struct queue_call *call, void (*on_answer)(void *ctx), void *ctx,

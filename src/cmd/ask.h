@@ -49,7 +49,8 @@ int ask_open_queue(struct ask *a, struct queue **ret_queue, struct err *err);
 void ask_init(struct ask *a, struct queue_call *call, enum queue_verb verb);
 
 /* Sends it and turns the loop until it is answered. What the answer points to is valid inside
- * `on_answer` (may be NULL) only. An unknown job is TTG_EINVAL with a message that says so. */
+ * `on_answer` (may be NULL) only. An unknown job is TTG_ENOENT; to the user, a mistake of theirs.
+ */
 int ask_send(struct ask *a, struct queue_call *call, void (*on_answer)(void *ctx), void *ctx,
              struct err *err);
 /* The same once, and the request is done with. */

@@ -14,8 +14,10 @@ static int control(struct command_run *r, enum queue_control what, const char *d
     int rc = ask_open(&ask, r, &config, &err);
     if (!rc)
         rc = ask_control(&ask, what, &err);
-    if (forget && (!rc || rc == TTG_EDONE))
+    if (forget && (!rc || rc == TTG_EDONE)) {
         rc = ask_control(&ask, QUEUE_FORGET, &err);
+        rc = rc == TTG_ENOENT ? 0 : rc; /* asked again after a cut, or somebody else was quicker */
+    }
     if (!rc)
         buf_printf(&out, "job %s %s\n", ask.job, done);
     ask_close(&ask);

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static const struct demo_preset presets[] = {
@@ -103,20 +104,32 @@ static void say_command(struct demo *d, const struct broker *b, const char *job)
              p->simulate_ms, b ? " --queue " : "", b ? b->url : "");
 }
 
-static int one_act(struct demo *d, const struct broker *b, struct demo_act *a, bool fault,
+static int one_act(struct demo *d, const struct broker *b, struct demo_act *a, const char *job,
                    struct err *err)
 {
     *a = (struct demo_act){.demo = d,
                            .backend = b ? b->backend : DEMO_EMBEDDED,
-                           .fault = fault,
-                           .job = fault ? "fault" : "undisturbed"};
-    if (d->fault)
-        demo_say(d, fault ? "2. the same job, and one worker is killed" : "1. undisturbed");
+                           .fault = strcmp(job, "undisturbed") != 0,
+                           .job = job};
     say_command(d, b, a->job);
-    int rc = b ? act_broker(d, a, b, err) : act_embedded(d, a, err);
-    if (!rc)
-        demo_show_act(d, a);
-    return rc;
+    return b ? act_broker(d, a, b, err) : act_embedded(d, a, err);
+}
+
+/* A machine that is busy with other things may leave us no moment for the kill before all is done:
+ * then the job is run once more. */
+static int fault_act(struct demo *d, const struct broker *b, struct demo_act *a, struct err *err)
+{
+    static const char *const jobs[] = {"fault", "fault-2", "fault-3"};
+    size_t tries = demo_is_outside(d) ? 1 : sizeof jobs / sizeof *jobs;
+    demo_say(d, "2. the same job, and one worker is killed");
+    for (size_t i = 0;; i++) {
+        int rc = one_act(d, b, a, jobs[i], err);
+        if (rc || a->kill.taken > 0 || !demo_act_good(a) || i + 1 == tries)
+            return rc;
+        demo_say(d, "  all was done before %s; once more",
+                 a->kill.done ? "anybody had to take over" : "a worker could be killed");
+        demo_act_free(a);
+    }
 }
 
 static int acts(struct demo *d, const struct broker *b, struct demo_line *l, struct err *err)
@@ -124,13 +137,19 @@ static int acts(struct demo *d, const struct broker *b, struct demo_line *l, str
     struct demo_act *a = mem_alloc(sizeof *a);
     if (!a)
         return err_set(err, TTG_ENOMEM, "out of memory");
-    int rc = one_act(d, b, a, false, err);
+    if (d->fault)
+        demo_say(d, "1. undisturbed");
+    int rc = one_act(d, b, a, "undisturbed", err);
     bool good = !rc && demo_act_good(a);
     l->undisturbed_seconds = a->totals.seconds;
+    if (!rc)
+        demo_show_act(d, a);
     if (!rc && d->fault) {
         demo_act_free(a);
-        rc = one_act(d, b, a, true, err);
+        rc = fault_act(d, b, a, err);
         good = good && !rc && demo_act_good(a) && a->kill.taken > 0;
+        if (!rc)
+            demo_show_act(d, a);
     }
     l->ran = !rc;
     l->fault = d->fault;

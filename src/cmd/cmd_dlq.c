@@ -193,22 +193,45 @@ static int drop_all(struct dlq *d, uint64_t *ret_count, struct err *err)
 enum action { LIST, SHOW, REDRIVE, DROP, ACTIONS };
 static const char *const actions[] = {"list", "show", "redrive", "drop"};
 
-static int choose_action(const struct command_run *r, enum action *ret_action, struct err *err)
+static const char *const wants[] = {"no chunk", "the number of a chunk",
+                                    "the number of a chunk, or --all",
+                                    "the number of a chunk, or --all"};
+
+/* [JOB], and [CHUNK] where it needs one: what stands alone is what it needs. */
+static int choose_action(const struct command_run *r, enum action *ret_action, const char **ret_job,
+                         uint64_t *ret_chunk, struct err *err)
 {
-    for (int i = 0; i < ACTIONS; i++)
-        if (r->arg_count > 0 && strcmp(r->args[0], actions[i]) == 0) {
-            bool all = option_bool(r->options, OPT_ALL);
-            *ret_action = (enum action)i;
-            if (i == LIST && (r->arg_count > 1 || all))
-                return err_set(err, TTG_EUSAGE, "list takes no chunk; the job is named by --job");
-            if (i == SHOW && all)
-                return err_set(err, TTG_EUSAGE, "show takes the number of a chunk");
-            if (i != LIST && (r->arg_count > 1) == all)
-                return err_set(err, TTG_EUSAGE, "%s takes the number of a chunk%s", actions[i],
-                               i == SHOW ? "" : ", or --all");
-            return 0;
-        }
-    return err_set(err, TTG_EUSAGE, "what to do is missing: list, show, redrive or drop");
+    bool all = option_bool(r->options, OPT_ALL);
+    int i = 0;
+    while (i < ACTIONS && (r->arg_count == 0 || strcmp(r->args[0], actions[i]) != 0))
+        i++;
+    if (i == ACTIONS && r->arg_count > 0)
+        return err_set(err, TTG_EUSAGE, "'%s' is none of list, show, redrive and drop", r->args[0]);
+    if (i == ACTIONS)
+        return err_set(err, TTG_EUSAGE, "what to do is missing: list, show, redrive or drop");
+    bool chunk = i != LIST && !all;
+    size_t words = r->arg_count - 1;
+    if ((all && i < REDRIVE) || words < chunk || words > 1u + chunk)
+        return err_set(err, TTG_EUSAGE, "%s takes %s, and before that the name of a job",
+                       actions[i], wants[i]);
+    if (chunk && str_to_u64(str_of(r->args[words]), ret_chunk))
+        return err_set(err, TTG_EUSAGE, "'%s' is no number of a chunk: %s takes %s", r->args[words],
+                       actions[i], wants[i]);
+    if (words > chunk)
+        *ret_job = r->args[1];
+    *ret_action = (enum action)i;
+    return 0;
+}
+
+static void say_count(struct dlq *d, const char *member, number count, const char *what)
+{
+    if (!d->json) {
+        buf_printf(&d->out, "%llu chunks of job %s %s\n", count, d->ask.job, what);
+        return;
+    }
+    buf_add_str(&d->out, STR("{\"job\":"));
+    buf_add_json(&d->out, str_of(d->ask.job));
+    buf_printf(&d->out, ",\"%s\":%llu}\n", member, count);
 }
 
 static int act(struct dlq *d, enum action action, bool all, uint64_t chunk, struct err *err)
@@ -223,15 +246,13 @@ static int act(struct dlq *d, enum action action, bool all, uint64_t chunk, stru
     case REDRIVE:
         rc = dlq_redrive(d, all, chunk, err);
         if (!rc)
-            buf_printf(&d->out, "%llu chunks of job %s are tried again\n", (number)d->total,
-                       d->ask.job);
+            say_count(d, "redriven", d->total, "are tried again");
         return rc;
     default:
         count = all ? 0 : 1;
         rc = all ? drop_all(d, &count, err) : dlq_drop(d, chunk, err);
         if (!rc)
-            buf_printf(&d->out, "%llu chunks of job %s closed without a result\n", (number)count,
-                       d->ask.job);
+            say_count(d, "dropped", count, "closed without a result");
         return rc;
     }
 }
@@ -244,9 +265,7 @@ int cmd_dlq(struct command_run *r)
     enum action action = LIST;
     uint64_t chunk = 0;
     buf_init(&d.out, 1 << 30);
-    int rc = choose_action(r, &action, &err);
-    if (!rc && r->arg_count > 1 && str_to_u64(str_of(r->args[1]), &chunk))
-        rc = err_set(&err, TTG_EUSAGE, "'%s' is no number of a chunk", r->args[1]);
+    int rc = choose_action(r, &action, &config.job, &chunk, &err);
     if (!rc) {
         rc = ask_open(&d.ask, r, &config, &err);
         if (!rc)

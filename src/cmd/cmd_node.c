@@ -6,6 +6,7 @@
 #include "cmd/options.h"
 #include "cmd/secret_file.h"
 #include "io/realclock.h"
+#include "job/crew.h"
 #include "node/node.h"
 
 #include <errno.h>
@@ -219,5 +220,7 @@ int cmd_node(struct command_run *r)
     if (!rc)
         return EXIT_DONE;
     int code = command_fail(r, &e);
+    if (e.code == TTG_ENOSPC && option_bool(o, OPT_UNTIL_EOF))
+        return CREW_NODE_NO_ROOM; /* for who started us */
     return code == EXIT_USAGE ? EXIT_USAGE : EXIT_LOST;
 }

@@ -97,7 +97,7 @@ static int on_rabbit_job(void *ctx, const char *job, struct err *err)
         return rc;
     ask_init(&v->ask, &v->status.call, QUEUE_STATUS);
     rc = ask_once(&v->ask, &v->status.call, on_listed_status, v, err);
-    return rc == TTG_EINVAL ? 0 : rc;
+    return rc == TTG_ENOENT ? 0 : rc;
 }
 
 static int list_rabbit(struct view *v, struct err *err)

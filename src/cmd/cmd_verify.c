@@ -82,17 +82,25 @@ static int ask_truth(struct verify *v, struct err *err)
     return 0;
 }
 
+static int read_output(struct verify *v, struct err *err)
+{
+    int rc = tally_file(&v->tally, v->output, err);
+    if (rc == TTG_ENOENT || rc == TTG_EACCES)
+        err->code = rc = TTG_EINVAL; /* a wrong path, not a lost one */
+    return rc;
+}
+
 static int look(struct verify *v, struct err *err)
 {
     if (v->offline) {
         v->truth.chunks = option_u64(v->command->options, OPT_CHUNKS);
         v->truth.completed = v->truth.chunks;
-        return tally_file(&v->tally, v->output, err);
+        return read_output(v, err);
     }
     int rc = ask_truth(v, err);
     if (rc)
         return rc;
-    return v->output ? tally_file(&v->tally, v->output, err) : read_queue(v, err);
+    return v->output ? read_output(v, err) : read_queue(v, err);
 }
 
 /* --- what is said --- */

@@ -4,7 +4,7 @@
 #include "cmd/summary.h"
 #include "io/loop.h"
 
-enum { LOOK_MS_MIN = 20, LOOK_MS_MAX = 500, EXIT_TIMEOUT = 124 };
+enum { LOOK_MS_MIN = 20, LOOK_MS_MAX = 500 };
 
 struct wait {
     struct ask ask;

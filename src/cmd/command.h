@@ -17,6 +17,7 @@ enum command_exit {
     EXIT_USAGE = 2,
     EXIT_LOST = 3, /* queue, node or output not reachable or lost */
     EXIT_UNVERIFIED = 4,
+    EXIT_TIMEOUT = 124, /* as timeout(1) */
     EXIT_SIGINT = 130,
     EXIT_SIGTERM = 143,
 };

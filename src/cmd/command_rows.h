@@ -37,7 +37,9 @@ COMMAND(SUBMIT, submit,
         .details =
             "Creates the job and returns; nothing runs yet. `ttg worker --queue URL --job NAME -- "
             "CMD...` on any machine works it off, `ttg results --follow` collects. The command is "
-            "a part of the job's description only: a worker runs what it was started with.\n\n"
+            "a part of the job's description only: a worker runs what it was started with. So are "
+            "--simulate-ms and --plugin-arg. --timeout, --output-max and --fault-rate belong to the "
+            "workers, and do nothing here.\n\n"
             "Doing it again is fine: the same name with the same parameters and rules is the same "
             "job. Another job, or one that has ended, of that name is refused with exit code 2.")
 
@@ -98,13 +100,15 @@ COMMAND(RESUME, resume,
 
 COMMAND(DLQ, dlq,
         .summary = "dead letters: chunks that were given up",
-        .usage = "list | show CHUNK | redrive CHUNK | drop CHUNK",
-        .args_max = 2,
+        .usage = "list [JOB] | show|redrive|drop [JOB] CHUNK",
+        .args_max = 3,
         .details =
             "list prints them with the last reason, show one of them with all reasons kept. "
             "redrive gives a chunk, or --all, fresh attempts: a finished job runs again, and `ttg "
             "run --resume` with the job's command or any worker takes them. drop closes them "
-            "without a result.")
+            "without a result.\n\n"
+            "With --json list and show print a line for each dead letter, redrive and drop "
+            "{\"job\":...,\"redriven\":N} or {\"job\":...,\"dropped\":N}.")
 
 COMMAND(EXPLAIN, explain,
         .summary = "say why a job, or one of its chunks, does not run",

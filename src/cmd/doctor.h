@@ -48,6 +48,11 @@ struct doctor_facts *doctor_place(struct doctor *d, enum doctor_kind kind, const
     __attribute__((format(printf, 3, 4)));
 int doctor_note(struct doctor_facts *f, struct str name, struct str value);
 int doctor_note_i64(struct doctor_facts *f, const char *name, int64_t value);
+/* Notes by how much another clock is off for certain: it said `theirs_ms`, exact to `grain_ms`
+ * either way, at some moment between these two of ours. A machine that is busy may have taken its
+ * time. */
+int doctor_note_clock(struct doctor_facts *f, int64_t theirs_ms, int64_t grain_ms,
+                      uint64_t before_ms, uint64_t after_ms);
 
 /* NULL: not known. */
 const char *doctor_text(const struct doctor_facts *f, const char *name);

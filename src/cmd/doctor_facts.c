@@ -52,6 +52,14 @@ int doctor_note_i64(struct doctor_facts *f, const char *name, int64_t value)
     return doctor_note(f, str_of(name), str_make(digits, str_from_i64(digits, value)));
 }
 
+int doctor_note_clock(struct doctor_facts *f, int64_t theirs_ms, int64_t grain_ms,
+                      uint64_t before_ms, uint64_t after_ms)
+{
+    int64_t ahead = theirs_ms - grain_ms - (int64_t)after_ms;
+    int64_t behind = (int64_t)before_ms - theirs_ms - grain_ms;
+    return doctor_note_i64(f, "ttg.clock_ms", ahead > 0 ? ahead : behind > 0 ? -behind : 0);
+}
+
 const char *doctor_text(const struct doctor_facts *f, const char *name)
 {
     struct str all = buf_str(&f->text);

@@ -136,12 +136,11 @@ static int note_clocks(struct look *x, struct err *err)
         if (management_get(m, "/api/overview?columns=node", &overview, &why) || m->date_ms == 0)
             continue;
         uint64_t after_ms = clock->wall_ms(clock);
-        int64_t off = (int64_t)(m->date_ms + 500 - (before_ms + (after_ms - before_ms) / 2));
-        int64_t sure = off > DATE_MS ? off - DATE_MS : off < -DATE_MS ? off + DATE_MS : 0;
+        int64_t theirs_ms = (int64_t)m->date_ms + 500;
         buf_init(&name, DOCTOR_WHERE_BYTES);
         int rc = text_of(management_member(overview, STR("node")), &name);
         struct doctor_facts *f = rc ? NULL : node_named(x->ask->doctor, buf_cstr(&name));
-        rc = f && doctor_note_i64(f, "ttg.clock_ms", sure);
+        rc = f && doctor_note_clock(f, theirs_ms, DATE_MS, before_ms, after_ms);
         buf_done(&name);
         if (rc)
             return err_set(err, TTG_ENOMEM, "out of memory");

@@ -99,7 +99,7 @@ static int note_pairs(struct doctor_facts *f, struct resp_cursor c)
     return rc;
 }
 
-/* TIME against ours at the middle of asking. */
+/* TIME against ours. */
 static int note_clock(struct doctor_facts *f, struct resp_cursor c, uint64_t before_ms,
                       uint64_t after_ms)
 {
@@ -108,9 +108,7 @@ static int note_clock(struct doctor_facts *f, struct resp_cursor c, uint64_t bef
     if (!resp_next_array(&c, &count) || count != 2 || !resp_next_int(&c, &seconds) ||
         !resp_next_int(&c, &us))
         return 0;
-    int64_t theirs = seconds * 1000 + us / 1000;
-    int64_t ours = (int64_t)(before_ms + (after_ms - before_ms) / 2);
-    return doctor_note_i64(f, "ttg.clock_ms", theirs - ours);
+    return doctor_note_clock(f, seconds * 1000 + us / 1000, 0, before_ms, after_ms);
 }
 
 /* --- one server --- */

@@ -18,9 +18,10 @@ bool help_exit(size_t n, int *ret_code, const char **ret_text)
     } exits[] = {
         {EXIT_DONE, "done"},
         {EXIT_FAILED_CHUNKS, "the job ended with chunks that were given up"},
-        {EXIT_USAGE, "wrong usage: an option, a variable or a file is not as it should be"},
+        {EXIT_USAGE, "wrong usage: an option, a variable or a file is wrong or missing"},
         {EXIT_LOST, "queue, node or output not reachable or lost"},
         {EXIT_UNVERIFIED, "verification failed"},
+        {EXIT_TIMEOUT, "`ttg wait --timeout`: the time is over"},
         {EXIT_SIGINT, "stopped by SIGINT (Ctrl-C)"},
         {EXIT_SIGTERM, "stopped by SIGTERM"},
     };

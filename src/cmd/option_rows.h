@@ -108,7 +108,7 @@ OPTION(TOTAL_WORKERS, .flag = "total-workers", .variable = "TOTAL_WORKERS", .typ
        .unit = "workers", .min = "1", .max = "4294967296", .def = "3",
        .help = "static mode: workers that share the parameters", .commands = IN_WORKER)
 OPTION(SLOTS, .flag = "slots", .type = OPTION_U64, .unit = "slots", .min = "1", .max = "1024",
-       .def = "1", .help = "chunks that this worker processes at the same time",
+       .def = "1", .help = "chunks that a worker processes at the same time",
        .commands = IN_WORKER | IN_RUN)
 
 OPTION(NAME, .flag = "name", .variable = "TTG_WORKER_NAME", .type = OPTION_STRING, .arg = "NAME",
@@ -218,7 +218,7 @@ OPTION(STALE_CHECK, .flag = "stale-check", .variable = "STALE_CHECK_INTERVAL_SEC
        .commands = IN_WORKER)
 OPTION(STALE_THRESHOLD, .flag = "stale-threshold", .variable = "STALE_THRESHOLD_MS",
        .type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d", .def = "60000",
-       .help = "Redis: age at which such a chunk is taken over", .commands = IN_WORKER | IN_SPEC)
+       .help = "Redis: age at which a chunk of a consumer without presence is taken over", .commands = IN_WORKER | IN_SPEC)
 
 /* ttg demo */
 OPTION(BACKEND, .flag = "backend", .type = OPTION_ENUM, .choices = "embedded|redis|rabbitmq|all",
@@ -324,7 +324,8 @@ OPTION(SNAPSHOT_LOG, .flag = "snapshot-log", .type = OPTION_SIZE, .min = "4KiB",
 OPTION(LOG_FILE, .flag = "log-file", .type = OPTION_STRING, .arg = "FILE",
        .help = "append the log to FILE; SIGHUP opens it again", .commands = IN_NODE)
 OPTION(UNTIL_EOF, .flag = "until-eof", .type = OPTION_BOOL, .only_flag = true,
-       .help = "stop when standard input, a pipe, has ended and no client is left",
+       .help = "stop when standard input, a pipe, has ended and no client is left; exit code 5: no "
+               "room on the disk",
        .commands = IN_NODE)
 OPTION(CHECK, .flag = "check", .type = OPTION_BOOL, .only_flag = true,
        .help = "read all of --data, change nothing, say whether it is good", .commands = IN_NODE)

@@ -12,8 +12,12 @@ int secret_read(const char *what, const char *path, char secret[SECRET_BYTES_MAX
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(err, errno, "%s %s", what, path);
+    if (fd < 0) {
+        int rc = err_set_errno(err, errno, "%s %s", what, path);
+        if (rc == TTG_ENOENT || rc == TTG_EACCES) /* a wrong path */
+            err->code = rc = TTG_EINVAL;
+        return rc;
+    }
     ssize_t len = fstat(fd, &st) < 0 ? -1 : read(fd, secret, SECRET_BYTES_MAX);
     close(fd);
     if (len < 0)

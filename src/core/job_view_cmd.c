@@ -357,8 +357,30 @@ static bool leases_are_known(const struct job *j)
     return j->core != NULL;
 }
 
-static const char *explain_why(const struct job *j, const struct ledger_status *s, bool full)
+/* Room for a reason that names a worker. */
+struct why {
+    char text[LEDGER_NAME_BYTES_MAX + 160];
+};
+
+/* A chunk that could be taken and is not: it waits for a free worker, or one is free but slow. */
+static const char *left_to_quicker(const struct job *j, uint64_t now_ms, struct why *why)
 {
+    struct ledger_worker_info info;
+    const struct ledger_worker *w = leases_are_known(j) ? ledger_waiting(j->ledger, now_ms) : NULL;
+    if (!w)
+        return NULL;
+    ledger_worker_info(w, &info);
+    snprintf(why->text, sizeof why->text,
+             "left to quicker workers on purpose: %.*s is free, but they will have ended all that "
+             "is left before it would be through with one chunk",
+             STR_ARG(info.name));
+    return why->text;
+}
+
+static const char *explain_why(const struct job *j, const struct ledger_status *s,
+                               const struct core_call *call, struct why *room)
+{
+    bool full = call->full;
     if (s->state == LEDGER_FINISHED)
         return s->dead + s->dropped ? "it ended with dead letters: `ttg dlq list` shows them"
                                     : "every chunk has its result";
@@ -370,9 +392,12 @@ static const char *explain_why(const struct job *j, const struct ledger_status *
         return DISK_FULL;
     if (s->workers == 0)
         return NO_WORKER;
-    if (s->ready + s->fresh > 0)
-        return leases_are_known(j) ? "chunks wait for a free worker"
-                                   : "chunks are with workers, or wait for one that is free";
+    if (s->ready + s->fresh > 0) {
+        const char *left = left_to_quicker(j, call->now_ms, room);
+        return left                  ? left
+               : leases_are_known(j) ? "chunks wait for a free worker"
+                                     : "chunks are with workers, or wait for one that is free";
+    }
     if (s->leased == 0 && s->delayed > 0)
         return "all open chunks wait for their retry";
     return s->delayed > 0 ? "workers run all open chunks but those that wait for their retry"
@@ -382,11 +407,12 @@ static const char *explain_why(const struct job *j, const struct ledger_status *
 static void explain_job(struct core_call *call, const struct job *j)
 {
     struct ledger_status s;
+    struct why why;
     struct reply *r = call->reply;
     ledger_status(j->ledger, &s);
     reply_map(r, 8);
     row_str(r, "place", str_of(job_state_text(s.state)));
-    row_str(r, "why", str_of(explain_why(j, &s, call->full)));
+    row_str(r, "why", str_of(explain_why(j, &s, call, &why)));
     row_count(r, "workers", s.workers);
     row_count(r, "leased", s.leased);
     row_count(r, "waiting", s.ready + s.fresh + s.unfed);
@@ -410,9 +436,11 @@ static const struct place_text {
 };
 
 /* What holds up the job holds up a chunk that waits. */
-static const char *place_why(const struct job *j, enum ledger_place place, bool full)
+static const char *place_why(const struct job *j, enum ledger_place place,
+                             const struct core_call *call, struct why *room)
 {
     struct ledger_status s;
+    bool full = call->full;
     bool waits = place == LEDGER_AT_UNFED || place == LEDGER_AT_FRESH || place == LEDGER_AT_READY;
     ledger_status(j->ledger, &s);
     if ((waits || place == LEDGER_AT_DELAYED) && s.state == LEDGER_CANCELED)
@@ -427,7 +455,9 @@ static const char *place_why(const struct job *j, enum ledger_place place, bool 
         return "it waits for a free worker, or a worker has it: only the broker knows";
     if (place == LEDGER_AT_READY && !leases_are_known(j))
         return "it is tried again: it waits for that, or a worker has it: only the broker knows";
-    return place_texts[place].why;
+    bool free = place == LEDGER_AT_FRESH || place == LEDGER_AT_READY;
+    const char *left = free ? left_to_quicker(j, call->now_ms, room) : NULL;
+    return left ? left : place_texts[place].why;
 }
 
 static void explain_chunk(struct core_call *call, const struct job *j, uint64_t chunk)
@@ -435,6 +465,7 @@ static void explain_chunk(struct core_call *call, const struct job *j, uint64_t 
     struct ledger_chunk_info info;
     struct ledger_worker_info worker = {.name = STR("")};
     struct ledger_reason reason = {.text = STR("")};
+    struct why why;
     struct reply *r = call->reply;
     ledger_chunk_info(j->ledger, chunk, &info);
     if (info.worker)
@@ -443,7 +474,7 @@ static void explain_chunk(struct core_call *call, const struct job *j, uint64_t 
         ledger_chunk_reason(j->ledger, chunk, info.reason_count - 1, &reason);
     reply_map(r, 8);
     row_str(r, "place", str_of(place_texts[info.place].name));
-    row_str(r, "why", str_of(place_why(j, info.place, call->full)));
+    row_str(r, "why", str_of(place_why(j, info.place, call, &why)));
     row_str(r, "worker", worker.name);
     row_count(r, "attempts", info.attempts);
     row_count(r, "epoch", info.epoch);

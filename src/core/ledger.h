@@ -225,6 +225,8 @@ int ledger_take(struct ledger *l, struct ledger_worker *w, uint64_t client, uint
  * it rests on what workers say of themselves lately, which no snapshot keeps. */
 uint64_t ledger_wait_ms(const struct ledger *l, const struct ledger_worker *w, uint64_t client,
                         uint64_t now_ms);
+/* The first free worker that waits so, when no free one may take; else NULL. For people. */
+const struct ledger_worker *ledger_waiting(const struct ledger *l, uint64_t now_ms);
 
 /* A foreign consumer takes over a leased or free chunk (XCLAIM), or renews its own lease. */
 int ledger_claim(struct ledger *l, struct ledger_worker *w, uint64_t chunk, uint64_t now_ms);

@@ -134,3 +134,16 @@ uint64_t ledger_wait_ms(const struct ledger *l, const struct ledger_worker *w, u
     }
     return first_ms > now_ms + AGAIN_MS_MIN ? first_ms : now_ms + AGAIN_MS_MIN;
 }
+
+const struct ledger_worker *ledger_waiting(const struct ledger *l, uint64_t now_ms)
+{
+    const struct ledger_worker *first = NULL;
+    for (const struct ledger_worker *w = NULL; (w = ledger_worker_next(l, w));) {
+        if (w->foreign || !w->client || w->held >= w->slots)
+            continue;
+        if (ledger_wait_ms(l, w, w->client, now_ms) == 0)
+            return NULL;
+        first = first ? first : w;
+    }
+    return first;
+}

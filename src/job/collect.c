@@ -9,28 +9,43 @@
 #include "wire/message.h"
 
 enum {
-    RESULTS_COUNT = 10000,
+    RESULTS_COUNT = 4000, /* a reply is in memory here and in the node */
     RESULTS_BLOCK_MS = 2000,
     SAVE_MS = 250,      /* at most so often, */
     SAVE_LINES = 50000, /* or after so many */
     FULL_MS = 1000,     /* between tries while the disk is full */
+    FEW_RESULTS = 64,
+    PAUSE_NS_MAX = 10000000,
+    PAUSE_SHARE = 200,
     ORDERED_BYTES_MAX = 1 << 30,
+};
+
+/* What came, so that `results` can be asked again before it is in the output. */
+struct answer {
+    uint64_t first, last, kept;
+    int64_t kept_chunk;
+    bool ended;
+    struct str lines;
+    char history[HISTORY_TEXT_BYTES]; /* while `outdated`: that our cursor belongs to */
 };
 
 struct collect {
     struct collect_config config;
     struct loop *loop;
     struct queue_results results;
+    struct answer got;
     struct queue_trim trim;
     struct loop_timer again;
     struct order *order;
     struct buf lines; /* in order, to be written */
-    uint64_t seq, saved_seq, saved_ms, unsaved_lines;
-    bool full, ended, repeats; /* repeats: chunks that are in the output come again */
-    struct log_limit full_limit;
+    uint64_t seq, saved_seq, saved_ms, unsaved_lines, began_ns;
+    bool full, ended, repeats; /* full: and it was said. repeats: chunks that are in the output
+                                * come again */
+    bool hurried, outdated; /* outdated: the answer under way, as the one before came to nothing */
+    struct log_limit full_limit, refuse_limit;
 };
 
-static void ask(struct collect *c);
+static void ask(struct collect *c, uint64_t cursor);
 
 static void end(struct collect *c, int rc, const struct err *err)
 {
@@ -150,11 +165,11 @@ static int put_waiting(struct collect *c, struct err *err)
  * what has come into order waits here. */
 static int put(struct collect *c, struct err *err)
 {
-    struct str lines = c->results.lines;
+    struct str lines = c->got.lines;
     int rc;
     if (c->order) {
         rc = put_in_order(c, lines, err);
-        if (!rc && c->results.ended)
+        if (!rc && c->got.ended)
             rc = order_end(c->order, &c->lines, err);
         if (!rc)
             rc = put_waiting(c, err);
@@ -162,18 +177,25 @@ static int put(struct collect *c, struct err *err)
         rc = c->repeats ? put_news(c, lines, err) : put_lines(c, lines, count_lines(lines), err);
     }
     if (!rc)
-        c->seq = c->results.last;
+        c->seq = c->got.last;
     return rc;
 }
 
 static void wait_for_room(struct collect *c, const struct err *err)
 {
-    uint64_t left_out;
-    if (log_limit_pass(&c->full_limit, loop_now_ms(c->loop), &left_out))
+    if (log_limit_minute(&c->full_limit, loop_now_ms(c->loop))) {
         log_warn("output.full", kv_str("reason", err->text),
                  kv_str("then", "waiting for room; nothing is lost"));
-    c->full = true;
+        c->full = true;
+    }
     loop_timer_after_ms(&c->again, FULL_MS);
+}
+
+static void has_room(struct collect *c)
+{
+    if (c->full)
+        log_info("output.room", kv_str("then", "writing again"));
+    c->full = false;
 }
 
 /* --- a queue that lost results --- */
@@ -203,18 +225,29 @@ static int cut_output(struct collect *c, uint64_t kept, int64_t kept_chunk, stru
 
 static int go_back(struct collect *c, struct err *err)
 {
-    uint64_t had = output_lines(c->config.output), kept = c->results.kept;
+    uint64_t had = output_lines(c->config.output), kept = c->got.kept;
     bool cut = !c->order && output_is_file(c->config.output);
-    c->seq = c->saved_seq = c->results.last;
+    c->seq = c->saved_seq = c->got.last;
     log_warn("results.went_back", kv_u64("lines", had), kv_u64("kept_by_queue", kept),
              kv_str("then", cut ? "the output is cut to what the queue has; the rest runs again"
                                 : "the rest runs again; what is in the output is not repeated"));
     if (cut)
-        return cut_output(c, kept, c->results.kept_chunk, err);
+        return cut_output(c, kept, c->got.kept_chunk, err);
     c->repeats = true;
     return c->config.there
                ? 0
                : err_set(err, TTG_ERANGE, "the queue lost results that were printed already");
+}
+
+/* Each question wakes the queue and us, and costs the same for one result as for a thousand: who
+ * got few lets more of them come first. As long as half a percent of the time so far, so that no
+ * job ends noticeably later. */
+static void ask_later(struct collect *c)
+{
+    uint64_t now_ns = loop_now_ns(c->loop), pause_ns = (now_ns - c->began_ns) / PAUSE_SHARE;
+    if (c->hurried ||
+        loop_timer_at_ns(&c->again, now_ns + (pause_ns < PAUSE_NS_MAX ? pause_ns : PAUSE_NS_MAX)))
+        ask(c, c->seq);
 }
 
 static void on_results(struct queue_request *r, int rc, const struct err *err)
@@ -223,10 +256,23 @@ static void on_results(struct queue_request *r, int rc, const struct err *err)
     struct err why = {0};
     uint64_t now_ms = loop_now_ms(c->loop);
     if (c->ended || rc == TTG_ECANCELED || rc == TTG_EUNREACH)
-        return;            /* the owner of the queue knows */
+        return; /* the owner of the queue knows */
+    if (c->outdated) {
+        c->outdated = false;
+        memcpy(c->results.history, c->got.history, sizeof c->got.history);
+        if (!loop_timer_is_set(&c->again))
+            ask(c, c->seq);
+        return;
+    }
+    const struct queue_results *q = &c->results;
+    c->got = (struct answer){.first = q->first,
+                             .last = q->last,
+                             .kept = q->kept,
+                             .kept_chunk = q->kept_chunk,
+                             .ended = q->ended,
+                             .lines = q->lines};
     if (rc == TTG_EFULL) { /* a Redis without memory or replicas: its commits wait as well */
-        uint64_t left_out;
-        if (log_limit_pass(&c->full_limit, now_ms, &left_out))
+        if (log_limit_minute(&c->refuse_limit, now_ms))
             log_warn("queue.refuses", kv_str("reason", err->text), kv_str("then", "asked again"));
         loop_timer_after_ms(&c->again, FULL_MS);
         return;
@@ -237,7 +283,7 @@ static void on_results(struct queue_request *r, int rc, const struct err *err)
         if (rc)
             end(c, rc, &why);
         else
-            ask(c);
+            ask(c, c->seq);
         return;
     }
     if (rc && !nothing) {
@@ -245,41 +291,49 @@ static void on_results(struct queue_request *r, int rc, const struct err *err)
             err_set(&why, TTG_ERANGE,
                     "the queue went back in time: it has results up to %llu, the output up to %llu "
                     "(was it restored, or run without syncs?)",
-                    (unsigned long long)c->results.last, (unsigned long long)c->seq);
+                    (unsigned long long)c->got.last, (unsigned long long)c->seq);
         end(c, rc, rc == TTG_ERANGE ? &why : err);
         return;
     }
-    if (!nothing && !c->order && c->results.first > c->seq + 1) {
+    if (!nothing && !c->order && c->got.first > c->seq + 1) {
         err_set(&why, TTG_ENOENT,
                 "the queue has not all results any more: the first ones are in the output of the "
                 "collector that came first");
         end(c, TTG_ENOENT, &why);
         return;
     }
+    bool few = !nothing && c->got.last - c->seq < FEW_RESULTS;
+    /* While we write, the queue looks for the next ones. */
+    if (!nothing && !few && !c->got.ended && queue_lines_stay(c->config.queue))
+        ask(c, c->got.last);
     rc = nothing ? 0 : put(c, &why);
-    bool all = !nothing && !rc && c->results.ended;
+    bool all = !nothing && !rc && c->got.ended;
     bool here = nothing && !c->config.follow;
     if (!rc && c->seq != c->saved_seq &&
         (all || here || nothing || c->unsaved_lines >= SAVE_LINES ||
          now_ms - c->saved_ms >= SAVE_MS))
         rc = save(c, &why);
     if (rc == TTG_ENOSPC) {
+        c->outdated = queue_request_busy(r) && c->seq != q->cursor;
+        memcpy(c->got.history, q->history, sizeof c->got.history);
         wait_for_room(c, &why);
         return;
     }
-    c->full = false;
+    has_room(c);
     if (rc || all || here)
         end(c, rc, rc ? &why : NULL);
+    else if (few && c->config.follow)
+        ask_later(c);
     else
-        ask(c);
+        ask(c, c->seq);
 }
 
-static void ask(struct collect *c)
+static void ask(struct collect *c, uint64_t cursor)
 {
     if (queue_request_busy(&c->results.call.request))
         return;
     c->results.call.job = str_of(c->config.job);
-    c->results.cursor = c->seq;
+    c->results.cursor = cursor;
     c->results.count = RESULTS_COUNT;
     c->results.collected_path = c->order ? NULL : c->config.output_path;
     c->results.collected_bytes = c->config.cursor.bytes;
@@ -300,7 +354,7 @@ static void on_again(struct loop_timer *t)
         end(c, rc, &err);
         return;
     }
-    ask(c);
+    ask(c, c->seq);
 }
 
 int collect_start(struct collect **ret_collect, struct loop *loop,
@@ -313,6 +367,7 @@ int collect_start(struct collect **ret_collect, struct loop *loop,
     c->loop = loop;
     c->seq = c->saved_seq = config->ordered ? 0 : config->cursor.seq;
     c->saved_ms = loop_now_ms(loop);
+    c->began_ns = loop_now_ns(loop);
     if (!config->ordered)
         memcpy(c->results.history, config->cursor.history, sizeof c->results.history);
     buf_init(&c->lines, ORDERED_BYTES_MAX);
@@ -328,8 +383,17 @@ int collect_start(struct collect **ret_collect, struct loop *loop,
         return rc;
     }
     *ret_collect = c;
-    ask(c);
+    ask(c, c->seq);
     return 0;
+}
+
+void collect_hurry(struct collect *c)
+{
+    c->hurried = true;
+    if (!c->ended && !c->full && loop_timer_is_set(&c->again)) {
+        loop_timer_stop(&c->again);
+        ask(c, c->seq);
+    }
 }
 
 int collect_stop(struct collect *c, struct err *err)

@@ -36,6 +36,8 @@ struct collect;
 
 int collect_start(struct collect **ret_collect, struct loop *loop,
                   const struct collect_config *config, struct err *err);
+/* The end may come soon: what comes from now on is fetched at once. */
+void collect_hurry(struct collect *c);
 /* Saves what has come; on_end does not come. */
 int collect_stop(struct collect *c, struct err *err);
 /* After its queue was closed. NULL is fine. */

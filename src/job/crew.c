@@ -18,7 +18,8 @@
 enum {
     STABLE_MS = 5000, /* who ran so long failed for a new reason */
     PAUSE_MS_MAX = 1000,
-    FAILURES_MAX = 10, /* in a row without progress: 2 s, longer than between two looks at it */
+    FAILURES_MAX = 10,    /* in a row without progress: 2 s, longer than between two looks at it */
+    FULL_PAUSE_MS = 5000, /* until a node is started again that has no room */
     NODE_GRACE_MS = 10000,
     LOOK_MS = 200, /* until it is asked again whether somebody is needed */
     KILL_GRACE_MS = 2000,
@@ -48,8 +49,9 @@ struct crew {
     struct crew_config config;
     struct loop *loop;
     char *program;
-    int life[2]; /* the node watches its end: closed when we die */
-    bool job_ended, failed;
+    int life[2];                    /* the node watches its end: closed when we die */
+    bool job_ended, failed, served; /* served: the node, or somebody else's */
+    struct log_limit full_limit;
     unsigned stops, keeps;
     struct member node;
     struct member *workers;
@@ -158,6 +160,33 @@ static void tell_death(const struct member *m, const struct err *how)
     buf_done(&reason);
 }
 
+static const char *data_dir(char *const *words)
+{
+    while (*words && strcmp(*words, "--data") != 0)
+        words++;
+    return words[0] && words[1] ? words[1] : "its directory";
+}
+
+/* Of what it had acknowledged nothing is lost. The queue's patience is the limit. */
+static void wait_for_room(struct member *m)
+{
+    struct crew *c = m->crew;
+    const char *dir = data_dir(m->argv);
+    struct err err;
+    if (!c->served) {
+        err_set(&err, TTG_ENOSPC,
+                "the disk is full: there is no room for the node's log in %s; make room there (1 "
+                "MiB to begin with), or keep a new job elsewhere: --queue embedded:DIR",
+                dir);
+        give_up(m, &err);
+        return;
+    }
+    if (log_limit_minute(&c->full_limit, loop_now_ms(c->loop)))
+        log_warn("node.no_room", kv_str("directory", dir),
+                 kv_str("then", "it is started again every 5 s: make room there"));
+    loop_timer_after_ms(&m->restart, FULL_PAUSE_MS);
+}
+
 static void on_exit_of(struct process *p, struct process_exit e)
 {
     struct member *m = container_of(p, struct member, process);
@@ -178,6 +207,10 @@ static void on_exit_of(struct process *p, struct process_exit e)
     if (asked || in_order) {
         m->ended_ms = loop_now_ms(c->loop);
         stop_on(c);
+        return;
+    }
+    if (m->node && e.status == CREW_NODE_NO_ROOM) {
+        wait_for_room(m);
         return;
     }
     bool final = e.status >= 0 && c->config.is_final ? c->config.is_final(c->config.ctx, e.status)
@@ -374,6 +407,7 @@ void crew_call_back(struct crew *c)
 
 void crew_progress(struct crew *c)
 {
+    c->served = true;
     c->node.failures = 0;
     for (uint32_t i = 0; i < c->config.workers; i++)
         c->workers[i].failures = 0;

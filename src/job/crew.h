@@ -32,7 +32,7 @@ struct crew_death {
 
 /* Words end with NULL; all pointers stay the caller's and live as long as the crew. */
 struct crew_config {
-    char *const *node; /* `ttg node ...`; NULL: no node */
+    char *const *node; /* `ttg node --data DIR ...`; NULL: no node */
     char *const
         *worker; /* `ttg worker ...`; CREW_NAME and CREW_INCARNATION stand for those of a start */
     /* Path of another program whose words these are, and which runs as long as the worker does.
@@ -61,6 +61,10 @@ struct crew_config {
     /* May be NULL. Before it is started again. */
     void (*on_death)(void *ctx, const struct crew_death *death);
 };
+
+/* With this code a node with --until-eof ends when the disk has no room for its log. One that has
+ * never served is given up at once then, the other waits: room may come back. */
+enum { CREW_NODE_NO_ROOM = 5 };
 
 #define CREW_NAME "{worker-name}"
 #define CREW_INCARNATION "{worker-incarnation}"

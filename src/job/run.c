@@ -118,6 +118,8 @@ static void close_all(struct run *r)
     r->phase = CLOSING;
     loop_timer_stop(&r->status_timer);
     loop_timer_stop(&r->settle);
+    if (r->collect)
+        collect_hurry(r->collect); /* what the workers finish now is to be written, too */
     if (r->crew)
         crew_stop(r->crew);
     else

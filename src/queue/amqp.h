@@ -54,6 +54,8 @@ struct amqp_marker {
 int amqp_marker_add(struct buf *out, const struct amqp_marker *m);
 int amqp_marker_read(struct amqp_marker *m, struct str text, struct err *err);
 uint64_t amqp_marker_chunks(const struct amqp_marker *m);
+/* For good: no dead letter is left that could be moved back. */
+bool amqp_marker_ended(const struct amqp_marker *m);
 
 /* Where nobody asked for other delays: the playbook's, always the same. */
 void amqp_retry_default(struct ledger_spec *s);

@@ -20,7 +20,6 @@
 enum {
     LINE_BYTES_MAX = 1 << 30,
     READ_BYTES = 1 << 20,
-    DRAIN_MS = 1000,
     RESULTS_PREFETCH = 65535,  /* without a number a quorum queue gives out 2000 */
     KEPT_BYTES_MAX = 64 << 20, /* of lines that onlookers might want */
 };
@@ -166,10 +165,9 @@ static void on_result(struct amqp_engine *e, const struct amqp_event *event)
                  kv_str("reason", rc == TTG_EPROTO ? "not of this job" : err.text));
     if (c->stage == DRAINING) {
         c->drain_until_ms = loop_now_ms(e->queue.loop) + DRAIN_MS;
-        if (c->drain <= 1)
-            collector_drained(e);
-        else
+        if (c->drain > 0)
             c->drain--;
+        collector_check_drained(e);
     }
     collector_feed(e);
     collector_check_end(e);
@@ -306,6 +304,15 @@ void collector_consume(struct amqp_engine *e)
                               .number = RESULTS_PREFETCH,
                               .tag = 1};
     amqp_post(e, &call, NULL, NULL);
+}
+
+/* Whoever deletes a queue that it consumes is told that the queue has gone, as all others are. */
+void collector_consume_no_more(struct amqp_engine *e)
+{
+    for (uint64_t consumer = 1; consumer <= 2; consumer++) {
+        struct amqp_call call = {.op = AMQP_CANCEL, .tag = consumer};
+        amqp_post(e, &call, NULL, NULL);
+    }
 }
 
 /* A snapshot that knows more than the output, which was lost or is another one, is of no use. */

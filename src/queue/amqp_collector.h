@@ -32,7 +32,10 @@ enum collector_stage {
     ENDED,
 };
 
-enum { YIELD_MS = 2000 };
+enum {
+    YIELD_MS = 2000,
+    DRAIN_MS = 1000, /* a result that somebody else took away is not waited for */
+};
 
 /* Of a chunk given up: the message that says so to those who count results. */
 struct notice {
@@ -137,6 +140,8 @@ void collector_restore(struct amqp_engine *e, void (*then)(struct amqp_engine *e
 /* Dead letters, then whatever waits; RUNNING at the end. */
 void collector_load(struct amqp_engine *e);
 void collector_drained(struct amqp_engine *e);
+/* All that waited has come. */
+void collector_check_drained(struct amqp_engine *e);
 /* Keeps the ledger's bytes, to be published once the output is that far. */
 void collector_snapshot(struct amqp_engine *e);
 /* Acknowledges what was handed on when too much is not acknowledged. */
@@ -154,6 +159,7 @@ bool collector_is_awaited(const struct amqp_engine *e, uint64_t cursor);
 /* Each line of the saved output that the snapshot does not cover is a commit. */
 int collector_recall(struct amqp_collector *c, const char *path, uint64_t bytes, struct err *err);
 void collector_consume(struct amqp_engine *e);
+void collector_consume_no_more(struct amqp_engine *e);
 
 /* --- amqp_verbs.c --- */
 

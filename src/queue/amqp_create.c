@@ -220,7 +220,7 @@ static void create_again(struct amqp_engine *e)
         return;
     }
     collector_topology(e);
-    if (m->state == LEDGER_CANCELED || (m->state == LEDGER_FINISHED && m->dead == 0)) {
+    if (amqp_marker_ended(m)) {
         collector_failed(e, TTG_EDONE,
                          "a job of this name has ended; `ttg cancel --forget` removes it, or "
                          "choose another --job");

@@ -27,8 +27,9 @@ struct amqp_worker {
     uint64_t quiet;         /* ticks without any */
     bool listening, consuming, ended, paused, dry;
     bool suspects, pulling; /* suspects: there may be some; pulling: one is being asked for */
-    uint64_t suspects_ms;   /* when it is time to ask in any case */
+    uint64_t suspects_ms;   /* when it is time to look for them in any case */
     uint64_t pulled;        /* deliveries that were, from the asking to the acknowledgement */
+    uint64_t in_hand;       /* those, and others from the handing out on */
     uint64_t moves;         /* messages that are published anew before they are acknowledged */
     uint64_t counts_ms;     /* an unattended job: when its end is looked for again */
     struct queue_join *join;
@@ -86,8 +87,14 @@ void pull_redelivered(struct amqp_engine *e, uint64_t chunk, const struct amqp_e
 /* Too many workers died of it. */
 void pull_bury(struct amqp_engine *e, uint64_t chunk, const struct amqp_event *event,
                unsigned flags);
-/* Asks for a chunk whose worker died, if there may be one. */
+/* Asks for a chunk whose worker died, if there may be one and it can be started at once. */
 void pull_try(struct amqp_engine *e);
+/* The same when less is in hand; the take that waits may get something else. */
+void pull_go_on(struct amqp_engine *e);
+/* Looks whether there are any, when it is time to. */
+void pull_tick(struct amqp_engine *e);
+/* Whether nothing may be handed out but a chunk that was pulled. */
+bool pull_has_turn(const struct amqp_worker *w);
 
 /* --- amqp_outcome.c --- */
 

@@ -128,10 +128,16 @@ void collector_feed_all(struct amqp_engine *e)
 
 static void on_end_marked(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
+    struct err err;
     (void)event;
     (void)ctx;
-    if (rc)
-        return; /* cut: it comes again with the connection */
+    if (rc == TTG_ECLOSED || rc == TTG_ECANCELED)
+        return; /* it comes again with the connection */
+    if (rc) {
+        err_set(&err, TTG_ECLOSED, "the broker refuses to keep the job's end");
+        amqp_cut(e, &err);
+        return;
+    }
     amqp_announce(e, STR("ended"));
     e->collector->stage = ENDED;
     collector_answer(e, false);

@@ -145,6 +145,7 @@ static void disconnect(struct amqp_link *l)
     l->blocked = l->replies = false;
     l->confirm_count = 0;
     l->confirm_base = 1;
+    l->refused_since_s = l->refused_s = 0;
     l->tags.first = l->tags.count = l->tags.held = 0;
     amqp_event_free(l->in.event);
     memset(&l->in, 0, sizeof l->in);

@@ -9,7 +9,11 @@
 #include <string.h>
 #include <sys/time.h>
 
-enum { FRAMES_MAX = 2000 /* before calls have their turn */ };
+enum {
+    FRAMES_MAX = 2000, /* before calls have their turn */
+    REFUSED_S = 2,     /* again and again for so long: another connection may do better */
+    PATIENCE_S = 4,    /* who was refused has tried again by then */
+};
 
 uint64_t link_now_s(void)
 {
@@ -19,11 +23,23 @@ uint64_t link_now_s(void)
 
 /* --- confirms --- */
 
+/* A quorum queue whose leader just died refuses what comes, and on a channel that met it at that
+ * moment it may do so for as long as that node is away (RabbitMQ 3.10). */
+static void note_refusal(struct amqp_link *l)
+{
+    uint64_t now_s = link_now_s();
+    if (now_s > l->refused_s + PATIENCE_S)
+        l->refused_since_s = now_s;
+    l->refused_s = now_s;
+}
+
 static void confirmed(struct amqp_link *l, uint64_t tag, bool multiple, int rc)
 {
     if (tag < l->confirm_base || tag - l->confirm_base >= l->confirm_count)
         return;
     size_t at = (size_t)(tag - l->confirm_base), gone = 0;
+    if (rc)
+        note_refusal(l);
     for (size_t i = multiple ? 0 : at; i <= at; i++) {
         uint64_t id = l->confirms[i].id;
         if (id > 0 && id != UINT64_MAX)
@@ -43,10 +59,14 @@ static void confirmed(struct amqp_link *l, uint64_t tag, bool multiple, int rc)
 static void watch_confirms(struct amqp_link *l)
 {
     struct err err;
-    if (!l->conn || l->blocked || l->confirm_count == 0 ||
-        link_now_s() <= l->confirms[0].at_s + AMQP_CONFIRM_S)
+    if (!l->conn || l->blocked)
         return;
-    err_set(&err, TTG_ECLOSED, "the broker confirms nothing since %d s", AMQP_CONFIRM_S);
+    if (l->confirm_count > 0 && link_now_s() > l->confirms[0].at_s + AMQP_CONFIRM_S)
+        err_set(&err, TTG_ECLOSED, "the broker confirms nothing since %d s", AMQP_CONFIRM_S);
+    else if (l->refused_s >= l->refused_since_s + REFUSED_S)
+        err_set(&err, TTG_ECLOSED, "the broker refuses what is published since %d s", REFUSED_S);
+    else
+        return;
     link_cut(l, &err);
 }
 

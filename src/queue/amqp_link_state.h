@@ -54,6 +54,7 @@ struct amqp_link {
     struct amqp_confirm *confirms;  /* by publishing number, from confirm_base on */
     size_t confirm_count, confirm_cap;
     uint64_t confirm_base;
+    uint64_t refused_since_s, refused_s; /* what was published: since when, and the last time */
     struct amqp_tags tags;
     struct {
         amqp_method_number_t method;

@@ -190,6 +190,11 @@ uint64_t amqp_marker_chunks(const struct amqp_marker *m)
     return s->params / s->chunk_params + (s->params % s->chunk_params > 0);
 }
 
+bool amqp_marker_ended(const struct amqp_marker *m)
+{
+    return m->state == LEDGER_CANCELED || (m->state == LEDGER_FINISHED && m->dead == 0);
+}
+
 /* --- the history of a chunk's attempts --- */
 
 enum { HISTORY_BYTES_MAX = 16384, HISTORY_REASON_BYTES_MAX = 1500 };

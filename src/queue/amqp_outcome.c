@@ -47,6 +47,7 @@ static void on_published(struct amqp_engine *e, void *ctx, int rc, const struct 
     } else if (d) {
         delivery_acknowledge(e, d);
         delivery_free(e, d);
+        pull_go_on(e);
     }
     mem_free(item);
     if (--g->left == 0)
@@ -126,6 +127,7 @@ static void fail_end(struct amqp_engine *e, struct queue_fail *f, int rc)
     if (!rc && d) {
         delivery_acknowledge(e, d);
         delivery_free(e, d);
+        pull_go_on(e);
     }
     if (rc)
         err_set(&err, rc, "the broker could not keep the failure");

@@ -6,9 +6,12 @@
  * ttg.tasks.suspect, from which a worker takes one message at a time, and only when it can start it
  * at once. What comes back from there was started for sure, and is charged an attempt; a chunk that
  * kills its workers ends among the dead letters after as many starts as the job allows. The count
- * is in the message, so it needs no collector and outlives one. A worker has no more of them than
- * it has slots, those included whose results the broker does not have yet: else one that kills its
- * worker would count against those before and behind it.
+ * is in the message, so it needs no collector and outlives one.
+ *
+ * So while a worker has a suspect it has no more chunks in hand than slots, those included whose
+ * results the broker does not have yet: else a chunk that kills its worker, suspect or not, would
+ * count against suspects before and behind it. What it has beyond that when it hears of suspects
+ * it does first, and gets nothing else until then.
  *
  * The first time, from ttg.tasks, it is a guess: a worker that has no more messages in advance than
  * it has slots runs long chunks, and so did, most likely, the one that died. Then an attempt is
@@ -20,8 +23,8 @@
 
 #include <stdio.h>
 
-/* Nobody says when a worker dies that had such a chunk: an idle one looks so often. */
-enum { SUSPECTS_MS = 80 };
+/* Nobody says when a worker dies that had such a chunk: so often idle ones look, and busy ones. */
+enum { IDLE_MS = 80, BUSY_MS = 1000 };
 
 /* --- moving a message --- */
 
@@ -171,6 +174,7 @@ static void on_pulled(struct amqp_engine *e, void *ctx, int rc, const struct amq
         struct delivery *d = delivery_new(e, chunk, event);
         d->pulled = true;
         w->pulled++;
+        w->in_hand++;
         list_push_front(&w->ready, &d->link);
     }
     delivery_hand_out(e, false);
@@ -182,9 +186,46 @@ void pull_try(struct amqp_engine *e)
     struct amqp_call call = {
         .op = AMQP_GET, .queue = str_of(e->names.suspect), .flags = AMQP_ON_PULL};
     if (!w->suspects || w->pulling || !w->take || w->ended || w->paused || !e->queue.up ||
-        w->pulled >= w->slots)
+        w->in_hand >= w->slots)
         return;
     w->pulling = true;
-    w->suspects_ms = loop_now_ms(e->queue.loop) + SUSPECTS_MS;
+    w->suspects_ms = loop_now_ms(e->queue.loop) + IDLE_MS;
     amqp_post(e, &call, on_pulled, NULL);
+}
+
+void pull_go_on(struct amqp_engine *e)
+{
+    pull_try(e);
+    delivery_hand_out(e, false);
+}
+
+bool pull_has_turn(const struct amqp_worker *w)
+{
+    return (w->suspects || w->pulled > 0) && w->in_hand >= w->slots;
+}
+
+/* --- looking for some --- */
+
+static void on_counted(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
+{
+    (void)ctx;
+    if (rc || !event || event->count == 0)
+        return;
+    e->worker->suspects = true;
+    pull_try(e);
+}
+
+/* Who has more in hand than slots would have to stop for one: it asks first if there are any. */
+void pull_tick(struct amqp_engine *e)
+{
+    struct amqp_worker *w = e->worker;
+    struct amqp_call call = {.op = AMQP_COUNT, .queue = str_of(e->names.suspect)};
+    uint64_t now_ms = loop_now_ms(e->queue.loop);
+    if (w->in_hand < w->slots && now_ms >= w->suspects_ms) {
+        w->suspects = true;
+        pull_try(e);
+    } else if (w->consuming && !w->suspects && now_ms >= w->suspects_ms + BUSY_MS) {
+        w->suspects_ms = now_ms;
+        amqp_post(e, &call, on_counted, NULL);
+    }
 }

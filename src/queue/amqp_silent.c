@@ -161,7 +161,8 @@ static void on_looked_after(struct amqp_engine *e, void *ctx, int rc,
     amqp_cut(e, &err);
 }
 
-/* The queue of results would tell us that it goes; that of tasks does not. */
+/* The queue of results would tell us that it goes; that of tasks does not. Chunks that the broker
+ * refused to take are published again. */
 void collector_look_after(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;
@@ -171,5 +172,6 @@ void collector_look_after(struct amqp_engine *e)
         now_ms < c->heard_ms + LOOK_AFTER_MS)
         return;
     c->heard_ms = now_ms;
+    collector_feed(e);
     amqp_post(e, &call, on_looked_after, NULL);
 }

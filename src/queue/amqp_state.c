@@ -21,7 +21,6 @@ enum {
     UNACKNOWLEDGED_MAX =
         55000, /* below the prefetch of the results, and above what is saved at once */
     LOOKS_MAX = 50,
-    DRAIN_MS = 1000, /* a result that somebody else took away is not waited for */
 };
 
 /* --- the snapshot --- */
@@ -299,6 +298,22 @@ void collector_drained(struct amqp_engine *e)
     collector_answer(e, false);
 }
 
+/* A job that has ended, and not all of its results: the rest is on the way back to its queue from
+ * whoever looked last. */
+static bool is_short(struct amqp_engine *e)
+{
+    struct ledger_status s;
+    ledger_status(e->collector->ledger, &s);
+    return e->marker.state == LEDGER_FINISHED &&
+           s.completed + s.dropped + e->marker.dead < e->collector->chunks;
+}
+
+void collector_check_drained(struct amqp_engine *e)
+{
+    if (e->collector->drain == 0 && !is_short(e))
+        collector_drained(e);
+}
+
 static void on_waiting_notes(struct amqp_engine *e, void *ctx, int rc,
                              const struct amqp_event *event)
 {
@@ -310,8 +325,7 @@ static void on_waiting_notes(struct amqp_engine *e, void *ctx, int rc,
     c->drain += event->count;
     c->drain_until_ms = loop_now_ms(e->queue.loop) + DRAIN_MS;
     collector_consume(e);
-    if (c->drain == 0)
-        collector_drained(e);
+    collector_check_drained(e);
 }
 
 static void on_waiting_results(struct amqp_engine *e, void *ctx, int rc,

@@ -116,20 +116,21 @@ static void forget_queue(struct amqp_engine *e, struct verb *v, const char *queu
     amqp_post(e, &call, on_deleted, v);
 }
 
+/* The marker goes last: who was cut off on the way finds a job that has ended, and goes on. */
 static void forget(struct amqp_engine *e, struct verb *v, struct reply *r)
 {
-    struct amqp_collector *c = e->collector;
     const struct amqp_names *n = &e->names;
     const char *queues[] = {n->tasks, n->suspect, n->retry, n->results,
                             n->dlq,   n->notes,   n->state, n->job};
     uint32_t ms[AMQP_RETRIES_MAX];
     size_t count = amqp_retry_all(&e->marker.spec, ms);
     struct ledger_status s;
-    ledger_status(c->ledger, &s);
-    if (s.state < LEDGER_FINISHED) {
+    ledger_status(e->collector->ledger, &s);
+    if (s.state < LEDGER_FINISHED && !amqp_marker_ended(&e->marker)) {
         reply_error(r, "ERR the job has not ended; cancel it first");
         return;
     }
+    collector_consume_no_more(e);
     for (size_t i = 0; i < count; i++) {
         char queue[AMQP_NAME_BYTES];
         amqp_retry_name(n, ms[i], queue);

@@ -25,7 +25,6 @@ enum {
     AHEAD_US = 100000, /* of work for each slot, at most */
     QUIET_TICKS = 20,  /* without a result: chunks have become long */
     COUNTS_MS = 500,
-    BUSY_MS = 1000,  /* who has work looks less often for chunks whose worker died */
     LOOKS_MAX = 200, /* for a marker that others are just looking at */
 };
 
@@ -51,10 +50,8 @@ void delivery_free(struct amqp_engine *e, struct delivery *d)
         w->old_count--;
     map_remove(&w->deliveries, &d->node);
     w->pulled -= d->pulled;
-    bool next = d->pulled;
+    w->in_hand -= d->taken || d->pulled;
     mem_free(d);
-    if (next)
-        pull_try(e);
 }
 
 void delivery_acknowledge(struct amqp_engine *e, const struct delivery *d)
@@ -210,6 +207,14 @@ static int run_add(struct amqp_worker *w, size_t *count, struct delivery *d)
     return 0;
 }
 
+/* What may be handed out. */
+static struct delivery *next_ready(const struct amqp_worker *w)
+{
+    struct list *first = list_first(&w->ready);
+    struct delivery *d = first ? container_of(first, struct delivery, link) : NULL;
+    return d && (d->pulled || !pull_has_turn(w)) ? d : NULL;
+}
+
 void delivery_hand_out(struct amqp_engine *e, bool over)
 {
     struct amqp_worker *w = e->worker;
@@ -220,8 +225,8 @@ void delivery_hand_out(struct amqp_engine *e, bool over)
     t->runs = NULL;
     t->run_count = 0;
     t->state = w->ended ? LEDGER_FINISHED : LEDGER_RUNNING;
-    if (!w->ended && list_empty(&w->ready)) {
-        w->dry = true;
+    if (!w->ended && !next_ready(w)) {
+        w->dry |= list_empty(&w->ready);
         if (!over)
             return;
         w->take = NULL;
@@ -230,13 +235,13 @@ void delivery_hand_out(struct amqp_engine *e, bool over)
         return;
     }
     size_t count = 0;
-    while (!w->ended && count < t->count && !list_empty(&w->ready)) {
-        struct delivery *d = container_of(list_first(&w->ready), struct delivery, link);
+    for (struct delivery *d; !w->ended && count < t->count && (d = next_ready(w));) {
         if (run_add(w, &count, d))
             break;
         list_remove(&d->link);
         w->ready_count--;
         d->taken = true;
+        w->in_hand += !d->pulled;
     }
     w->take = NULL;
     t->runs = w->runs;
@@ -399,6 +404,7 @@ static void release(struct amqp_engine *e, struct queue_release *r)
     }
     if (r->count == 0)
         give_back_all(e, true);
+    pull_go_on(e);
     queue_finish(&r->call.request, 0, NULL);
 }
 
@@ -540,10 +546,7 @@ void amqp_worker_tick(struct amqp_engine *e)
     if (!w)
         return;
     left(e);
-    if (loop_now_ms(e->queue.loop) >= w->suspects_ms + (w->take ? 0 : BUSY_MS)) {
-        w->suspects = true;
-        pull_try(e);
-    }
+    pull_tick(e);
     if (w->take && loop_now_ms(e->queue.loop) >= w->take_until_ms)
         delivery_hand_out(e, true);
     if (!w->consuming)

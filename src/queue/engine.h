@@ -16,6 +16,7 @@ struct queue {
 };
 
 struct queue_engine {
+    bool lines_stay;                /* those of an answer, while the next question is sent */
     void (*close)(struct queue *q); /* the requests have ended */
     void (*send)(struct queue *q, struct queue_request *r);
 };

@@ -65,6 +65,11 @@ void queue_close(struct queue *q)
     q->engine->close(q);
 }
 
+bool queue_lines_stay(const struct queue *q)
+{
+    return q->engine->lines_stay;
+}
+
 bool queue_is_up(const struct queue *q)
 {
     return q->up;

@@ -63,6 +63,9 @@ int queue_tls(const struct queue_config *config, struct tls **ret_tls, struct er
 /* Requests under way end with TTG_ECANCELED. Not from a callback of this queue. NULL is fine. */
 void queue_close(struct queue *q);
 bool queue_is_up(const struct queue *q);
+/* Whether on_done may send the next QUEUE_RESULTS, also with the same request, before it has used
+ * the lines that it got. */
+bool queue_lines_stay(const struct queue *q);
 /* Requests sent and not answered. */
 size_t queue_pending(const struct queue *q);
 
@@ -198,6 +201,7 @@ struct queue_take {
     struct queue_call call;
     struct queue_worker worker;
     uint64_t count;    /* at most QUEUE_TAKE_MAX */
+    uint64_t soon;     /* so many are over in a moment: no need to share them out (Redis) */
     uint64_t block_ms; /* 0: do not wait */
     /* out */
     enum ledger_state state;

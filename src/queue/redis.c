@@ -180,6 +180,22 @@ static int commit_words(const struct queue_commit *c, struct buf *b, size_t *cou
     return rc;
 }
 
+static int take_more(const struct resp_engine *e, const struct queue_take *t, struct buf *b,
+                     size_t *count)
+{
+    uint64_t look_ms = e->queue.config->stale_check_ms;
+    int rc = 0;
+    if (look_ms > 0) {
+        *count += 2;
+        rc = option(b, "LOOK", look_ms);
+    }
+    if (!rc && t->soon > 0) {
+        *count += 2;
+        rc = option(b, "SOON", t->soon);
+    }
+    return rc;
+}
+
 static int fail_more(struct resp_engine *e, struct buf *b, size_t *count)
 {
     char text[32];
@@ -198,10 +214,7 @@ static int adapt(struct resp_engine *e, struct queue_request *r, size_t *count)
     case QUEUE_CREATE:
         return create_more((struct queue_create *)r, &r->words, count);
     case QUEUE_TAKE:
-        if (e->queue.config->stale_check_ms == 0)
-            return 0;
-        *count += 2;
-        return option(&r->words, "LOOK", e->queue.config->stale_check_ms);
+        return take_more(e, (const struct queue_take *)r, &r->words, count);
     case QUEUE_COMMIT:
         return commit_words((const struct queue_commit *)r, &r->words, count);
     case QUEUE_FAIL:

@@ -544,7 +544,11 @@ static void engine_close(struct queue *q)
     mem_free(e);
 }
 
-static const struct queue_engine resp_engine = {.close = engine_close, .send = engine_send};
+static const struct queue_engine resp_engine = {
+    .lines_stay = true,
+    .close = engine_close,
+    .send = engine_send,
+};
 
 struct queue *resp_engine_new(struct loop *loop, const struct queue_config *config, struct err *err)
 {

@@ -51,7 +51,8 @@ struct resp_dialect {
     int (*greeted)(struct resp_engine *e, struct str reply, struct err *err);
     /* May be NULL: the last of the `behind` answers; not 0: the request ends with that. */
     int (*confirm)(struct resp_engine *e, struct str reply, struct err *err);
-    /* Adds a whole command for the request, whose words are in r->words (`count` of them). */
+    /* Adds a whole command for the request, whose words are in r->words (`count` of them) and may
+     * be taken from there. */
     int (*command)(struct resp_engine *e, struct queue_request *r, size_t count, struct buf *out);
     /* Like resp_decode, which it calls for what is common. */
     int (*decode)(struct resp_engine *e, struct queue_request *r, struct str reply,
@@ -83,6 +84,9 @@ int resp_hello(const struct url *u, const char *name, struct buf *out);
 int resp_hello_check(struct str reply, struct err *err);
 /* Where host number `host` (modulo their number) is. */
 struct dial_to resp_address(const struct url *u, size_t host);
+
+/* In front of the words of a request there is room for the head of its command. */
+enum { RESP_FRONT_BYTES = 64 };
 
 /* Words of a request without its name; *ret_count of them in r->words. */
 int resp_encode(struct queue_request *r, size_t *ret_count);

@@ -253,8 +253,7 @@ static void encode(struct words *w, const struct queue_request *r)
 
 int resp_encode(struct queue_request *r, size_t *ret_count)
 {
-    struct words w = {&r->words, 0, 0};
-    buf_clear(&r->words);
+    struct words w = {&r->words, 0, buf_clear_behind(&r->words, RESP_FRONT_BYTES)};
     encode(&w, r);
     *ret_count = w.count;
     return w.rc;

@@ -3,6 +3,8 @@
  * dialect of ttg nodes, which serve the commands as they are. */
 #include "queue/resp.h"
 
+enum { LARGE_WORDS = 64 << 10 };
+
 struct dial_to resp_address(const struct url *u, size_t host)
 {
     if (u->scheme == URL_TTG_UNIX)
@@ -61,18 +63,37 @@ static int node_greet(struct resp_engine *e, struct buf *out)
     return resp_command(out, 1) | resp_word(out, STR("PING")) ? TTG_ENOMEM : 1;
 }
 
-static int node_command(struct resp_engine *e, struct queue_request *r, size_t count,
-                        struct buf *out)
+static int node_command_head(const struct queue_request *r, size_t count, struct buf *out)
 {
     struct str name, sub;
-    (void)e;
     resp_verb_name(r, &name, &sub);
-    size_t before = buf_len(out);
     int rc = resp_command(out, count + 1 + (sub.ptr ? 1 : 0));
     if (!rc)
         rc = resp_word(out, name);
-    if (!rc && sub.ptr)
-        rc = resp_word(out, sub);
+    return !rc && sub.ptr ? resp_word(out, sub) : rc;
+}
+
+/* Large words become the output themselves: their head is put in front of them. False: nothing was
+ * done. */
+static bool node_hand_over(struct queue_request *r, size_t count, struct buf *out)
+{
+    char room[RESP_FRONT_BYTES + 1];
+    struct buf head = {.data = room, .cap = RESP_FRONT_BYTES, .bytes_max = RESP_FRONT_BYTES};
+    size_t words = buf_len(&r->words);
+    if (words < LARGE_WORDS || buf_len(out) > 0 || words + RESP_FRONT_BYTES > out->bytes_max ||
+        node_command_head(r, count, &head) || !buf_put_front(&r->words, buf_str(&head)))
+        return false;
+    return buf_hand_over(&r->words, out);
+}
+
+static int node_command(struct resp_engine *e, struct queue_request *r, size_t count,
+                        struct buf *out)
+{
+    (void)e;
+    if (node_hand_over(r, count, out))
+        return 0;
+    size_t before = buf_len(out);
+    int rc = node_command_head(r, count, out);
     if (!rc)
         rc = buf_add_str(out, buf_str(&r->words));
     if (rc && out->data)

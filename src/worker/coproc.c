@@ -16,6 +16,7 @@
 #include "worker/stream.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ struct coproc_slot {
     struct command_line line;
     struct stream in, out, err;
     struct buf request, answer, output;
+    size_t looked;        /* so much of the answer has no line end */
     size_t request_bytes; /* all of it */
     char chunk_id[24];
     struct feed feed; /* lines of a file */
@@ -43,6 +45,7 @@ struct coproc_slot {
     bool answered;          /* this child has, once at least */
     bool refused;           /* it was gone before it could be given the task */
     bool just_read;         /* all that it said is known: no need to look again */
+    bool closed;            /* it closed its output, and did not exit soon after */
 };
 
 static struct coproc_slot *coproc_slot(struct kernel_slot *s)
@@ -55,6 +58,12 @@ static void close_streams(struct coproc_slot *cs)
     stream_close(&cs->in);
     stream_close(&cs->out);
     stream_close(&cs->err);
+}
+
+static void drop_answer(struct coproc_slot *cs)
+{
+    buf_clear(&cs->answer);
+    cs->looked = 0;
 }
 
 /* ---- the task line ---- */
@@ -137,10 +146,9 @@ static void broken(struct coproc_slot *cs, const char *why)
 static void on_quit_timer(struct loop_timer *t)
 {
     struct coproc_slot *cs = container_of(t, struct coproc_slot, quit);
-    if (cs->base.busy)
-        broken(cs, "closed its output without an answer");
-    else
-        end_child(cs, cs->base.k->config.kill_grace_ms);
+    /* If it was exiting all the same, only slowly or while we did not look, its status says why. */
+    cs->closed = cs->base.busy;
+    end_child(cs, cs->base.busy ? 0 : cs->base.k->config.kill_grace_ms);
 }
 
 /* The polite end: no more input. */
@@ -196,6 +204,8 @@ static void on_child_exit(struct process *p, struct process_exit e)
         return;
     if (!again && s->result.status == KERNEL_OK && !take_answer(cs)) {
         kernel_exit_failed(s, e.status, e.signal, e.core_dumped);
+        if (cs->closed && e.signal == SIGKILL)
+            kernel_failed(s, KERNEL_FAILED, "closed its output without an answer");
         if (e.status == 0)
             kernel_failed(s, KERNEL_FAILED, "exited without an answer");
     }
@@ -238,11 +248,13 @@ static void use_answer(struct coproc_slot *cs, struct str line)
 static bool take_answer(struct coproc_slot *cs)
 {
     struct str all = buf_str(&cs->answer);
-    const char *newline = all.len > 0 ? memchr(all.ptr, '\n', all.len) : NULL;
+    const char *newline =
+        all.len > 0 ? memchr(all.ptr + cs->looked, '\n', all.len - cs->looked) : NULL;
+    cs->looked = all.len;
     if (!newline)
         return false;
     use_answer(cs, str_make(all.ptr, (size_t)(newline - all.ptr)));
-    buf_clear(&cs->answer);
+    drop_answer(cs);
     return true;
 }
 
@@ -266,7 +278,7 @@ static void on_out_ready(struct loop_poll *p, unsigned events)
         return;
     }
     if (!s->busy || cs->ending) {
-        buf_clear(&cs->answer);
+        drop_answer(cs);
         if (!cs->ending)
             broken(cs, "answered without a task");
         return;
@@ -345,8 +357,8 @@ static int start_child(struct coproc_slot *cs, struct err *err)
     int rc = guard_check(k->guard, err);
     if (rc)
         return rc;
-    cs->ending = cs->answered = false;
-    buf_clear(&cs->answer);
+    cs->ending = cs->answered = cs->closed = false;
+    drop_answer(cs);
     rc = open_child(cs, &spec, &why);
     if (rc)
         err_set(err, rc, "cannot start %s: %s", k->command.argv[0],

@@ -2,9 +2,11 @@
 /* exec - a command per chunk: parameters on stdin, the result on stdout, stderr to the log.
  *
  * All three pipes are served at once, so none can block another. Most chunks' parameters fit into a
- * pipe: they are written before the command starts, and stdin needs no watching at all. The chunk
- * is over when the command exits; what still hangs on its pipes then (a grandchild that left the
- * group) is not waited for. */
+ * pipe: they are written before the command starts, and stdin needs no watching at all. Likewise
+ * most results fit: stdout and stderr are watched once a command has run for FIRST_LOOK_MS, so that
+ * a short one wakes us when it has ended and not for each line before. The chunk is over when the
+ * command exits; what still hangs on its pipes then (a grandchild that left the group) is not
+ * waited for. */
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/tail.h"
@@ -16,6 +18,10 @@
 #include <unistd.h>
 
 enum {
+    FIRST_LOOK_MS = 4,
+    /* Whoever wrote so much may have waited for the first look: the next command is watched from
+     * its start. */
+    MUCH_OUTPUT_BYTES = 32 << 10,
     /* Of stderr that a process outside the group goes on writing, at most so many at the end. */
     LAST_READS_MAX = 64,
     PARAMS_BYTES_MAX = 1 << 20,        /* as arguments, with their pointers: half of Linux' usual */
@@ -28,6 +34,8 @@ struct exec_slot {
     struct command_line line;
     struct feed feed;
     struct stream in, out, err;
+    struct loop_timer first_look;
+    bool wrote_much;   /* the last command */
     struct buf output; /* limit: one byte more than allowed, to see that it is too much */
     struct tail tail;
 };
@@ -39,6 +47,7 @@ static struct exec_slot *exec_slot(struct kernel_slot *s)
 
 static void close_streams(struct exec_slot *es)
 {
+    loop_timer_stop(&es->first_look);
     stream_close(&es->in);
     stream_close(&es->out);
     stream_close(&es->err);
@@ -98,6 +107,21 @@ static void on_err_ready(struct loop_poll *p, unsigned events)
     stream_read_tail(&es->err, &es->tail, kernel_log_line, &es->base);
 }
 
+static int watch_output(struct exec_slot *es)
+{
+    struct loop *l = es->base.k->loop;
+    int rc = stream_watch(&es->out, l, LOOP_READ, on_out_ready);
+    return rc ? rc : stream_watch(&es->err, l, LOOP_READ, on_err_ready);
+}
+
+static void on_first_look(struct loop_timer *t)
+{
+    struct exec_slot *es = container_of(t, struct exec_slot, first_look);
+    int rc = watch_output(es);
+    if (rc)
+        fail_and_kill(es, "output", rc);
+}
+
 static void on_exit(struct process *p, struct process_exit e)
 {
     struct exec_slot *es = container_of(p, struct exec_slot, process);
@@ -108,6 +132,7 @@ static void on_exit(struct process *p, struct process_exit e)
         if (!stream_read_tail(&es->err, &es->tail, kernel_log_line, s))
             break;
     close_streams(es);
+    es->wrote_much = buf_len(&es->output) >= MUCH_OUTPUT_BYTES;
     tail_end(&es->tail, kernel_log_line, s);
     s->result.exit_status = e.status;
     s->result.stderr_tail = tail_str(&es->tail);
@@ -131,9 +156,8 @@ static int open_pipes(struct exec_slot *es, int theirs[3], struct err *err)
     if (!rc)
         rc = stream_open(&es->err, false, &theirs[2], err);
     if (!rc)
-        rc = stream_watch(&es->out, l, LOOP_READ, on_out_ready);
-    if (!rc)
-        rc = stream_watch(&es->err, l, LOOP_READ, on_err_ready);
+        rc =
+            es->wrote_much ? watch_output(es) : loop_timer_after_ms(&es->first_look, FIRST_LOOK_MS);
     if (rc)
         return rc;
     rc = feed_write(&es->feed, es->in.fd);
@@ -240,6 +264,7 @@ static int exec_open(struct kernel *k, struct err *err)
 {
     for (uint32_t i = 0; i < k->config.slots; i++) {
         struct exec_slot *es = exec_slot(kernel_slot(k, i));
+        loop_timer_init(&es->first_look, k->loop, on_first_look);
         stream_init(&es->in);
         stream_init(&es->out);
         stream_init(&es->err);

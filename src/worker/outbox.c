@@ -38,6 +38,7 @@ struct outbox {
     struct batch *gathering;
     struct batch batches[OUTBOX_BATCHES];
     size_t batch_max;
+    size_t output_bytes; /* of all results here */
     struct list failures;
     size_t failure_count, sent; /* sent: batches and failures under way */
     uint64_t results, answered; /* here; answered so far */
@@ -107,6 +108,9 @@ static void on_committed(struct queue_request *r, int rc, const struct err *err)
         b->state = BATCH_FREE;
         b->count = 0;
         b->closed = false;
+        o->output_bytes -= buf_len(&b->outputs);
+        if (b->outputs.cap > OUTBOX_KEPT_BYTES)
+            buf_done(&b->outputs);
         buf_clear(&b->outputs);
         tell_verdicts(o, &b->commit);
     }
@@ -167,8 +171,10 @@ int outbox_add(struct outbox *o, const struct queue_result *r)
         return rc;
     struct queue_result *to = &b->results[b->count++];
     *to = *r;
-    if (!r->is_sum)
+    if (!r->is_sum) {
         to->output = (struct str){(const char *)(uintptr_t)at, r->output.len};
+        o->output_bytes += r->output.len;
+    }
     o->results++;
     return 0;
 }
@@ -230,7 +236,7 @@ bool outbox_full(const struct outbox *o)
 {
     return o->gathering->count >= OUTBOX_RESULTS ||
            buf_len(&o->gathering->outputs) >= OUTBOX_BATCH_BYTES ||
-           o->failure_count >= OUTBOX_FAILURES;
+           o->output_bytes >= OUTBOX_BYTES || o->failure_count >= OUTBOX_FAILURES;
 }
 
 void outbox_flush(struct outbox *o, uint64_t now_ms)

@@ -17,7 +17,9 @@
 enum {
     OUTBOX_BATCHES = 8,    /* commits: one gathers, the others are under way */
     OUTBOX_RESULTS = 1024, /* in a batch, beside those of chunks that run when it is full */
-    OUTBOX_BATCH_BYTES = 4 << 20,
+    OUTBOX_BATCH_BYTES = 1 << 20,
+    OUTBOX_BYTES = 4 << 20, /* in all batches, beside those of chunks that run when it is full */
+    OUTBOX_KEPT_BYTES = 64 << 10,       /* of memory by a batch that is free */
     OUTBOX_RESULT_BYTES_MAX = 64 << 20, /* output of one chunk; JOB_VALUE_BYTES_MAX of a node */
     OUTBOX_FAILURES = 1024,
     OUTBOX_RETRY_MS = 100, /* after "not now": disk or memory full, a failover */

@@ -27,6 +27,7 @@ int stream_open(struct stream *s, bool write, int *ret_theirs, struct err *err)
         return rc;
     }
     s->fd = ours;
+    s->wide = false;
     *ret_theirs = fds[!write];
     return 0;
 }
@@ -50,8 +51,9 @@ int stream_read(struct stream *s, struct buf *out)
 {
     char *at;
     size_t room = out->bytes_max - buf_len(out);
-    if (room > STREAM_READ_BYTES)
-        room = STREAM_READ_BYTES;
+    size_t most = s->wide ? STREAM_WIDE_BYTES : STREAM_READ_BYTES;
+    if (room > most)
+        room = most;
     if (room == 0)
         return TTG_EFULL;
     int rc = buf_reserve(out, room, &at);
@@ -64,6 +66,10 @@ int stream_read(struct stream *s, struct buf *out)
     if (n < 0)
         return errno == EAGAIN ? TTG_EAGAIN : err_from_errno(errno);
     buf_grew(out, (size_t)n);
+    if (n == STREAM_READ_BYTES && !s->wide) {
+        s->wide = true;
+        fcntl(s->fd, F_SETPIPE_SZ, STREAM_WIDE_BYTES); /* refused to who has many: as before */
+    }
     return (int)n;
 }
 

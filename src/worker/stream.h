@@ -7,10 +7,12 @@
 #include "base/tail.h"
 #include "io/loop.h"
 
-enum { STREAM_READ_BYTES = 65536 };
+/* What fills a pipe of the usual size gets a wide one: fewer turns of both sides. */
+enum { STREAM_READ_BYTES = 65536, STREAM_WIDE_BYTES = 262144 };
 
 struct stream {
     int fd; /* -1: closed; zeroed memory is closed by stream_init */
+    bool wide;
     struct loop_poll poll;
 };
 

@@ -9,6 +9,7 @@
 enum {
     JOB_WAIT_MS = 200, /* between looks for a job that is not there yet */
     GIVE_UP_MS = 2000, /* for the queue's answers, once nothing runs any more */
+    LEAVE_MS = 5000,   /* for the good-bye: on RabbitMQ without it what is here costs an attempt */
     UNSURE_MS = 100,   /* for the good-bye of who does not know whether it has joined */
     AWAY_MS = 5000, /* of the queue, until what a worker that was told to stop still runs is lost */
     LINES_PER_SECOND = 50,
@@ -109,8 +110,7 @@ static void leave(struct worker *w)
     bool unsure = may_have_joined(w);
     struct queue *q = unsure ? w->takes : w->commits;
     w->phase = WORKER_LEAVING;
-    loop_timer_after_ms(&w->drain,
-                        unsure ? UNSURE_MS : GIVE_UP_MS + w->config.kernel.kill_grace_ms);
+    loop_timer_after_ms(&w->drain, unsure ? UNSURE_MS : LEAVE_MS + w->config.kernel.kill_grace_ms);
     w->quiet = !w->kernel;
     w->left = !(w->joined || unsure) || !queue_is_up(q);
     if (w->kernel)

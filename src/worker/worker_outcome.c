@@ -101,6 +101,13 @@ static void put_result(struct worker *w, const struct worker_slot *s,
         w->totals.params += s->params;
 }
 
+static void measure_chunk(struct worker *w, uint64_t took_ns)
+{
+    double faded = w->slowest_ns * 15 / 16, took = took_ns > 0 ? (double)took_ns : 1;
+    w->slowest_ns = took > faded ? took : faded;
+    worker_measure(&w->chunk_ns, took);
+}
+
 void worker_chunk_ended(struct worker *w, struct worker_slot *s, const struct kernel_result *result)
 {
     bool dropped = s->dropped;
@@ -126,11 +133,11 @@ void worker_chunk_ended(struct worker *w, struct worker_slot *s, const struct ke
     } else if (result->status == KERNEL_CANCELED) {
         worker_release(w, &(struct ledger_held){s->task.chunk, s->epoch}, 1);
     } else if (result->status == KERNEL_OK) {
-        worker_measure(&w->chunk_ns, (double)result->duration_ns);
+        measure_chunk(w, result->duration_ns);
         log_done(s, result);
         put_result(w, s, result);
     } else {
-        worker_measure(&w->chunk_ns, (double)result->duration_ns);
+        measure_chunk(w, result->duration_ns);
         put_failure(w, s, result->status == KERNEL_PERMANENT, result->reason, result->stderr_tail);
     }
 }

@@ -89,6 +89,7 @@ struct worker {
     uint64_t params_total, chunk_params;
 
     double chunk_ns, take_ns; /* measured, smoothed */
+    double slowest_ns;        /* of the latest chunks */
     double trip_ns;           /* of the fastest take */
     double told_per_pace;     /* results that the queue has answered in a moment, lately */
     uint64_t pace_since_ns, pace_told;
@@ -135,12 +136,15 @@ void worker_join_init(struct worker *w);
 
 /* --- worker_take.c --- */
 /* How many chunks to have in hand beyond those that run: twice what the slots get through while a
- * take is under way. Times are smoothed, 0 is not known; `max` is the user's. */
+ * take is under way, and a few where they are over in a moment. Times are smoothed, 0 is not known;
+ * `max` is the user's. */
 uint64_t worker_prefetch(double chunk_ns, double take_ns, uint32_t slots, uint32_t max);
 
 /* How many chunks to have in hand at most, results that are not answered included: those that the
  * queue has lately answered in WORKER_TICK_MS, or longer where a round trip takes long. */
 uint64_t worker_hand_max(double told_per_pace, double trip_ns, uint32_t slots);
+/* How many chunks as slow as this are over in a moment. */
+uint64_t worker_soon(double slowest_ns, uint32_t slots);
 /* Each WORKER_TICK_MS. */
 void worker_note_pace(struct worker *w);
 

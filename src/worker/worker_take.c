@@ -13,7 +13,10 @@ enum {
     PACE_NS = WORKER_TICK_MS * 1000000, /* what the queue accepts in this time may be in hand, */
     PACE_TRIPS = 4,                     /* or in so many round trips, if that is longer */
     HAND_MIN = 256,                     /* but so many always, */
-    HAND_START = 2048,                  /* and so many at first */
+    HAND_START = 512,                   /* and so many at first */
+    MOMENT_NS = 5000000,                /* what is over so soon need not be shared out, */
+    SOON_MAX = 128,                     /* but for no more chunks than make a call worth it; */
+    FEW = 4,                            /* so many of these a slot, so that takes are fewer */
 };
 
 /* --- giving back --- */
@@ -145,7 +148,8 @@ uint64_t worker_prefetch(double chunk_ns, double take_ns, uint32_t slots, uint32
 {
     if (max == 0 || chunk_ns == 0 || chunk_ns > LONG_CHUNK * take_ns)
         return 0;
-    double ahead = 2 * take_ns / chunk_ns * slots + 1;
+    double few = MOMENT_NS / chunk_ns < FEW ? MOMENT_NS / chunk_ns : FEW;
+    double ahead = 2 * take_ns / chunk_ns * slots + (few * slots > 1 ? few * slots : 1);
     return ahead < max ? (uint64_t)ahead : max;
 }
 
@@ -157,6 +161,12 @@ uint64_t worker_hand_max(double told_per_pace, double trip_ns, uint32_t slots)
     double paces = PACE_TRIPS * trip_ns / PACE_NS;
     double most = told_per_pace * (paces > 1 ? paces : 1);
     return slots + (most > HAND_MIN ? (uint64_t)most : HAND_MIN);
+}
+
+uint64_t worker_soon(double slowest_ns, uint32_t slots)
+{
+    double soon = slowest_ns > 0 ? MOMENT_NS / slowest_ns * slots : 0;
+    return soon < SOON_MAX ? (uint64_t)soon : SOON_MAX;
 }
 
 void worker_note_pace(struct worker *w)
@@ -188,13 +198,14 @@ void worker_ask(struct worker *w)
     uint64_t most = worker_hand_max(w->told_per_pace, w->trip_ns, slots);
     uint64_t hand = have + w->busy + outbox_pending(w->outbox);
     uint64_t room = most > hand ? most - hand : 0, want = idle + ahead - have;
-    if (room < want && room < most / 4)
+    if (room < want && room < (most / 4 > SOON_MAX ? most / 4 : SOON_MAX))
         return; /* until more results are answered */
     want = want < room ? want : room;
     w->blocking = needed;
     w->take.call.job = worker_job(w);
     w->take.worker = worker_self(w);
     w->take.count = want < QUEUE_TAKE_MAX ? want : QUEUE_TAKE_MAX;
+    w->take.soon = needed ? worker_soon(w->slowest_ns, slots) : 0;
     w->take.block_ms = needed ? TAKE_BLOCK_MS : 0;
     w->take_sent_ns = loop_now_ns(w->loop);
     queue_send(w->takes, &w->take.call.request);

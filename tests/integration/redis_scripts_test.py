@@ -4,12 +4,12 @@
 import time
 
 from harness import main, test, wait_until
-from redisrig import Job, Redis, a_job, entries, error_of, pairs, pending, silence
+from redisrig import Job, a_job, entries, error_of, pairs, pending, silence, timeless
 
 
 @test
 def names_and_fields_are_those_of_the_playbook():
-    job = Job(Redis(), "default")
+    job = Job(timeless(), "default")
     created = job.create(25, chunk=10)
     assert created["created"] == 1 and created["chunks"] == 3, created
     assert job.create(25, chunk=10)["created"] == 0
@@ -40,7 +40,7 @@ def names_and_fields_are_those_of_the_playbook():
 
 @test
 def a_job_does_not_touch_streams_of_others():
-    job = Job(Redis(), "default")
+    job = Job(timeless(), "default")
     job.r.xadd("ttg:tasks", {"chunk_id": "00000"})
     assert "belongs to no job" in error_of(job.create, 10)
     assert job.r.xlen("ttg:tasks") == 1
@@ -50,7 +50,7 @@ def a_job_does_not_touch_streams_of_others():
 
 @test
 def parameters_of_any_size():
-    server = Redis()
+    server = timeless()
     cases = [(0, 1, 1), (0, 10, 3), (-7, 15, 4), (-(1 << 63), 1 << 63, 1 << 62),
              ((1 << 63) - 10, 10, 3), (-(1 << 63), 100, 7), (-(1 << 53) - 3, 1 << 54, 1 << 52),
              ((1 << 53) - 2, 9, 2), (-5, (1 << 63) - 1, 3074457345618258603), (0, 1 << 63, 1 << 63)]
@@ -74,7 +74,7 @@ def parameters_of_any_size():
 
 @test
 def sums_have_128_bits():
-    server = Redis()
+    server = timeless()
     for number, sums in enumerate([[10 ** 15 - 1, 1], [-1, 1], [-(10 ** 15), 1, -1], [10 ** 30, -1],
                                    [-(10 ** 30), 1], [-(10 ** 30) - 10 ** 15, 10 ** 15], [0, 0],
                                    [2 ** 127 - 1], [-(2 ** 127) + 1], [-5, 3], [10 ** 15, -(10 ** 15)]]):
@@ -168,9 +168,13 @@ def failures_wait_die_and_are_tried_again():
     assert job.commit("w", [b]) == {b[0]: "stale"}
     s = job.status()
     assert s["delayed"] + s["ready"] == 1, s
-    (a,) = wait_until(lambda: job.take("w"), what="the retry")
+    job.pass_by(19)
+    assert job.take("w") == []
+    job.pass_by(1)
+    (a,) = job.take("w")
     assert a[2] == 2 and job.fail("w", a) == ("retry", 40)
-    (a,) = wait_until(lambda: job.take("w"), what="the second retry")
+    job.pass_by(40)
+    (a,) = job.take("w")
     assert job.fail("w", a, "last words") == ("dead", 0)
     s = job.status()
     assert s["state"] == "finished" and s["dead_letters"] == 2 and s["failures"] == 4, s
@@ -289,9 +293,9 @@ def the_window_moves_and_memory_is_that_of_what_is_open():
     assert after < before * 1.3 + 20000, (before, after)
     # One old chunk that goes on does not keep the done ones above it.
     (old,) = job.take("w")
-    for _ in range(130):
+    for _ in range(330):
         assert job.commit("w", job.take("w", count=99)) == {}
-    assert job.r.xlen(job.key("tasks")) <= 500 + 10000 + 200
+    assert job.r.xlen(job.key("tasks")) <= 500 + 30000 + 200
     assert job.commit("w", [old]) == {}
 
 
@@ -346,7 +350,10 @@ def many_taken_at_once_are_listed_while_they_last():
     def listed():
         job("beat", "a", 1)
         return pending(job)
-    wait_until(listed, what="what is held for longer gets into the pending list")
+    job.pass_by(599)
+    assert listed() == []
+    job.pass_by(2)
+    assert listed(), "what is held for longer gets into the pending list"
     left = [l for l in leases if l[0] in {*range(100, 300), *range(400, 500)} - {250}]
     assert consumer_of(job) == {str(l[0] + 1): "a" for l in left}
     assert job.r.exists(job.key("bulk"), job.key("bulked")) == 0
@@ -359,7 +366,7 @@ def many_taken_at_once_are_listed_while_they_last():
 @test
 def many_taken_at_once_come_back_when_their_worker_is_lost():
     for how in ("silence", "leave", "rejoin", "release"):
-        job = Job(Redis(), how)
+        job = Job(timeless(), how)
         job.create(600)
         job.join("a", slots=1)
         leases = job.take("a", count=400)
@@ -387,7 +394,7 @@ def what_came_back_is_an_entry_like_others():
     """However it came back: trimming goes around it, the next holder is in the pending list, and
     when that one is lost, too, it comes back at once."""
     for how in ("silence", "leave", "release", "release some", "fail", "rejoin"):
-        job = Job(Redis(), how.replace(" ", "_"))
+        job = Job(timeless(), how.replace(" ", "_"))
         job.create(5000, RETRYMIN=0, RETRYMAX=0)
         job.join("a", slots=1000), job.join("b", slots=1), job.join("c", slots=4000)
         leases, others = job.take("a", count=300), job.take("c", count=2000)
@@ -402,14 +409,14 @@ def what_came_back_is_an_entry_like_others():
             job.join("a", slots=1000, held=[w for l in leases[9:] for w in l[:2]])
         else:
             job(how, "a", 1)
-        wait_until(lambda: job.status()["ready"] + job.status()["delayed"] > 0)
+        assert job.status()["ready"] + job.status()["delayed"] > 0
         job.commit("c", others) # trims what nobody needs any more
         ((chunk, *_),) = job.take("b")
         assert chunk == 0, how
         assert consumer_of(job).get("1") == "b", (how, consumer_of(job))
         assert entries(job)[0][0].endswith("-1"), (how, entries(job)[:3])
         silence(job, "b")
-        wait_until(lambda: job.status()["workers_lost"] == (2 if how == "silence" else 1))
+        assert job.status()["workers_lost"] == (2 if how == "silence" else 1)
         assert 0 in [l[0] for l in job.take("c", count=400)], how
 
 
@@ -420,7 +427,10 @@ def what_was_taken_by_the_hundred_can_be_stolen():
     many = job.take("a", count=400)
     while job.status()["fresh"] > 0:
         job.commit("b", job.take("b", count=50))
-    stolen = wait_until(lambda: job.take("b", count=50), what="b steals")
+    job.pass_by(99)
+    assert job.take("b", count=50) == [], "not what was taken just now"
+    job.pass_by(101)
+    stolen = job.take("b", count=50)
     assert stolen[-1][0] <= many[-1][0] and consumer_of(job)[str(stolen[0][0] + 1)] == "b"
     assert job.commit("b", stolen) == {}
     verdicts = job.commit("a", many)
@@ -437,6 +447,7 @@ def an_idle_worker_takes_what_another_only_keeps():
     kept, rest = {lease[0] for lease in many}, []
 
     def a_stolen_one():
+        job.pass_by(20)
         got = job.take("b")
         if got and got[0][0] in kept:
             return got
@@ -453,6 +464,23 @@ def an_idle_worker_takes_what_another_only_keeps():
 
 
 @test
+def what_is_over_soon_is_not_shared_out():
+    job = a_job(1000)
+    for i in range(50):
+        job.join(f"w{i}")
+
+    def take(worker, *more):
+        return sum(int(n) for n in job("take", worker, 1, "COUNT", 200, *more)[2::4])
+    assert take("w0") == 10 and take("w1", "LOOK", 30000, "SOON", 0) == 9
+    assert take("w2", "SOON", 64) == 64 and take("w3", "SOON", 1000) == 200
+    assert take("w4", "SOON", 2) == 7
+    while job.status()["fresh"] > 150:
+        assert take("w5", "SOON", 50) == 50
+    assert take("w6") == 1 and take("w7", "SOON", 64) == 64
+    assert 0 < take("w8", "SOON", 64) < 64, "all there is"
+
+
+@test
 def the_server_going_back_in_time_reuses_no_epoch():
     job = a_job(10)
     job.join("w", slots=5)
@@ -463,8 +491,7 @@ def the_server_going_back_in_time_reuses_no_epoch():
     for key, value in state.items():
         job.r.restore(key, 0, value)
     # Epochs carry the millisecond; nobody restores a server within one.
-    taken = job.r.time()
-    wait_until(lambda: job.r.time() > (taken[0], taken[1] + 2000), what="another millisecond")
+    job.pass_by(1)
     job.join("w", slots=5)
     again = job.take("w", count=5)
     assert not {l[1] for l in again} & {l[1] for l in first + later}

@@ -137,6 +137,9 @@ static void there_and_back(void **state)
     assert_true(str_eq(back.spec.kernel, some.kernel));
     assert_true(str_eq(back.spec.input, some.input));
     assert_int_equal(amqp_marker_chunks(&back), 101);
+    assert_false(amqp_marker_ended(&back));
+    back.dead = 0;
+    assert_true(amqp_marker_ended(&back));
     buf_done(&back.texts);
     buf_done(&text);
 }

@@ -189,11 +189,40 @@ static void without_memory(void **state)
     }
 }
 
+/* However long the answer took, only what cannot be explained by that counts. */
+static void clocks_are_compared_in_doubt_kindly(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t theirs, grain, off;
+        uint64_t before, after;
+    } cases[] = {
+        {10000, 0, 0, 10000, 10000},   {10000, 0, 0, 9000, 19000},
+        {19000, 0, 0, 9000, 19000},    {19001, 0, 1, 9000, 19000},
+        {8000, 0, -1000, 9000, 19000}, {21500, 2000, 500, 9000, 19000},
+        {20500, 2000, 0, 9000, 19000}, {6500, 2000, -500, 9000, 19000},
+        {7500, 2000, 0, 9000, 19000},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct doctor d;
+        doctor_init(&d);
+        struct doctor_facts *f = doctor_place(&d, DOCTOR_REDIS, "there");
+        int64_t off = -1;
+        assert_int_equal(
+            doctor_note_clock(f, cases[i].theirs, cases[i].grain, cases[i].before, cases[i].after),
+            0);
+        assert_true(doctor_number(f, "ttg.clock_ms", &off));
+        assert_int_equal(off, cases[i].off);
+        doctor_done(&d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(facts_become_findings),
         cmocka_unit_test(facts_are_kept),
+        cmocka_unit_test(clocks_are_compared_in_doubt_kindly),
         cmocka_unit_test(without_memory),
     };
     return tap_run(tests);

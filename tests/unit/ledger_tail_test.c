@@ -66,6 +66,11 @@ static void the_slow_one_gets_nothing_in_the_end(void **state)
     assert_int_equal(waits(&p, p.now_ms + 45), p.now_ms + 55);
     assert_int_equal(ledger_wait_ms(p.l, p.quick, 9, p.now_ms), 0);
     assert_int_equal(ledger_wait_ms(p.l, p.slow, 8, p.now_ms), 0); /* the take will be refused */
+    assert_ptr_equal(ledger_waiting(p.l, p.now_ms), p.slow);
+    assert_null(ledger_waiting(p.l, p.now_ms + 60)); /* it may take now */
+    struct ledger_worker *other = join(p.l, "other", 1, 1);
+    assert_null(ledger_waiting(p.l, p.now_ms)); /* this one may */
+    ledger_leave(p.l, other, p.now_ms);
     ledger_pause(p.l, p.now_ms);
     assert_int_equal(waits(&p, p.now_ms), 0);
     ledger_resume(p.l, p.now_ms);

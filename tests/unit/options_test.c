@@ -128,90 +128,91 @@ static void the_old_variables_have_their_defaults(void **state)
     }
 }
 
+static const struct option_row
+    u64 = {.type = OPTION_U64, .min = "1", .max = "100"},
+    i64 = {.type = OPTION_I64, .min = "-5", .max = "9223372036854775807"},
+    f64 = {.type = OPTION_F64, .min = "0", .max = "1"},
+    time_s = {.type = OPTION_DURATION, .unit = "s", .min = "0", .max = "1d"},
+    time_ms = {.type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d"},
+    size = {.type = OPTION_SIZE, .min = "1", .max = "1GiB"}, boolean = {.type = OPTION_BOOL},
+    tri = {.type = OPTION_AUTO}, choice = {.type = OPTION_ENUM, .choices = "text|json"},
+    string = {.type = OPTION_STRING}, maybe = {.type = OPTION_STRING, .empty_ok = true},
+    name = {.type = OPTION_NAME};
+static const struct {
+    const struct option_row *row;
+    struct str in;
+    bool ok;
+    uint64_t u;
+} values[] = {
+    {&u64, STR("1"), true, 1},
+    {&u64, STR("100"), true, 100},
+    {&u64, STR("0"), false, 0},
+    {&u64, STR("101"), false, 0},
+    {&u64, STR("-1"), false, 0},
+    {&u64, STR(""), false, 0},
+    {&u64, STR(" 1"), false, 0},
+    {&u64, STR("1x"), false, 0},
+    {&u64, STR("0x10"), false, 0},
+    {&u64, STR("18446744073709551617"), false, 0},
+    {&i64, STR("-5"), true, (uint64_t)-5},
+    {&i64, STR("-6"), false, 0},
+    {&i64, STR("9223372036854775808"), false, 0},
+    {&f64, STR("0.5"), true, 0x3fe0000000000000u},
+    {&f64, STR("nan"), false, 0},
+    {&f64, STR("inf"), false, 0},
+    {&f64, STR("1.01"), false, 0},
+    {&f64, STR("-0.1"), false, 0},
+    {&time_s, STR("25"), true, 25000000000u},
+    {&time_s, STR("0.1"), true, 100000000},
+    {&time_s, STR("500ms"), true, 500000000},
+    {&time_s, STR("1.5h"), true, 5400000000000u},
+    {&time_s, STR("25h"), false, 0},
+    {&time_s, STR("-1"), false, 0},
+    {&time_s, STR("5 s"), false, 0},
+    {&time_s, STR("s"), false, 0},
+    {&time_s, STR("5x"), false, 0},
+    {&time_s, STR("99999999999999999999d"), false, 0},
+    {&time_ms, STR("60000"), true, 60000000000u},
+    {&time_ms, STR("0"), false, 0},
+    {&size, STR("1"), true, 1},
+    {&size, STR("1K"), true, 1024},
+    {&size, STR("1kB"), true, 1000},
+    {&size, STR("1.5MiB"), true, 1572864},
+    {&size, STR("2G"), false, 0},
+    {&boolean, STR("Yes"), true, 1},
+    {&boolean, STR("off"), true, 0},
+    {&boolean, STR("maybe"), false, 0},
+    {&tri, STR("auto"), true, OPTION_UNDECIDED},
+    {&tri, STR("true"), true, OPTION_YES},
+    {&choice, STR("JSON"), true, 1},
+    {&choice, STR("xml"), false, 0},
+    {&choice, STR("text|json"), false, 0},
+    {&string, STR("x"), true, 0},
+    {&string, STR(""), false, 0},
+    {&string, STR("a\0b"), false, 0},
+    {&maybe, STR(""), true, 0},
+    {&name, STR("Az09_-"), true, 0},
+    {&name, STR(""), false, 0},
+    {&name, STR("a b"), false, 0},
+    {&name, STR("a/b"), false, 0},
+    {&name, STR("@"), false, 0},
+    {&name, STR("\xc3\xa9"), false, 0},
+    {&name, STR("0123456789012345678901234567890123456789012345678901234567890123"), true, 0},
+    {&name, STR("01234567890123456789012345678901234567890123456789012345678901234"), false, 0},
+};
+
 static void values_are_checked(void **state)
 {
     (void)state;
-    static const struct option_row
-        u64 = {.type = OPTION_U64, .min = "1", .max = "100"},
-        i64 = {.type = OPTION_I64, .min = "-5", .max = "9223372036854775807"},
-        f64 = {.type = OPTION_F64, .min = "0", .max = "1"},
-        time_s = {.type = OPTION_DURATION, .unit = "s", .min = "0", .max = "1d"},
-        time_ms = {.type = OPTION_DURATION, .unit = "ms", .min = "1", .max = "365d"},
-        size = {.type = OPTION_SIZE, .min = "1", .max = "1GiB"}, boolean = {.type = OPTION_BOOL},
-        tri = {.type = OPTION_AUTO}, choice = {.type = OPTION_ENUM, .choices = "text|json"},
-        text = {.type = OPTION_STRING}, maybe = {.type = OPTION_STRING, .empty_ok = true},
-        name = {.type = OPTION_NAME};
-    static const struct {
-        const struct option_row *row;
-        struct str in;
-        bool ok;
-        uint64_t u;
-    } cases[] = {
-        {&u64, STR("1"), true, 1},
-        {&u64, STR("100"), true, 100},
-        {&u64, STR("0"), false, 0},
-        {&u64, STR("101"), false, 0},
-        {&u64, STR("-1"), false, 0},
-        {&u64, STR(""), false, 0},
-        {&u64, STR(" 1"), false, 0},
-        {&u64, STR("1x"), false, 0},
-        {&u64, STR("0x10"), false, 0},
-        {&u64, STR("18446744073709551617"), false, 0},
-        {&i64, STR("-5"), true, (uint64_t)-5},
-        {&i64, STR("-6"), false, 0},
-        {&i64, STR("9223372036854775808"), false, 0},
-        {&f64, STR("0.5"), true, 0x3fe0000000000000u},
-        {&f64, STR("nan"), false, 0},
-        {&f64, STR("inf"), false, 0},
-        {&f64, STR("1.01"), false, 0},
-        {&f64, STR("-0.1"), false, 0},
-        {&time_s, STR("25"), true, 25000000000u},
-        {&time_s, STR("0.1"), true, 100000000},
-        {&time_s, STR("500ms"), true, 500000000},
-        {&time_s, STR("1.5h"), true, 5400000000000u},
-        {&time_s, STR("25h"), false, 0},
-        {&time_s, STR("-1"), false, 0},
-        {&time_s, STR("5 s"), false, 0},
-        {&time_s, STR("s"), false, 0},
-        {&time_s, STR("5x"), false, 0},
-        {&time_s, STR("99999999999999999999d"), false, 0},
-        {&time_ms, STR("60000"), true, 60000000000u},
-        {&time_ms, STR("0"), false, 0},
-        {&size, STR("1"), true, 1},
-        {&size, STR("1K"), true, 1024},
-        {&size, STR("1kB"), true, 1000},
-        {&size, STR("1.5MiB"), true, 1572864},
-        {&size, STR("2G"), false, 0},
-        {&boolean, STR("Yes"), true, 1},
-        {&boolean, STR("off"), true, 0},
-        {&boolean, STR("maybe"), false, 0},
-        {&tri, STR("auto"), true, OPTION_UNDECIDED},
-        {&tri, STR("true"), true, OPTION_YES},
-        {&choice, STR("JSON"), true, 1},
-        {&choice, STR("xml"), false, 0},
-        {&choice, STR("text|json"), false, 0},
-        {&text, STR("x"), true, 0},
-        {&text, STR(""), false, 0},
-        {&text, STR("a\0b"), false, 0},
-        {&maybe, STR(""), true, 0},
-        {&name, STR("Az09_-"), true, 0},
-        {&name, STR(""), false, 0},
-        {&name, STR("a b"), false, 0},
-        {&name, STR("a/b"), false, 0},
-        {&name, STR("@"), false, 0},
-        {&name, STR("\xc3\xa9"), false, 0},
-        {&name, STR("0123456789012345678901234567890123456789012345678901234567890123"), true, 0},
-        {&name, STR("01234567890123456789012345678901234567890123456789012345678901234"), false, 0},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         union option_number n = {.u = 0};
         struct err e = {0};
-        int rc = option_value(cases[i].row, cases[i].in, &n, &e);
-        if (rc != (cases[i].ok ? 0 : TTG_EUSAGE))
-            fail_msg("'%.*s': %d %s", STR_ARG(cases[i].in), rc, e.text);
-        assert_true(cases[i].ok || strstr(e.text, "expected is"));
-        if (cases[i].ok)
-            assert_int_equal(n.u, cases[i].u);
+        int rc = option_value(values[i].row, values[i].in, &n, &e);
+        if (rc != (values[i].ok ? 0 : TTG_EUSAGE))
+            fail_msg("'%.*s': %d %s", STR_ARG(values[i].in), rc, e.text);
+        assert_true(values[i].ok || strstr(e.text, "expected is"));
+        if (values[i].ok)
+            assert_int_equal(n.u, values[i].u);
     }
 }
 

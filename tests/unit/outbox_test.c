@@ -359,6 +359,30 @@ static void without_memory_nothing_happens(void **state)
     }
 }
 
+/* However they are spread over commits, results take no more memory than that. */
+static void all_commits_share_a_limit(void **state)
+{
+    (void)state;
+    static char big[OUTBOX_BATCH_BYTES];
+    struct queue_result r = {.epoch = 7, .output = str_make(big, sizeof big)};
+    for (uint64_t bytes = 0; bytes < OUTBOX_BYTES; bytes += sizeof big, r.chunk++) {
+        assert_false(outbox_full(rig.outbox));
+        assert_int_equal(outbox_add(rig.outbox, &r), 0);
+        outbox_flush(rig.outbox, 1);
+    }
+    assert_true(outbox_full(rig.outbox));            /* all are under way, and the next one waits */
+    assert_int_equal(outbox_add(rig.outbox, &r), 0); /* of a chunk that ran */
+    answer(0);
+    assert_true(outbox_full(rig.outbox));
+    answer(0);
+    outbox_flush(rig.outbox, 2);
+    assert_false(outbox_full(rig.outbox));
+    while (outbox_pending(rig.outbox) > 0)
+        answer(0);
+    assert_false(outbox_full(rig.outbox));
+    assert_int_equal(outbox_totals(rig.outbox).accepted, r.chunk + 1);
+}
+
 #define STORY(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -367,6 +391,7 @@ int main(void)
         STORY(what_gathers_leaves_together),
         STORY(there_is_room_for_what_runs),
         STORY(outputs_fill_it_too),
+        STORY(all_commits_share_a_limit),
         STORY(nothing_leaves_while_held),
         STORY(after_a_cut_results_go_again_with_new_epochs),
         STORY(verdicts_are_told),

@@ -140,12 +140,13 @@ static void a_stopped_call_does_not_count(void **state)
     rig_start(0, t); /* close stops it too */
 }
 
-static void a_call_that_does_not_listen_wedges_its_slot(void **state)
+/* Its call lasts until the file is removed. */
+static void wedge(char *file)
 {
-    (void)state;
+    close(mkstemp(file));
     rig.config.kill_grace_ms = 20;
     rig.config.slots = 2;
-    open_good("");
+    open_good(file);
     struct kernel_task t = rig_task(0, 0);
     t.chunk = 9;
     rig_start(0, t);
@@ -156,6 +157,14 @@ static void a_call_that_does_not_listen_wedges_its_slot(void **state)
     assert_int_equal(kernel_busy(rig.kernel), 1);
     rig_start(1, rig_task(0, 9));
     assert_int_equal(rig_wait(1)->status, KERNEL_OK);
+}
+
+static void a_call_that_does_not_listen_wedges_its_slot(void **state)
+{
+    (void)state;
+    char file[] = "/tmp/ttg-plugin-XXXXXX";
+    wedge(file);
+    unlink(file);
 }
 
 static unsigned threads(void)
@@ -171,10 +180,13 @@ static unsigned threads(void)
 /* The leak checker has seen to it, if the thread is gone before the program. */
 static void a_call_that_comes_back_too_late_cleans_up(void **state)
 {
+    (void)state;
     unsigned before = threads();
-    a_call_that_does_not_listen_wedges_its_slot(state);
+    char file[] = "/tmp/ttg-plugin-XXXXXX";
+    wedge(file);
     kernel_close(rig.kernel);
     rig.kernel = NULL;
+    unlink(file);
     uint64_t until_ns = loop_now_ns(rig.loop) + 20000000000u;
     while (threads() > before) {
         assert_int_equal(loop_turn(rig.loop, 1), 0);

@@ -106,6 +106,40 @@ static void requests_become_commands(void **state)
         }
 }
 
+/* Into an empty output large words go without a copy, behind others with one: the same command. */
+static void large_words_become_the_output(void **state)
+{
+    (void)state;
+    static char big[300000];
+    memset(big, 'x', sizeof big);
+    const struct queue_result result = {.chunk = 4, .epoch = 31, .output = {big, sizeof big}};
+    struct buf out[2];
+    for (int behind = 0; behind < 2; behind++) {
+        union any a = make(QUEUE_COMMIT);
+        a.commit.results = &result;
+        a.commit.count = 1;
+        buf_init(&out[behind], 1 << 20);
+        if (behind)
+            assert_int_equal(buf_add_char(&out[behind], '.'), 0);
+        assert_int_equal(put(&resp_node_dialect, &a, &out[behind]), 0);
+        assert_int_equal(buf_len(&a.request.words) == 0, !behind);
+        assert_true(a.request.words.bytes_max > sizeof big);
+        queue_request_done(&a.request);
+    }
+    struct str copied = buf_str(&out[1]);
+    assert_true(str_eq(buf_str(&out[0]), str_make(copied.ptr + 1, copied.len - 1)));
+    buf_done(&out[0]);
+    buf_init(&out[0], sizeof big); /* too small for both ways */
+    union any a = make(QUEUE_COMMIT);
+    a.commit.results = &result;
+    a.commit.count = 1;
+    assert_int_equal(put(&resp_node_dialect, &a, &out[0]), TTG_EFULL);
+    assert_int_equal(buf_len(&out[0]), 0);
+    queue_request_done(&a.request);
+    buf_done(&out[0]);
+    buf_done(&out[1]);
+}
+
 static void a_commit_carries_what_scripts_cannot_compute(void **state)
 {
     (void)state;
@@ -261,6 +295,7 @@ int main(void)
     prng_init(&engine.prng, 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_become_commands),
+        cmocka_unit_test(large_words_become_the_output),
         cmocka_unit_test(a_commit_carries_what_scripts_cannot_compute),
         cmocka_unit_test(the_default_job_has_the_plain_names),
         cmocka_unit_test(a_server_is_named_and_replicas_are_waited_for),

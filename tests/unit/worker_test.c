@@ -254,8 +254,10 @@ static void as_many_are_taken_ahead_as_pays(void **state)
         {150e6, 2e6, 1, 1024, 0},    /* long chunks */
         {51e6, 1e6, 64, 1024, 0},    /* just so long */
         {50e6, 1e6, 1, 1024, 1},     /* one, to hide the way there and back */
-        {1e6, 1e6, 1, 1024, 3},      /* twice what is done meanwhile, and one */
-        {1e6, 1e6, 4, 1024, 9},      /* by all slots */
+        {6e6, 6e6, 1, 1024, 3},      /* twice what is done meanwhile, and one */
+        {6e6, 6e6, 2, 1024, 5},      /* by all slots */
+        {2e6, 1e5, 2, 1024, 5},      /* a few that are over in a moment */
+        {1e5, 1e4, 1, 1024, 4},      /* but not many for their own sake */
         {1e3, 1e6, 4, 1024, 1024},   /* no more than allowed */
         {1e3, 1e6, 4, 0, 0},         /* none at all */
         {1, 1e18, 1024, 4096, 4096}, /* absurd times */
@@ -283,6 +285,25 @@ static void no_more_is_in_hand_than_the_queue_accepts(void **state)
     for (size_t i = 0; i < COUNT(cases); i++)
         assert_int_equal(worker_hand_max(cases[i].told, cases[i].trip_ns, cases[i].slots),
                          cases[i].most);
+}
+
+static void only_what_is_over_in_a_moment_is_not_shared_out(void **state)
+{
+    (void)state;
+    static const struct {
+        double slowest_ns;
+        uint32_t slots;
+        uint64_t soon;
+    } cases[] = {
+        {0, 8, 0},      /* nothing is known yet */
+        {10e6, 1, 0},   /* 10 ms is no moment */
+        {10e6, 4, 2},   /* for one slot */
+        {1e6, 1, 5},    /* so many are done in 5 ms */
+        {1e3, 1, 128},  /* enough for a call */
+        {1, 1024, 128}, /* by any number of slots */
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_int_equal(worker_soon(cases[i].slowest_ns, cases[i].slots), cases[i].soon);
 }
 
 static void prefetch_0_takes_one_at_a_time(void **state)
@@ -456,6 +477,7 @@ int main(void)
         STORY(an_ended_job_is_no_work),
         STORY(as_many_are_taken_ahead_as_pays),
         cmocka_unit_test(no_more_is_in_hand_than_the_queue_accepts),
+        STORY(only_what_is_over_in_a_moment_is_not_shared_out),
         STORY(prefetch_0_takes_one_at_a_time),
         STORY(whatever_happens_each_chunk_counts_once),
         STORY(without_memory_it_says_so),

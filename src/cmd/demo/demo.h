@@ -68,7 +68,9 @@ struct demo_act {
     struct progress progress;
     struct loop_timer kill_timer;
     struct demo_kill kill;
-    bool again; /* the victim's successor was started */
+    bool again;                /* the victim's successor was started */
+    uint64_t look_ms, said_ms; /* pods: when they are looked at next, when that was told */
+    unsigned gone;             /* looks in a row that found none */
 };
 
 struct demo {
@@ -209,6 +211,9 @@ int demo_k8s_workers(struct demo *d, const struct demo_act *a, struct err *err);
 int demo_k8s_kill(struct demo *d, uint32_t worker, struct err *err);
 /* Starts it anew. */
 int demo_k8s_again(struct demo *d, uint32_t worker, struct err *err);
+/* Which of an act's workers have neither ended nor vanished: how many, and in words. */
+int demo_k8s_look(struct demo *d, const struct demo_act *a, size_t *ret_alive, struct buf *ret_text,
+                  struct err *err);
 /* Removes the namespace. */
 void demo_k8s_close(struct demo *d);
 

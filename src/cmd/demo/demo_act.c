@@ -15,6 +15,9 @@ enum {
     HOLD_BACK_MS = 5000, /* the victim's successor, until somebody else has its chunk */
     AGAIN_MS = 1000,     /* RabbitMQ delivers again at once */
     POD_DEATH_MS = 3000, /* a pod deleted with force lives on for 2 s */
+    LOOK_MS = 2000,      /* between looks at pods that tell nothing */
+    SAID_MS = 20000,     /* at most so often */
+    LOOKS_GONE = 2,      /* what one look misses may be between two pods */
     LINE_BYTES_MAX = 1 << 20,
     STOP_DRAIN_MS = 2000,
 };
@@ -334,6 +337,49 @@ static int prepare(struct demo_act *a, struct err *err)
     return a->who && a->taken ? 0 : err_set(err, TTG_ENOMEM, "out of memory");
 }
 
+/* --- pods that tell nothing --- */
+
+static uint64_t silent_ms(const struct demo_act *a)
+{
+    uint64_t last_ms = a->began_ms, now_ms = wall_ms();
+    for (uint32_t i = 0; i < DEMO_WORKERS_MAX; i++)
+        last_ms = a->last_ms[i] > last_ms ? a->last_ms[i] : last_ms;
+    return now_ms > last_ms ? now_ms - last_ms : 0;
+}
+
+/* No controller makes them anew, and nobody else works at this job: without pods it never ends. */
+static int look_at_pods(struct demo_act *a, struct err *err)
+{
+    struct demo *d = a->demo;
+    uint64_t silent = silent_ms(a), now_ms = loop_now_ms(d->loop);
+    bool quiet = silent < 2 * d->preset->chunk_us / 1000 || a->done == a->chunks;
+    if (!d->k8s || d->signal || quiet || now_ms < a->look_ms || process_runs(&d->killer))
+        return 0;
+    struct err why = {0};
+    struct buf pods;
+    size_t alive = 1;
+    buf_init(&pods, ERR_TEXT_BYTES_MAX / 2);
+    int rc = demo_k8s_look(d, a, &alive, &pods, &why);
+    struct str text = rc ? str_of(why.text) : buf_str(&pods);
+    now_ms = loop_now_update(d->loop) / 1000000;
+    a->look_ms = now_ms + LOOK_MS;
+    a->gone = alive > 0 ? 0 : a->gone + 1;
+    rc = a->gone < LOOKS_GONE || a->ended || d->signal
+             ? 0
+             : err_set(err, TTG_ECHILD,
+                       "no worker is left and none will come: its pods were deleted or have ended "
+                       "(%.*s); %llu of %llu chunks are done",
+                       (int)(text.len ? text.len : 4), text.len ? text.ptr : "none",
+                       (unsigned long long)a->done, (unsigned long long)a->chunks);
+    if (!rc && silent > 3 * d->preset->chunk_us / 1000 && now_ms >= a->said_ms) {
+        a->said_ms = now_ms + SAID_MS;
+        demo_say(d, "  %6.2f s  no result for %llu s; waiting for %.*s", since_start(a, wall_ms()),
+                 (unsigned long long)silent / 1000, STR_ARG(text));
+    }
+    buf_done(&pods);
+    return rc;
+}
+
 static int turn(struct demo_act *a, struct err *err)
 {
     struct demo *d = a->demo;
@@ -343,9 +389,12 @@ static int turn(struct demo_act *a, struct err *err)
         if (d->signal && !stopping)
             run_stop(a->run);
         stopping = d->signal != 0;
-        int rc = loop_turn(d->loop, LOOP_FOREVER);
+        int rc = loop_turn(d->loop, d->k8s ? LOOK_MS : LOOP_FOREVER);
         if (rc)
             return err_set(err, rc, "%s", err_text(rc));
+        rc = look_at_pods(a, err);
+        if (rc)
+            return rc;
     }
     return 0;
 }

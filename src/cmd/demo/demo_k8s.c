@@ -388,3 +388,33 @@ int demo_k8s_again(struct demo *d, uint32_t worker, struct err *err)
     buf_done(&b);
     return rc ? rc : demo_kill(d, words, on_killer_exit, err);
 }
+
+int demo_k8s_look(struct demo *d, const struct demo_act *a, size_t *ret_alive, struct buf *ret_text,
+                  struct err *err)
+{
+    static const char phases[] =
+        "--output=jsonpath={range .items[*]}{.metadata.name}{\"\\t\"}{.status.phase}{\"\\t\"}"
+        "{.status.reason}{.status.containerStatuses[0].state.waiting.reason}"
+        "{.status.containerStatuses[0].state.terminated.reason}{\"\\n\"}{end}";
+    char selector[NAME_BYTES];
+    const char *const words[] = {"kubectl",    "get",    "pods", "--namespace", d->yard,
+                                 "--selector", selector, phases, NULL};
+    struct buf out;
+    size_t alive = 0;
+    snprintf(selector, sizeof selector, "ttg.io/set=%s", a->job);
+    buf_init(&out, OUTPUT_BYTES_MAX);
+    int rc = kubectl(d, words, &out, err);
+    for (struct str rest = buf_str(&out), line; !rc && rest.len > 0;) {
+        line = str_cut(rest, '\n', &rest);
+        struct str name = str_cut(line, '\t', &line), phase = str_cut(line, '\t', &line);
+        if (name.len == 0)
+            continue;
+        alive += !str_eq(phase, STR("Succeeded")) && !str_eq(phase, STR("Failed"));
+        buf_printf(ret_text, "%s%.*s: %.*s%s%.*s", buf_len(ret_text) ? ", " : "", STR_ARG(name),
+                   STR_ARG(phase), line.len ? " " : "", STR_ARG(line));
+    }
+    buf_done(&out);
+    if (!rc)
+        *ret_alive = alive;
+    return rc;
+}

@@ -3,7 +3,7 @@
 -- `field` and `value` are the last field of the result; `parts` is what each result adds to the
 -- totals, "digest0 digest1 sum;" or, without a sum, "digest0 digest1 ;". It is needed only when not
 -- all are accepted, or when sum is ?.
-local GARBAGE_MAX = 10000
+local GARBAGE_MAX = 30000 -- more than some dozen workers have in hand together
 if not open() then
     return no_job()
 end

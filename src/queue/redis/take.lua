@@ -1,9 +1,10 @@
 -- uses: job decimal range bulk lease worker result
--- job worker incarnation COUNT n [... LOOK ms]
+-- job worker incarnation COUNT n [... LOOK ms] [SOON n]
 local AUDIT_MS, AUDIT_MAX, STEAL_MS = 1000, 10000, 100
-local look_ms = 30000
+local look_ms, soon = 30000, 0
 for i = 6, #ARGV, 2 do
     look_ms = ARGV[i] == 'LOOK' and tonumber(ARGV[i + 1]) or look_ms
+    soon = ARGV[i] == 'SOON' and tonumber(ARGV[i + 1]) or soon
 end
 if not open() then
     return no_job()
@@ -25,12 +26,13 @@ if job.state ~= 0 then
     return {job.state}
 end
 
--- Free slots, and beyond them a share that shrinks as the job runs out.
+-- Free slots, and beyond them a share that shrinks as the job runs out, but not below what is over
+-- `soon`: else most calls come for the last few chunks, one by one.
 local held = tonumber(call('HGET', HELD, name) or 0)
 local rest = job.chunks - job.delivered + call('LLEN', READY)
 local share = floor(rest / (2 * math.max(1, call('ZCARD', ALIVE))))
 local free = w.slots - held
-local want = math.min(tonumber(ARGV[5]), math.max(free, share), SLICE)
+local want = math.min(tonumber(ARGV[5]), math.max(free, share, soon), SLICE)
 local refusal = feed(SLICE)
 
 local runs, leases, taken = {0}, {}, 0

@@ -1,8 +1,8 @@
--- Chunks that were taken by the hundred. To put each into the pending list of the group costs more
+-- Chunks that were taken by the dozen. To put each into the pending list of the group costs more
 -- than the rest of the take, and most are done before anybody looks. Such a take moves the group on
 -- and is noted here: for each worker "from count epoch left;" for runs of neighbours, `left` of
 -- them not committed. The beats put into the pending list what is still leased after BULK_MS.
-local BULK_MIN, BULK_MS = 100, 600
+local BULK_MIN, BULK_MS = 32, 600
 
 local function read_bulk(worker)
     local runs = {}
