@@ -11,7 +11,7 @@ import json
 import os
 import time
 
-from harness import TTG, main, spawn, temp_dir, test, wait_until
+from harness import TTG, main, on_failure, spawn, temp_dir, test, wait_until
 from rabbitrig import Cluster
 
 SOAK = bool(os.environ.get("SOAK"))
@@ -43,6 +43,16 @@ class Job:
                       workers, "--output", self.out, "--json", *options]
         self.name, self.params = name, params
         self.process = spawn(self.words)
+        on_failure(self.told)
+
+    def told(self):
+        """Where the chunks are that a job waits for."""
+        keys = ("messages_ready", "messages_unacknowledged", "consumers", "leader", "online", "state")
+        found = [f"{count_lines(self.out)} results"]
+        for name, queue in sorted(cluster().nodes[0].queues().items()):
+            if name.startswith(f"ttg.{self.name}."):
+                found.append(f"{name} {({k: queue.get(k) for k in keys})}")
+        return "\n".join(found)
 
     def lines(self, count):
         wait_until(lambda: count_lines(self.out) >= count or self.process.code() is not None, 60,

@@ -5,6 +5,7 @@ import json
 import os
 
 from amqprig import broker, check, retry_delays, some_lines, start, summary
+from gaterig import Gate
 from harness import TTG, main, run, temp_dir, test
 
 
@@ -52,12 +53,15 @@ def queues_that_were_half_made_when_a_node_died_are_made_again_or_named():
 
 @test
 def queues_that_somebody_deletes_are_made_again_with_what_was_in_them():
-    where, runs = temp_dir(), {}
+    where, runs, gates = temp_dir(), {}, []
     for queue in ("tasks", "results"):
-        runs[queue] = start("gone" + queue, os.path.join(where, queue), "--workers", 1, "--simulate-ms",
-                            1, params=5000, chunk=10)
+        gates.append(Gate(60, 10))
+        runs[queue] = start("gone" + queue, os.path.join(where, queue), "--workers", 1, *gates[-1].words,
+                            params=5000, chunk=10)
         some_lines(os.path.join(where, queue), 30)
         broker().api("DELETE", f"queues/%2F/ttg.gone{queue}.{queue}")
+    for gate in gates:
+        gate.open()
     for queue, p in runs.items():
         assert p.wait(60) == 0, p.err()
         assert "job.queues_gone" in p.err() and "gone" in p.err(), p.err()

@@ -6,6 +6,7 @@ import os
 from amqprig import broker, check, retry_delays, some_lines, start, summary
 from chaosqueues import RabbitQueue
 from chaosrig import storm
+from gaterig import Gate
 from harness import TTG, main, run, spawn, temp_dir, test, wait_until
 
 
@@ -36,12 +37,15 @@ def the_default_job_has_the_names_and_arguments_of_the_playbook():
 @test
 def a_killed_worker_costs_nothing():
     out = os.path.join(temp_dir(), "out")
-    p = start("killed", out, "--workers", 3, "--simulate-ms", 1, params=6000, chunk=10)
+    gate = Gate(200, 10)
+    p = start("killed", out, "--workers", 3, *gate.words, params=6000, chunk=10)
     for count in (50, 150, 250):
         some_lines(out, count)
         workers = children(p)
         os.kill(workers[0], 9)
         wait_until(lambda w=workers[0]: w not in children(p))
+        gate.more(200)
+    gate.open()
     assert p.wait(60) == 0, p.err()
     check(out, 6000, 10)
     assert summary(p)["reclaimed"] >= 1, summary(p)
@@ -61,10 +65,12 @@ def a_broker_that_is_killed_and_started_again_loses_nothing():
 @test
 def a_broker_that_is_full_is_waited_for():
     out = os.path.join(temp_dir(), "out")
-    p = start("full", out, "--workers", 2, "--simulate-ms", 5, params=5000, chunk=1)
+    gate = Gate(200, 5)
+    p = start("full", out, "--workers", 2, *gate.words, params=5000, chunk=1)
     some_lines(out, 100)
     try:  # rabbitmqctl takes seconds
         broker().ctl("set_vm_memory_high_watermark", "0.00001")
+        gate.open()
         p.wait_for("queue.blocked")
     finally:
         broker().ctl("set_vm_memory_high_watermark", "0.4")
@@ -123,13 +129,15 @@ def failures_are_retried_and_then_kept_as_dead_letters_with_their_reason():
 @test
 def what_strangers_publish_does_no_harm():
     out = os.path.join(temp_dir(), "out")
-    p = start("open", out, "--workers", 1, "--simulate-ms", 1, params=1000, chunk=10)
+    gate = Gate(20)
+    p = start("open", out, "--workers", 1, *gate.words, params=1000, chunk=10)
     some_lines(out, 5)
     broker().publish("ttg.open.tasks", {"nothing": "useful"})
     broker().publish("ttg.open.results", ["no", "result"])
     broker().publish("ttg.open.results", {"chunk_id": "00000", "worker_id": "me",
                                           "status": "complete", "params_processed": 10,
                                           "result_summary": {"sum": 1, "count": 10}})
+    gate.open()
     assert p.wait(60) == 0, p.err()
     check(out, 1000, 10)
     assert summary(p)["stale_dropped"] >= 1, summary(p)

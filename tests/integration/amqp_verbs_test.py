@@ -7,7 +7,10 @@ import json
 import os
 import re
 import signal
+import time
 
+from amqprelay import AmqpRelay
+from gaterig import Gate
 from harness import TTG, keep, main, run, spawn, temp_dir, test, wait_until, write_file
 from rabbitrig import Rabbit, open_to_all
 
@@ -52,8 +55,8 @@ def lines_of(path):
         return [json.loads(line) for line in file]
 
 
-def start(job, output, *options, params, chunk, env=None):
-    return spawn([TTG, "run", "--queue", broker().url, "--job", job, "--params", params, "--chunk",
+def start(job, output, *options, params, chunk, env=None, url=None):
+    return spawn([TTG, "run", "--queue", url or broker().url, "--job", job, "--params", params, "--chunk",
                   chunk, "--output", output, "--json", *options], env=env)
 
 
@@ -80,22 +83,29 @@ def status(job):
 @test
 def a_running_job_is_watched_paused_and_resumed():
     out = os.path.join(temp_dir(), "out")
-    p = start("watched", out, "--workers", 2, "--simulate-ms", 1, params=12000, chunk=10)
+    gate = Gate(100, 10)
+    p = start("watched", out, "--workers", 2, *gate.words, params=12000, chunk=10)
     wait_until(lambda: count_lines(out) > 30)
 
     def both():
+        gate.more(70)
         s = status("watched")
         return s if {w["worker"] for w in s["worker_list"]} == {"worker-0", "worker-1"} else None
     s = wait_until(both, what="two workers in the status")
     assert s["state"] == "running" and s["chunks"] == 1200 and 0 < s["completed"] < 1200, s
     follower = spawn([TTG, "results", "watched", "--follow", "--queue", broker().url])
     ask("pause", "watched")
-    wait_until(lambda: broker().queues()["ttg.watched.tasks"].get("consumers") == 0)
+    gate.open()
+
+    def all_stand():
+        tasks = broker().queues()["ttg.watched.tasks"]
+        return tasks.get("consumers") == 0 and tasks.get("messages_unacknowledged") == 0 and \
+            tasks.get("messages_ready") == 1200 - status("watched")["completed"]
+    wait_until(all_stand, what="what workers had in hand is done, and no more")
     assert status("watched")["state"] == "paused"
     assert "paused" in ask("explain", "watched").out
-    done = status("watched")["completed"]
+    assert status("watched")["completed"] < 1200
     wait_until(lambda: count_lines(out) == status("watched")["completed"])
-    assert status("watched")["completed"] < done + 20
     ask("resume", "watched")
     waiter = spawn([TTG, "wait", "watched", "--queue", broker().url])
     assert p.wait(60) == 0, p.err()
@@ -166,12 +176,14 @@ def results_of_slow_chunks_are_there_after_the_end():
 def results_of_a_resumed_job_are_there_after_the_end():
     """Also those that only the output of the first run has."""
     out = os.path.join(temp_dir(), "out")
-    what = ["--workers", 1, "--simulate-ms", 100]
+    gate = Gate(10)
+    what = ["--workers", 1, "--drain", 0.2, *gate.words]
     p = start("again", out, *what, params=30, chunk=1)
     wait_until(lambda: count_lines(out) > 3)
     os.kill(p.pid, signal.SIGINT)
     assert p.wait() == 130, p.err()
     assert 3 < count_lines(out) < 30, p.err()
+    gate.open()
     p = start("again", out, *what, "--resume", params=30, chunk=1)
     assert p.wait() == 0, p.err()
     with open(out, encoding="utf-8") as file:
@@ -286,10 +298,13 @@ def attempts_survive_the_collector():
     command = ["--", "/bin/sh", "-c",
                f"[ {{chunk}} != 5 ] || {{ echo {{attempt}} >>{starts}; exit 3; }}"]
     options = ["--workers", 1, "--max-attempts", 4, "--retry-delay", 0.4]
-    p = start("counted", out, *options, *command, params=100, chunk=10)
-    wait_until(lambda: count_lines(starts) == 2)
+    relay = AmqpRelay(broker())
+    p = start("counted", out, *options, *command, params=100, chunk=10, url=relay.url)
+    wait_until(lambda: sum(what == "publish" and queue.startswith("ttg.counted.tasks.retry")
+                           for _, what, queue in list(relay.passed)) >= 2, what="two failures are noted")
     p.kill()
     p.wait()
+    relay.close()
     p = start("counted", out, *options, "--resume", *command, params=100, chunk=10)
     assert p.wait(40) == 1, p.err()
     with open(starts, encoding="ascii") as file:
@@ -314,12 +329,15 @@ def a_chunk_longer_than_the_consumer_time_out_is_finished():
 @test
 def a_chunk_longer_than_the_heartbeats_keeps_its_connection():
     out = os.path.join(temp_dir(), "out")
-    p = start("heart", out, "--workers", 1, "--slots", 2, "--simulate-ms", 6000, params=1, chunk=1)
+    gate, end = Gate(0), time.monotonic() + 6
+    p = start("heart", out, "--workers", 1, "--slots", 2, *gate.words, params=1, chunk=1)
     wait_until(lambda: [(c["prefetch_count"], c["ack_required"])
                         for c in broker().api("GET", "consumers")
                         if c["queue"]["name"] == "ttg.heart.tasks"] == [(2, True)],
                what="a consumer with as much credit as it has slots")
-    assert p.wait(40) == 0, p.err()
+    wait_until(lambda: time.monotonic() > end)
+    gate.open()
+    assert p.wait() == 0, p.err()
     assert summary(p)["attempts"] == 1 and "queue.cut" not in p.err(), p.err()
 
 
@@ -377,8 +395,9 @@ def the_playbooks_commands_give_its_answers():
                                    "total_in_chunk": 100, "created_at": "2026-02-09T10:00:00Z"})
     broker().api("POST", "queues/%2F/ttg.tasks/get",
                  {"count": 1, "ackmode": "reject_requeue_false", "encoding": "auto"})
-    assert len(broker().get("ttg.tasks.retry")) == 1
-    wait_until(lambda: len(broker().get("ttg.tasks")) == 1)
+    (_, headers), = wait_until(lambda: broker().get("ttg.tasks"))
+    assert [(death["queue"], death["reason"]) for death in headers["x-death"]] == \
+        [("ttg.tasks.retry", "expired"), ("ttg.tasks", "rejected")], headers
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def figures(demo, *words, env=None):
     for kind in KINDS:
         f = found[kind]
         assert f["chunks"] > 0 and f["cpu_seconds_per_chunk"] > 0, found
-        assert abs(f["chunks"] / f["seconds"] - f["chunks_per_second"]) < 1, found
+        assert abs(f["chunks"] / f["seconds"] / f["chunks_per_second"] - 1) < 1e-3, found
     return found
 
 

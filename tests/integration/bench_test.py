@@ -19,6 +19,7 @@ import render  # noqa: E402 pylint: disable=wrong-import-position
 import results  # noqa: E402 pylint: disable=wrong-import-position
 import summary  # noqa: E402 pylint: disable=wrong-import-position
 import work_growth  # noqa: E402 pylint: disable=wrong-import-position
+from peers.place import Place  # noqa: E402 pylint: disable=wrong-import-position
 from peers.base import BIN, Outcome, System  # noqa: E402 pylint: disable=wrong-import-position
 
 RUN = os.path.join(ROOT, "bench/run.py")
@@ -40,6 +41,20 @@ def bench(*words, code=0):
             whole = results.check(json.load(file))
         entries.update({(e["system"], e["class"]): e for e in whole["entries"]})
     return entries, done
+
+
+@test
+def the_harness_does_not_count_itself():
+    place = Place()
+    try:
+        process = spawn(["sleep", "100"])
+        assert set(meter.tree(place.beside(None))) == {process.pid}
+        assert not meter.tree(place.beside(None, before=meter.tree())), "of another one"
+        process.kill()
+        process.wait()
+        assert not meter.tree(place.beside(None))
+    finally:
+        place.close()
 
 
 @test

@@ -14,7 +14,7 @@ import time
 import uuid
 
 from chaosqueues import JOB, node_status, send
-from harness import DEADLINE_S, TTG, alive, run, skip, spawn, temp_dir, wait_until
+from harness import DEADLINE_S, TTG, alive, run, skip, spawn, temp_dir, wait_until, write_file
 from noderig import Node
 
 PLUGIN = os.path.join(os.path.dirname(os.path.realpath(TTG)), "tests/unit/plugins/chaos.so")
@@ -131,7 +131,7 @@ class Rig:
     """One job of `chunks` chunks, its `ttg run`, and the faults it has seen."""
 
     def __init__(self, queue, seed, chunks=10000, per_chunk=3, ms=4, workers=3, slots=4,
-                 output=None, through_proxy=False, options=(), **more):
+                 output=None, through_proxy=False, options=(), limit=None, **more):
         if not os.path.exists(PLUGIN):
             skip(f"{PLUGIN} is not built: make check builds it")
         self.rng = random.Random(seed)
@@ -151,6 +151,7 @@ class Rig:
         self.stopped = {}  # pid: when it goes on
         self.process = None
         self.growth = Growth(self.output)
+        self.limit(limit)
         self.start()
 
     def command(self):
@@ -161,6 +162,15 @@ class Rig:
 
     def start(self):
         self.process = spawn(self.command(), env=self.env)
+
+    def limit(self, chunks):
+        """No chunk from this one on is computed; None: all are. So a test that is slow itself does not find
+        the job ended."""
+        if chunks is None:
+            if os.path.exists(self.starts + ".limit"):
+                os.unlink(self.starts + ".limit")
+        else:
+            os.rename(write_file(self.starts + ".new", str(chunks)), self.starts + ".limit")
 
     def lines(self):
         try:
@@ -290,7 +300,8 @@ class Rig:
         return counts
 
     def finish(self, deadline_s=120):
-        """No more faults: the job has to end, and what is left has to be right."""
+        """No more faults and no limit: the job has to end, and what is left has to be right."""
+        self.limit(None)
         def over():
             self.wake()
             return self.ended()

@@ -4,28 +4,14 @@
 for the clock to come back, and nobody is lost who lives."""
 import os
 import re
-import struct
 import time
 
-from harness import TTG, main, run, shim, spawn, temp_dir, test, wait_until, write_file
+from clockrig import Clock
+from harness import TTG, main, run, spawn, temp_dir, test, wait_until, write_file
 from noderig import Node
 from redisrig import Redis
 
 HOUR, YEAR = 3600, 365 * 86400
-
-
-class Clock:
-    """What a process under the shim takes for the time: ours and an offset."""
-
-    def __init__(self):
-        self.path = os.path.join(temp_dir(), "clock")
-        self.env = shim("clock", TTG_SHIM_CLOCK=self.path)
-        with open(self.path, "wb") as file:
-            file.write(bytes(8))
-
-    def set(self, seconds):
-        with open(self.path, "r+b") as file:
-            file.write(struct.pack("=q", seconds))
 
 
 class NodeQueue:
@@ -52,12 +38,14 @@ def worker_pids(parent):
 
 
 def set_in_a_job(kind, *offsets):
-    """Each chunk fails once and waits; while some wait the clock is set, and a worker dies."""
+    """Each chunk fails once and waits; while some wait the clock is set, and a worker dies. The last chunk
+    waits for all that, however slow we are."""
     clock = Clock()
     queue = kind(clock)
     where = temp_dir()
-    work = write_file(os.path.join(where, "work"), "#!/bin/sh\n[ -e {0}/$1 ] && exec sleep 0.05\n"
-                      ": >{0}/$1; exit 1\n".format(where))
+    work = write_file(os.path.join(where, "work"), "#!/bin/sh\n"
+                      "until [ $1 != 39 ] || [ -e {0}/go ]; do sleep 0.05; done\n"
+                      "[ -e {0}/$1 ] && exec sleep 0.05\n: >{0}/$1; exit 1\n".format(where))
     os.chmod(work, 0o755)
     out = os.path.join(where, "out")
     job = spawn([TTG, "run", "--queue", queue.url, "--params", 40, "--chunk", 1, "--workers", 2,
@@ -69,6 +57,7 @@ def set_in_a_job(kind, *offsets):
         moved = queue.seconds() - before
         assert offset <= 0 or moved > HOUR / 2 or number > 0, (moved, offset)
         os.kill(worker_pids(job.pid)[-1], 9)
+    write_file(os.path.join(where, "go"))
     assert job.wait() == 0, job.err()
     assert '"completed":40,' in job.out() and '"verified":true' in job.out(), job.out()
     run([TTG, "verify", "--queue", queue.url, "--output", out], out="40 of 40")

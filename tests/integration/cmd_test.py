@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from harness import ROOT, TTG, have, main, run, skip, temp_dir, test, ttg, write_file
+from harness import ROOT, TTG, have, main, open_pty, run, skip, temp_dir, test, ttg, write_file
 
 COMMANDS = re.findall(r"^  (\w+)$", subprocess.run(
     [TTG, "help"], capture_output=True, text=True, check=False).stdout, re.M)
@@ -142,11 +142,8 @@ def colour_only_where_it_is_wanted():
     assert "\x1b" not in ttg("help", "--no-color").out
     if not have("script"):
         skip("no script(1) to make a terminal")
-    try:
-        for end in os.openpty():
-            os.close(end)
-    except OSError as error:
-        skip(f"no terminals here: {error}")
+    for end in open_pty():
+        os.close(end)
     terminal = ["script", "-qec", f"{TTG} help", "/dev/null"]
     term = {"TERM": "xterm"}
     assert "\x1b[1m" in run(terminal, env={**term, "NO_COLOR": None}).out

@@ -1,16 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Chunks that kill their worker: dead letters with the signal and what was said last."""
+import os
 import signal
 import subprocess
 
-from harness import ROOT, alive, main, skip, test, wait_until, write_file
+from harness import ROOT, TTG, alive, main, skip, test, wait_until, write_file
 from jobrig import Jobs, children
 from redisrig import Redis
 
-# Chunk 2 kills the process that runs it, the others are done; each says so.
-COMMAND = ["sh", "-c", "echo about to do {chunk} >&2; "
-                       "[ {chunk} != 2 ] || { sleep 0.1; kill -KILL $PPID; sleep 5; }; echo done"]
 PLUGIN = r"""
 #include <ttg/plugin.h>
 #include <signal.h>
@@ -39,6 +37,18 @@ def plugin(jobs, end):
     return ["--plugin", jobs.path("deadly.so")]
 
 
+def command(jobs, url):
+    """Chunk 2 kills the process that runs it, the others are done; each says so. It waits for the results of
+    those that were done before: with one on its way still, that chunk would be the one to blame."""
+    done = jobs.path("done")
+    os.makedirs(done, exist_ok=True)
+    status = f"'{TTG}' status -q '{url}' deadly --json 2>&1"
+    return ["sh", "-c", "echo about to do {chunk} >&2; "
+            f"if [ {{chunk}} != 2 ]; then : >{done}/{{chunk}}; echo done; exit; fi; "
+            f"until told=$({status}); expr \"$told\" : \".*\\\"completed\\\":$(ls {done} | wc -l),\" >{done}.it; do "
+            "sleep 0.02; done; kill -KILL $PPID; sleep 5"]
+
+
 def deadly(jobs, place, *kernel, workers=2):
     """Runs the job; what `dlq show` says of chunk 2, attempt by attempt."""
     done = jobs.run("run", "-q", place, "--job", "deadly", "--params", 40, "--chunk", 10,
@@ -54,7 +64,8 @@ def deadly(jobs, place, *kernel, workers=2):
 @test
 def a_command_that_kills_its_worker():
     j = Jobs()
-    attempts, err = deadly(j, f"embedded:{j.path('place')}", "--", *COMMAND)
+    place = f"embedded:{j.path('place')}"
+    attempts, err = deadly(j, place, "--", *command(j, place))
     for text in attempts:
         assert "killed by SIGKILL" in text and 'line="about to do 2"' in text, text
     (dead,) = [line for line in err.splitlines() if "chunk.dead" in line]
@@ -95,13 +106,14 @@ class Place:
             jobs.spawn("node", "--data", jobs.path("data"), "--unix", path).wait_for("ready")
             self.url = "ttg+unix:" + path
         jobs.run("submit", "-q", self.url, "--job", "deadly", "--params", 40, "--chunk", 10,
-                 "--max-attempts", 3, "--", *COMMAND)
+                 "--max-attempts", 3, "--", *command(jobs, self.url))
 
 
 def worker_alone(redis):
     j = Jobs()
     place = Place(j, redis)
-    done = j.run("worker", "-q", place.url, "--job", "deadly", "--restart", "--name", "w", "--", *COMMAND)
+    done = j.run("worker", "-q", place.url, "--job", "deadly", "--restart", "--name", "w", "--",
+                 *command(j, place.url))
     assert done.err.count("WARN worker.died") == 3, done.err
     shown = j.run("dlq", "show", 2, "-q", place.url, "--job", "deadly").out
     assert shown.count("killed by SIGKILL") == 3 and "on w," in shown, shown
@@ -144,7 +156,7 @@ def the_parent_of_a_worker_passes_on_what_it_is_told():
 def on_redis():
     j = Jobs()
     server = Redis()
-    attempts, _ = deadly(j, server.url, "--", *COMMAND)
+    attempts, _ = deadly(j, server.url, "--", *command(j, server.url))
     for text in attempts:
         assert "killed by SIGKILL" in text and 'line="about to do 2"' in text, text
     j.run("run", "-q", server.url, "--job", "next", "--params", 10, "--simulate-ms", 0)

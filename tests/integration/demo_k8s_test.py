@@ -20,7 +20,8 @@ case "$*" in
 "create --filename "*) cp "$3" "{dir}/$(wc -l <"{dir}/words").json" ;;
 "config current-context") echo stand-in ;;
 "get pods "*"ttg.io/set=embedded "*) printf '{server}\\n' ;;
-"get pods "*) printf 'undisturbed-worker-0\\t\\tErrImagePull\\t\\n' ;;
+"get pods "*.status.phase*) cat "{dir}/phases" ;;
+"get pods "*"ttg.io/set=undisturbed "*) printf '{workers}\\n' ;;
 "get pod server-embedded "*) echo 127.0.0.1 ;;
 "port-forward "*) exec "{ttg}" node --data "{dir}/node" --listen "127.0.0.1:${{5%:*}}" >"{dir}/log" 2>&1 ;;
 "delete namespace "*) {delete} ;;
@@ -29,11 +30,12 @@ esac
 
 
 class StandIn:
-    def __init__(self, server="server-embedded\\tTrue\\t\\t", delete=":"):
+    def __init__(self, server="server-embedded\\tTrue\\t\\t", workers="undisturbed-worker-0\\t\\tErrImagePull\\t",
+                 delete=":"):
         self.dir = temp_dir()
         os.mkdir(self.dir + "/bin")
         write_file(self.dir + "/bin/kubectl",
-                   STAND_IN.format(dir=self.dir, server=server, delete=delete, ttg=TTG), 0o755)
+                   STAND_IN.format(dir=self.dir, server=server, workers=workers, delete=delete, ttg=TTG), 0o755)
         self.env = {"PATH": self.dir + "/bin:/usr/bin:/bin"}
 
     def words(self):
@@ -101,6 +103,21 @@ def it_goes_also_on_failure_and_ctrl_c():
                if os.path.exists(tool.dir + "/words") else False, what="it waits for a pod")
     process.kill(signal.SIGINT)
     assert process.wait() == 130, process.err()
+    assert tool.words()[-1].startswith("delete namespace ttg-demo-"), tool.words()
+    demo.check_gone()
+
+
+@test
+def pods_that_vanish_end_it():
+    """Or it would wait for ever: nobody makes them anew."""
+    demo, tool = Demo(), StandIn(workers="undisturbed-worker-0\\tTrue\\t\\t")
+    phases = write_file(tool.dir + "/phases", "undisturbed-worker-0\tRunning\t\n")
+    process = spawn([TTG, "demo", "--runtime", "k8s", "--workers", "1"], env={**demo.env, **tool.env})
+    process.wait_for(r"no result for 1\d s; waiting for undisturbed-worker-0: Running$")  # it may be slow
+    write_file(phases, "undisturbed-worker-0\tFailed\tEvicted\n")
+    assert process.wait() == 3, process.err()
+    said = r"no worker is left and none will come: .*\(undisturbed-worker-0: Failed Evicted\); 0 of 4 chunks are done"
+    assert re.search(said, process.err()), process.err()
     assert tool.words()[-1].startswith("delete namespace ttg-demo-"), tool.words()
     demo.check_gone()
 

@@ -6,7 +6,7 @@ import json
 import re
 import signal
 
-from demorig import Demo
+from demorig import Demo, stopped
 from harness import TTG, main, run, spawn, temp_dir, test, wait_until, write_file
 from podrig import once
 
@@ -51,8 +51,7 @@ def start_demo(p, *words):
 def pid_of(process):
     """nsenter forks to enter the namespace of processes."""
     with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
-        (child,) = file.read().split()
-    return int(child)
+        return file.read().strip()
 
 
 @test
@@ -75,10 +74,8 @@ def a_killed_container_costs_nothing():
 def interrupted_it_leaves_nothing():
     p = podman()
     before = there(p)
-    demo, process = start_demo(p, "--fault-demo")
-    process.wait_for("podman kill", 60)
-    run(["kill", "-INT", pid_of(process)])
-    assert process.wait(60) == 130, process.err()
+    demo, process = stopped(lambda: start_demo(p, "--fault-demo"), "podman kill",
+                            lambda _, process: run(["kill", "-INT", pid_of(process)], code=None), 130)
     assert "stopping" in process.out()
     assert there(p) == before
     demo.check_gone()
@@ -89,15 +86,18 @@ def killed_its_containers_are_found_by_cleanup():
     """And while it runs, they stay."""
     p = podman()
     before = there(p)
-    demo, process = start_demo(p, "--scale", "medium")
+    demo, process = start_demo(p, "--scale", "medium", "--workers", "1")
     process.wait_for("podman run")
-    wait_until(lambda: len(there(p)[0]) == len(before[0]) + 4, what="a server and three workers")
+    wait_until(lambda: len(there(p)[0]) == len(before[0]) + 2, what="a server and a worker")
+    (worker,) = [name for name in there(p)[0] if name.endswith("-worker-0")]
+    wait_until(lambda: p("kill", "--signal", "STOP", worker, code=None).code == 0, what="a worker that waits for us")
     items = labelled(p)
-    assert sum(kind == "container" for kind, _ in items) == 4, items
+    assert sum(kind == "container" for kind, _ in items) == 2, items
     assert {kind for kind, _ in items} == {"container", "network", "volume", "demo"}, items
     assert all(items.values()), items
     run(["kill", "-KILL", pid_of(process)])
-    wait_until(lambda: len(there(p)[0]) == len(before[0]) + 1, what="the end of the workers")
+    p("kill", "--signal", "CONT", worker)
+    wait_until(lambda: len(there(p)[0]) == len(before[0]) + 1, what="the end of the worker")
     p.inside(TTG, "cleanup", "--all", "--force", err="removed 4 of 4", code=None)
     assert there(p) == before
     demo.check_gone()

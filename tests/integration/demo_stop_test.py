@@ -4,17 +4,20 @@
 import os
 import signal
 
-from demorig import Demo, check_port_free, need
+from demorig import Demo, check_port_free, need, stopped
 from harness import main, test, wait_until
+
+
+def starting(backend):
+    def start():
+        demo = Demo()
+        return demo, demo.spawn("--backend", backend)
+    return start
 
 
 def interrupted(backend, moment, number, code):
     need(backend)
-    demo = Demo()
-    process = demo.spawn("--backend", backend)
-    process.wait_for(moment)
-    process.kill(number)
-    assert process.wait() == code, process.err()
+    demo, process = stopped(starting(backend), moment, lambda _, p: p.kill(number), code)
     if "serves at" in process.out():
         check_port_free(process.out())
     demo.check_gone()
@@ -38,13 +41,12 @@ def rabbitmq_interrupted_while_it_works_leaves_nothing():
 @test
 def a_server_that_dies_ends_it():
     need("redis")
-    demo = Demo()
-    process = demo.spawn("--backend", "redis")
-    process.wait_for(r"\$ ttg run")
-    wait_until(lambda: demo.lines() > 3, what="some chunks")
-    server, = [pid for pid, line in demo.processes().items() if "redis-server" in line]
-    os.kill(server, signal.SIGKILL)
-    assert process.wait() == 3, process.err()
+
+    def kill_server(demo, process):
+        wait_until(lambda: demo.lines() > 3 or process.code() is not None, what="some chunks")
+        for pid in [pid for pid, line in demo.processes().items() if "redis-server" in line]:
+            os.kill(pid, signal.SIGKILL)
+    demo, process = stopped(starting("redis"), r"\$ ttg run", kill_server, 3)
     assert "the redis server ended (signal 9)" in process.err(), process.err()
     demo.check_gone()
 

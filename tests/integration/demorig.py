@@ -57,11 +57,11 @@ class Demo:
         """Everything that is not an empty directory."""
         return [os.path.join(where, name) for where, _, names in os.walk(self.dir) for name in names]
 
-    def lines(self):
-        """How many results the demo's jobs have written."""
+    def lines(self, name=".ndjson"):
+        """How many results the demo's jobs have written, or that one."""
         total = 0
         for path in self.files():
-            if path.endswith(".ndjson"):
+            if path.endswith(name):
                 with open(path, "rb") as file:
                     total += file.read().count(b"\n")
         return total
@@ -84,6 +84,25 @@ def check_story(out):
     assert re.search(r"^100 of 100 chunks, [1-3] taken over from the killed worker, "
                      r"sum 499500 = 1000 \* 999 / 2$", out, re.M), out
     return int(taken.group(3))
+
+
+# Who says first why a worker is gone: the queue, which sees its connection end, or who started it.
+WHY_LOST = r"(?:killed by SIGKILL|connection lost)"
+
+
+def stopped(start, moment, stop, code):
+    """The demo that `start()` gives as (demo, process) ends with that code when `stop(demo, process)` comes at
+    that moment. Where that was too late, as it had just ended by itself, another one is begun."""
+    for _ in range(5):
+        demo, process = start()
+        process.wait_for(moment)
+        stop(demo, process)
+        got = process.wait()
+        if got != 0:
+            assert got == code, (got, process.out(), process.err())
+            return demo, process
+        demo.check_gone()
+    raise AssertionError(f"nothing stops it: {process.out()}")
 
 
 def need(backend):

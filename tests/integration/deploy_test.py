@@ -100,7 +100,7 @@ def workers_of_the_redis_manifests_survive_a_kill():
     assert [p.wait(workers[0]), p.wait(workers[2])] == [0, 0]
     assert p("exec", "ttg-redis-redis", "redis-cli", "XLEN", "ttg:results").out == "100\n"
     told = status(p, queue, "default")
-    assert told["completed"] == 100 and told["workers_lost"] == 1 and told["reclaimed"] >= 1, told
+    assert told["completed"] == 100 and told["workers_lost"] >= 1 and told["reclaimed"] >= 1, told
     assert told["sum"] == 1000 * 999 // 2, told
     ask(p, queue, "verify", "default", out="verified: 100 of 100")
 

@@ -14,7 +14,7 @@ from faultrig import SmallDisk
 from harness import TTG, Process, free_port, main, run, spawn, temp_dir, test, wait_until
 from noderig import Node
 from rabbitrig import Rabbit
-from redisfleet import Cluster, Sentinels, Server
+from redisfleet import Cluster, Sentinels, Server, close_ports
 from redisrig import Redis
 
 SAFE_REDIS = ["--appendfsync", "always"]
@@ -117,8 +117,8 @@ def a_cluster():
     master = fleet.master("j")
     wait_until(lambda: master.client.info("replication")["connected_slaves"] == 0)
     assert doctor(fleet.url) == {"redis-no-replica": "unsafe"}
-    alone = Server(fleet.servers[0].port + 500, "--cluster-enabled", "yes", "--appendfsync",
-                   "always", "--cluster-port", fleet.servers[0].port + 501)
+    (port,) = close_ports(1)
+    alone = Server(port, "--cluster-enabled", "yes", "--appendfsync", "always", "--cluster-port", port + 10000)
     url = f"redis+cluster://127.0.0.1:{alone.port}"
     assert doctor(url) == {"cluster-state": "unsafe", "cluster-masters": "unsafe"}
 
@@ -207,7 +207,7 @@ def a_rabbitmq_broker():
     wait_until(lambda: doctor(broker.url, *management) == {**usual, "rabbit-replicas": "unsafe"})
     broker.api("DELETE", "queues/%2F/ttg.x.results")
     broker.api("PUT", "queues/%2F/ttg.x.tasks", {"durable": False})
-    assert doctor(broker.url, *management) == {**usual, "rabbit-transient": "unsafe"}
+    wait_until(lambda: doctor(broker.url, *management) == {**usual, "rabbit-transient": "unsafe"})
     broker.api("DELETE", "queues/%2F/ttg.x.tasks")
     broker.api("PUT", "policies/%2F/short", {"pattern": "^ttg", "apply-to": "queues",
                                              "definition": {"max-length": 5}})

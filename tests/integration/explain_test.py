@@ -47,9 +47,9 @@ class OnNode:
         _, *runs = self.raw("TTG.TAKE", "j", worker, 1, "COUNT", count)
         return [(runs[i] + k, runs[i + 2] + k) for i in range(0, len(runs), 4) for k in range(runs[i + 1])]
 
-    def commit(self, worker, leases):
+    def commit(self, worker, leases, us=1000):
         for chunk, epoch in leases:
-            self.raw("TTG.COMMIT", "j", worker, 1, chunk, epoch, 1000, "s", chunk)
+            self.raw("TTG.COMMIT", "j", worker, 1, chunk, epoch, us, "s", chunk)
 
     def fail(self, worker, lease, final=False):
         self.raw("TTG.FAIL", "j", worker, 1, *lease, "FINAL" if final else "RETRY", "no such file")
@@ -165,6 +165,27 @@ def each_state_of_a_job(q):
     q("control", "CANCEL")
     if isinstance(q, OnNode):
         assert why() == "canceled: it was canceled: no chunk runs any more", why()
+
+
+@test
+def the_end_is_left_to_quicker_workers():
+    q = OnNode()
+    q.create(20)
+    q.join("quick")
+    q.join("slow")
+    for _ in range(5):
+        for worker, seconds in ("quick", 5), ("slow", 100):
+            q.commit(worker, q.take(worker), seconds * 1000000)
+    # Both are free, and one of them may take.
+    check(q, 19, "fresh", "it waits for a free worker")
+    (held,) = q.take("quick")
+    left = "left to quicker workers on purpose: slow is free, but"
+    got = explain(q)
+    assert got["place"] == "running" and left in got["why"], got
+    check(q, 19, "fresh", left, worker="")
+    check(q, held[0], "leased", "the worker runs it", worker="quick")
+    q("release", "quick", 1)  # who gives back is not counted on for a while
+    check(q, 19, "fresh", "it waits for a free worker")
 
 
 @on_both

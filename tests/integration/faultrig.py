@@ -72,6 +72,10 @@ class Proxy:
         with self.lock:
             self.delay_s, self.delay_until = by_s, time.monotonic() + seconds
 
+    def _passing(self, _side, data):
+        """What of the data read from a side goes on; for proxies that look at it."""
+        return data
+
     def _drop(self, link, reset=False):
         if link in self.links:
             self.links.remove(link)
@@ -116,7 +120,9 @@ class Proxy:
                 side.ended = True
             elif data:
                 late = self.delay_s if now < self.delay_until else 0.0
-                side.pending.append((now + late, data))
+                passing = self._passing(side, data)
+                if passing:
+                    side.pending.append((now + late, passing))
                 if self.last_word and self.last_word in data:
                     side.peer.frozen_until = float("inf")
         while side.pending and side.pending[0][0] <= now and side.frozen_until <= now:

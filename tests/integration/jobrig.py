@@ -3,19 +3,18 @@
 import fcntl
 import json
 import os
-import pty
 import re
 import signal
 import struct
 import subprocess
 import termios
 
-from harness import TTG, alive, run, spawn, temp_dir, wait_until
+from harness import TTG, alive, open_pty, run, spawn, temp_dir, wait_until
 
 
 def bars(columns, words, env):
     """What a command that ends with 0 draws as bars on a terminal of so many columns."""
-    ours, theirs = pty.openpty()
+    ours, theirs = open_pty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     child = subprocess.Popen([TTG, *map(str, words)], stdout=subprocess.DEVNULL, stderr=theirs,
                              env={**os.environ, **env, "TERM": "xterm"})
@@ -90,8 +89,15 @@ def children(pid, word=None):
     return found
 
 
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0] == "T"
+
+
 def kill_all(process):
     """kill -9 for a run and all it started, at once."""
+    process.stop()
+    wait_until(lambda: is_stopped(process.pid), what="no more to be started")
     pids = [process.pid, *children(process.pid)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)

@@ -3,10 +3,13 @@
 """Jobs by hand: submit, status, wait, results, pause, cancel, dlq, explain; on a node and on Redis."""
 import json
 import os
+import random
 import signal
 
-from harness import main, test, wait_until
+from faultrig import Proxy
+from harness import TTG, main, run, spawn, test, wait_until
 from jobrig import Jobs, counted
+from noderig import Node
 from redisrig import Redis
 
 
@@ -161,14 +164,17 @@ def dead_letters(j):
     letters = [json.loads(line) for line in
                j.run(*j.to("dlq", "list", "--job", "j", "--json")).out.splitlines()]
     assert sorted(l["chunk"] for l in letters) == [5, 6, 7], letters
-    j.run(*j.to("dlq", "list", "--job", "j"), out="exit status 1")
-    shown = json.loads(j.run(*j.to("dlq", "show", 6, "--job", "j", "--json")).out)
+    j.run(*j.to("dlq", "list", "j"), out="exit status 1")
+    j.run(*j.to("dlq", "list", "j", "--job", "k"), code=2, err="different jobs")
+    j.run(*j.to("dlq", "list", "k"), code=2, err="there is no job k")
+    shown = json.loads(j.run(*j.to("dlq", "show", "j", 6, "--json")).out)
     assert len(shown["reasons"]) == 2 and shown["start_param"] == 6, shown
     j.run(*j.to("dlq", "show", 1, "--job", "j"), code=2, err="no dead letter")
-    j.run(*j.to("dlq", "redrive", 1, "--job", "j"), code=2, err="no dead letter")
+    j.run(*j.to("dlq", "redrive", "j", 1), code=2, err="no dead letter")
     j.run(*j.to("verify", "j"), out="5 of 8 chunks have exactly one result, 3 were given up")
-    j.run(*j.to("dlq", "drop", 5, "--job", "j"), out="1 chunks")
-    j.run(*j.to("dlq", "redrive", "--all", "--job", "j"), out="2 chunks")
+    assert j.run(*j.to("dlq", "drop", "j", 5, "--json")).out == '{"job":"j","dropped":1}\n'
+    assert j.run(*j.to("dlq", "redrive", "j", 6, "--json")).out == '{"job":"j","redriven":1}\n'
+    j.run(*j.to("dlq", "redrive", "j", "--all"), out="1 chunks of job j are tried again")
     j.work("--", "cat")
     s = json.loads(j.run(*j.to("status", "j", "--json")).out)
     assert s["completed"] == 7 and s["dropped"] == 1 and s["state"] == "finished", s
@@ -205,10 +211,28 @@ def questions_of_usage():
     j.run("status", "-q", "embedded:" + j.path("nowhere"), code=2, err="no embedded queue")
     j.run("status", "-q", "redis://127.0.0.1:1", "--queue-retry", 0, code=3)
     j.run("dlq", code=2, err="list, show, redrive or drop")
+    j.run("dlq", "j", "list", code=2, err="'j' is none of list, show, redrive and drop")
     j.run("dlq", "show", "x", code=2, err="no number of a chunk")
     j.run("dlq", "redrive", code=2, err="or --all")
+    j.run("dlq", "redrive", "j", code=2, err="'j' is no number of a chunk: redrive takes .*, or --all")
+    j.run("dlq", "redrive", "j", 3, "--all", code=2, err="or --all")
+    j.run("dlq", "show", "--all", code=2, err="show takes the number of a chunk, and before")
+    j.run("dlq", "list", "j", 3, code=2, err="list takes no chunk")
     j.run("explain", "a b", code=2, err="no name of a job")
     j.run("verify", "--chunks", 5, code=2, err="needs --output")
+
+@test
+def forgotten_though_the_answer_was_lost():
+    node = Node()
+    proxy = Proxy(node.port)
+    run([TTG, "submit", "j", "-q", f"ttg://127.0.0.1:{node.port}", "--params", "10", "--chunk", "1"])
+    proxy.no_answer_after(b"FORGET")
+    cancel = spawn([TTG, "cancel", "j", "--forget", "-q", f"ttg://127.0.0.1:{proxy.port}"])
+    wait_until(lambda: node.raw()("TTG.JOB", "LIST") == [], what="no job")
+    proxy.last_word = None
+    assert proxy.cut(random) == 1 and cancel.code() is None  # so it asks again
+    assert cancel.wait() == 0, cancel.err()
+    proxy.close()
 
 
 main()

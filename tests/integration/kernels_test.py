@@ -86,7 +86,7 @@ def killed_worker(*words):
     wait_until(lambda: os.path.exists(pid_file))
     with open(pid_file, encoding="ascii") as file:
         grandchild = int(file.read())
-    assert alive(grandchild) and grandchild in marked(mark)
+    wait_until(lambda: grandchild in marked(mark), what="the mark of the grandchild")  # it may be in an exec
     child.kill(signal.SIGKILL)
     child.wait()
     wait_until(lambda: not alive(grandchild), what="the grandchild is gone")

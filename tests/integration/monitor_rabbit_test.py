@@ -141,6 +141,10 @@ def metrics_of_a_job_that_runs():
     before, got, after = told_as_metrics("watched"), metrics("watched"), told_as_metrics("watched")
     assert 0 < before[done] <= got[done] <= after[done], (before[done], got[done], after[done])
     assert got['ttg_job_workers{job_name="watched"}'] == 2, got
+    # Of several jobs it tells of the one that it was given.
+    run([TTG, "submit", "beside", "--queue", rabbit().url, "--params", "10"])
+    assert all('job_name="watched"' in n for n in metrics("watched") if n.startswith("ttg_job_"))
+    assert metrics("beside")['ttg_job_chunks{job_name="beside",state="done"}'] == 0
     got = metrics(None)  # nobody made the default job
     assert got["ttg_monitor_queue_up"] == 1 and not [n for n in got if n.startswith("ttg_job_")], got
 

@@ -60,6 +60,14 @@ class Writer(threading.Thread):
             self.maybe.update(flight)
 
 
+def begin(writers):
+    """They write; until some of it is acknowledged, or there is nothing to lose."""
+    before = sum(len(w.acked) for w in writers)
+    for w in writers:
+        w.start()
+    wait_until(lambda: sum(len(w.acked) for w in writers) >= before + 16, what="acknowledged writes")
+
+
 def numbers(c, key):
     entries, start = [], "-"
     while True:
@@ -96,8 +104,7 @@ def power_cuts(rounds, slow=False, **variables):
     writers = [Writer(i) for i in range(WRITERS)]
     for i in range(rounds):
         writers = [w.restart(node.unix) for w in writers]
-        for w in writers:
-            w.start()
+        begin(writers)
         time.sleep(rng.uniform(0.02, 0.2))  # the moment of the cut, not a wait
         if slow:
             assert int(node.info("log_batches_in_loop")) == 0
@@ -159,8 +166,7 @@ def nothing_acknowledged_is_lost_by_kill_9():
     snapshots = 0
     for i in range(ROUNDS):
         writers = [w.restart(node.unix) for w in writers]
-        for w in writers:
-            w.start()
+        begin(writers)
         time.sleep(rng.uniform(0.01, 0.25))  # the moment of the kill, not a wait
         node.kill()
         for w in writers:

@@ -5,7 +5,7 @@ starts again: its chunk runs elsewhere, nobody else is taken for lost. SOAK=1: m
 import os
 
 from chaosrig import SOAK, comment, percentile
-from harness import TTG, free_port, main, spawn, test, wait_until
+from harness import TTG, free_port, main, nobody_silent, spawn, test, wait_until
 from noderig import Node
 from restartrig import Fleet
 
@@ -55,16 +55,19 @@ def dies_with_the_node(unix):
 
 
 @test
+@nobody_silent
 def a_worker_dies_with_the_node():
     dies_with_the_node(unix=False)
 
 
 @test
+@nobody_silent
 def a_worker_dies_with_the_node_on_a_socket():
     dies_with_the_node(unix=True)
 
 
 @test
+@nobody_silent
 def a_worker_dies_while_the_node_dies_again_and_again():
     for up_s in (0.3, 1.0):
         fleet = OnNode()

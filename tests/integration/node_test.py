@@ -330,6 +330,8 @@ def passwords_protect():
     loose = write_file(temp_dir() + "/password", "x\n", 0o644)
     refused = Node("--password-file", loose, wait=False)
     assert refused.process.wait() == 2 and "chmod 600" in refused.process.err()
+    refused = Node("--password-file", "/no/such/file", wait=False)
+    assert refused.process.wait() == 2 and "/no/such/file: No such" in refused.process.err()
 
 
 @test

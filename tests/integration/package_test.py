@@ -25,7 +25,7 @@ def build():
         if not have(program):
             skip(f"{program} is not installed")
     where = temp_dir()
-    run([ROOT + "/packaging/build-deb", where], deadline_s=200)
+    run([ROOT + "/packaging/build-deb", where], deadline_s=400)
     return {name: glob.glob(f"{where}/{name}_*.deb")[0] for name in NAMES}
 
 
@@ -187,6 +187,10 @@ def job(world, name, *options, slots=1, command="awk '{ s += $1 } END { print s 
                 f"TTG_WORKER_ARGS=--job {name} --slots {slots} -- {command}\n")
 
 
+def logged(world, unit):
+    return world("journalctl", "--no-pager", "-u", unit)
+
+
 @test
 def the_services_run_under_systemd():
     with World([packages()["libttg0"], packages()["ttg"]]) as world:
@@ -232,11 +236,14 @@ def settings_and_logs(world):
 def a_worker_is_drained(world):
     world("systemctl", "stop", "ttg-worker@1", "ttg-worker@2")
     job(world, "slow", "--params", "4", "--chunk", "1",
-        command="sh -c 'touch \"started-$TTG_CHUNK\"; sleep 0.7; echo \"by $PPID\"'")
+        command="sh -c 'touch \"started-$TTG_CHUNK\"; until [ -e go ]; do sleep 0.1; done; echo \"by $PPID\"'")
     world("systemctl", "start", "ttg-worker@1")
     wait_until(lambda: world.run("test", "-e", "/var/lib/ttg-worker/started-0").code == 0,
                what="a chunk at work")
-    world("systemctl", "stop", "ttg-worker@1")
+    world("systemctl", "stop", "--no-block", "ttg-worker@1")
+    wait_until(lambda: "worker.draining" in logged(world, "ttg-worker@1"), what="the worker to know")
+    world.sh("touch /var/lib/ttg-worker/go")
+    wait_until(lambda: world.show("ttg-worker@1", "ActiveState") == "inactive", what="the end of the worker")
     assert world.show("ttg-worker@1", "Result") == "success"
     said = world("ttg", "status", "slow", "--queue", "ttg://127.0.0.1:6380", "--json")
     assert '"completed":1,' in said and '"reclaimed":0,' in said and '"attempts":1,' in said, said
@@ -262,7 +269,7 @@ def wrong_settings_and_removal(world):
     world("systemctl", "restart", "ttg-node", code=1)
     assert world.show("ttg-node", "ExecMainStatus") == "2", "refused without a password"
     assert world.show("ttg-node", "NRestarts") == "0", "and not tried again"
-    assert "--password-file" in world("journalctl", "--no-pager", "-u", "ttg-node")
+    wait_until(lambda: "--password-file" in logged(world, "ttg-node"), what="the reason")
     # The test notices a sandbox that is too tight.
     world.sh("rm /etc/ttg/node.env; mkdir /run/systemd/system/ttg-node.service.d; printf "
              "'[Service]\\nRestart=no\\nSystemCallFilter=~@network-io\\n' "

@@ -11,8 +11,8 @@ import signal
 import subprocess
 
 from harness import have, main, run, skip, temp_dir, test, wait_until, write_file
-from pipelinerig import Inbox, Instance, Pipeline, check_sales, compile_library, medians_with_kills, \
-    redis, sales
+from pipelinerig import Inbox, Instance, Pipeline, check_sales, compile_library, go_on, held_back, \
+    medians_with_kills, redis, sales
 from statefulrig import shim
 
 SOAK = os.environ.get("SOAK")
@@ -304,22 +304,15 @@ def full_disk(mount):
     count = 12000
     p = sales(count, redis(), "full")
     p.state = os.path.join(mount, "state")
-    # Half of the sales, and the rest when it is told to.
-    write_file(os.path.join(p.dir, "half.py"), "import os, subprocess, sys, time\n"
-               f"all = subprocess.check_output(['python3', 'sales.py', '{count}'])"
-               ".decode().splitlines()\n"
-               f"print('\\n'.join(all[:{count // 2}]), flush=True)\n"
-               "while not os.path.exists('go'): time.sleep(0.02)\n"
-               f"print('\\n'.join(all[{count // 2}:]), flush=True)\n")
+    held_back(p, count, count // 2)
     with open(p.file, encoding="utf-8") as file:
         spec = json.load(file)
-    spec["stages"][0]["source"] = ["python3", "half.py"]
     spec["stages"][2].update(partitions=1, instances=1, compact=10) # a short log: it is full soon
     write_file(p.file, json.dumps(spec))
     running = p.start()
     wait_until(lambda: p.stage("sum").get("in", 0) == count // 2, 60)
     filler = fill(mount)
-    write_file(os.path.join(p.dir, "go"))
+    go_on(p)
     running.wait_for(r"aggregate.full partition=sum\.\d reason=.*it takes no more", 60)
     assert running.code() is None
     assert p.lines("top.jsonl") == []

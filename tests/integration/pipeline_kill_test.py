@@ -11,8 +11,8 @@ import signal
 import time
 
 from harness import main, skip, temp_dir, test, wait_until
-from pipelinerig import Inbox, Instance, Pipeline, Redis, check_sales, medians_with_kills, rabbit, \
-    redis, run_with_kills, sales
+from pipelinerig import Inbox, Instance, Pipeline, Redis, check_sales, go_on, held_back, medians_with_kills, \
+    rabbit, redis, run_with_kills, sales
 from statefulrig import shim
 
 SOAK = os.environ.get("SOAK")
@@ -130,10 +130,12 @@ def a_stopped_owner_that_wakes_up_is_fenced_on_rabbitmq():
 @test
 def a_stopped_instance_is_killed_and_its_partitions_move():
     p = sales(10000)
+    held_back(p, 10000, 5000)
     running = p.start()
     pid = wait_until(lambda: p.pids("sum"))[0]
     os.kill(pid, signal.SIGSTOP)
     running.wait_for(r"instance.silent stage=sum")
+    go_on(p)
     assert running.wait(60) == 0
     check_sales(p, 10000)
 

@@ -78,6 +78,24 @@ def sales(count, queue=None, name="sales"):
     return p
 
 
+def held_back(p, count, first):
+    """The source gives so many of its sales first, and the rest when there is a file `go`."""
+    write_file(os.path.join(p.dir, "part.py"), "import os, subprocess, sys, time\n"
+               f"all = subprocess.check_output(['python3', 'sales.py', '{count}'])"
+               ".decode().splitlines()\n"
+               f"print('\\n'.join(all[:{first}]), flush=True)\n"
+               "while not os.path.exists('go'): time.sleep(0.02)\n"
+               f"print('\\n'.join(all[{first}:]), flush=True)\n")
+    with open(p.file, encoding="utf-8") as file:
+        spec = json.load(file)
+    spec["stages"][0]["source"] = ["python3", "part.py"]
+    write_file(p.file, json.dumps(spec))
+
+
+def go_on(p):
+    write_file(os.path.join(p.dir, "go"))
+
+
 def compile_library(source, target):
     if not have("cc"):
         skip("there is no C compiler")

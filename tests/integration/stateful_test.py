@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 
-from harness import have, main, run, skip, spawn, temp_dir, test, wait_until, write_file
+from harness import alive, have, main, run, skip, spawn, temp_dir, test, wait_until, write_file
 from statefulrig import CHUNKS, EXAMPLES, World, make_variables, programs, shim
 
 SOAK = bool(os.environ.get("SOAK"))
@@ -221,12 +221,18 @@ def the_runner_ends_when_all_is_sent():
 
 # ---- the make targets
 
+def read_file(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 class Stack:
     """`make -C examples/stateful ...` with a directory of its own."""
 
     def __init__(self, **settings):
         where = temp_dir()
-        self.words = ["make", "-C", EXAMPLES, *make_variables(programs()), f"RUN={where}/run"]
+        self.run = where + "/run"
+        self.words = ["make", "-C", EXAMPLES, *make_variables(programs()), f"RUN={self.run}"]
         self.env = {"TTG": os.environ.get("TTG") or None, "CHUNK_DELAY_MS": 1, **settings}
 
     def __call__(self, *words, **checks):
@@ -235,19 +241,26 @@ class Stack:
     def spawn(self, *words):
         return spawn(self.words + list(words), env=self.env)
 
+    def pid(self, name):
+        return int(read_file(f"{self.run}/{name}.pid").split()[0])
+
 
 @test
 def the_scenario_with_make():
-    stack = Stack(NUM_CHUNKS=6, EXPECTED_CHUNKS=6, CHUNK_DELAY_MS=600)
-    up = stack.spawn("up")
+    stack = Stack(NUM_CHUNKS=6, EXPECTED_CHUNKS=6, CHUNK_DELAY_MS=900)
+    up, runner = stack.spawn("up"), 0
     try:
         up.wait_for(r"^worker-2 \| Worker 2: Client CLI1 not ready yet \(2/6 chunks, sum: 30\)$")
+        runner = stack.pid("runner")
+        os.kill(runner, signal.SIGSTOP)  # or all chunks were sent when we are slow
+        wait_until(lambda: b"CLI100000002," in read_file(stack.run + "/worker-data/metadata/CLI1.csv"))
         stack("kill-worker-2", out=r"^worker-2 \(\d+\) is killed$")
         stack("check-metadata", out=r"^CLI1\.csv: \d rows$")
         stack("view-metadata", "CLIENT=CLI1", out=r"^CLI100000002,2,20$")
         stack("kill-worker-2", code=2)
         stack("restart-worker-2", out=r"^worker-2 \(\d+\) is started$")
         up.wait_for(r"^worker-2 \| Worker 2: Rebuilt state for client CLI1 \(\d unique rows\)$")
+        os.kill(runner, signal.SIGCONT)
         for client in ("CLI1", "CLI2"):
             up.wait_for(rf"^worker-2 \| Worker 2: Sent result chunk for client {client} \(sum: 210\)$")
             up.wait_for(rf"^verifier \| Worker 3: SUCCESS \[{client}\] - Expected: 210, Received: 210$")
@@ -255,6 +268,8 @@ def the_scenario_with_make():
         stack("view-metadata", "CLIENT=CLI1", code=2)
         stack("view-metadata", "CLIENT=../x", code=2)
     finally:
+        if runner and alive(runner):
+            os.kill(runner, signal.SIGCONT)
         stack("down")
     up.wait()
     assert len(re.findall(r"SUCCESS \[", up.out())) == 2 and "FAILURE" not in up.out()

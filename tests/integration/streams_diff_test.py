@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 
-from harness import ROOT, TTG, main, skip, spawn, temp_dir, test, wait_until
+from harness import DEADLINE_S, ROOT, TTG, main, skip, spawn, temp_dir, test, wait_until
 
 DRIVER = os.path.join(os.path.dirname(os.path.realpath(TTG)), "tests", "tools", "core_driver")
 STEPS = 400
@@ -72,7 +72,7 @@ class Server:
         except OSError:
             link.close()
             return False
-        link.settimeout(5)
+        link.settimeout(DEADLINE_S)
         self.links[client], self.data[client] = link, b""
         return True
 
@@ -326,7 +326,7 @@ def normal(words, answer):
 
 def settle(server, core, waiting):
     """Waits until as many clients wait there as with us."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE_S
     while (now := server.waiting()) != core.waiting:
         for client in list(waiting) if now < core.waiting else []:
             # Redis wakes clients with an empty list when the newest entry is gone already; ours

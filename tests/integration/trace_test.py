@@ -40,7 +40,12 @@ sleep 0.1
     wait_until(lambda: any(line.startswith("2 1 ") for line in read()))
     # It has told its status by then, and with it when the job was created.
     wait_until(lambda: len(read()) > 12, what="the other worker to go on")
+
+    def chunks(event, worker=None):
+        return {e["chunk"] for e in lines(process) if e["event"] == event and worker in (None, e["worker"])}
     owner = next(e["worker"] for e in lines(process) if e["event"] == "chunk.started" and e["chunk"] == 2)
+    # Or the chunk before it is the one to blame, if its result is on its way still.
+    wait_until(lambda: chunks("chunk.started", owner) - {2} <= chunks("chunk.collected"), what="its results")
     victim = next(pid for pid, line in children(process.pid, "worker").items() if f" {owner} " in line)
     os.kill(victim, signal.SIGKILL)
     assert process.wait(60) == 0

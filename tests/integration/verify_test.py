@@ -5,7 +5,7 @@ import json
 import os
 
 from harness import main, test, wait_until, write_file
-from jobrig import Jobs
+from jobrig import Jobs, counted
 
 SPEC = ["--params", 1000, "--chunk", 10]
 
@@ -45,6 +45,14 @@ def what_is_right_is_proven():
     text = "".join(line + "\n" for line in j.good)
     j.run("verify", "-o", "-", "--chunks", 100, stdin=text)
     j.run("verify", "-o", "-", "--chunks", 100, stdin=text[:-1])
+
+
+@test
+def an_output_that_is_not_there():
+    """Like an input: a wrong path is wrong usage."""
+    j = Finished()
+    for words in ["--chunks", 100], ["-q", j.url]:
+        j.run("verify", "-o", "/no/such/file", *words, code=2, err="cannot open /no/such/file: No such file")
 
 
 @test
@@ -129,18 +137,20 @@ def outputs_of_commands():
 def a_run_notices_by_itself():
     """The output is changed behind its back between a stop and the resume."""
     j = Jobs()
-    words = ["--params", 400, "--chunk", 10, "--simulate-ms", 1, "-w", 1, "-o", j.output]
+    command, _ = counted(j, until=j.path("go"), after=15)
+    words = ["--params", 400, "--chunk", 10, "-w", 1, "-o", j.output, "--", *command]
     p = j.spawn("run", *words)
 
-    wait_until(lambda: len(j.lines()) >= 5, what="five results")
+    wait_until(lambda: len(j.lines()) == 15, what="fifteen results")
     p.kill(2)
+    p.wait_for("once more to stop at once")
+    write_file(j.path("go"))
     assert p.wait() == 130, p.err()
     with open(j.output, "r+", encoding="utf-8") as file:
         text = file.read()
         lines = text.splitlines(True)
-        same = [i for i in range(1, len(lines)) if len(lines[i]) == len(lines[i - 1])]
-        assert same, "two lines of one length"
-        lines[same[0]] = lines[same[0] - 1]
+        one, other = next((i, k) for i in range(len(lines)) for k in range(i) if len(lines[i]) == len(lines[k]))
+        lines[one] = lines[other]
         file.seek(0)
         file.write("".join(lines))
     j.run("run", "--resume", *words, code=4, err="doubled 1")

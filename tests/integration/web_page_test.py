@@ -6,7 +6,7 @@ import re
 import socket
 
 from browser import browser
-from harness import TTG, main, spawn, temp_dir, test, ttg, write_file
+from harness import TTG, free_port, main, spawn, temp_dir, test, ttg, write_file
 from webrig import TOKEN, Web, token_file
 
 
@@ -42,7 +42,9 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
     page.wait("document.querySelectorAll('#workers tr.busy, #workers tr.straggling').length === 4")
     assert page.text("#workers tbody td:last-child") == socket.gethostname()
     page.see("given up after 1 attempt", "#dead")
-    page.wait("parseFloat(document.querySelector('#percent').innerText) > 20")
+    # Each worker is in the middle of a chunk that does not end yet.
+    page.wait("[...document.querySelector('#workers').tBodies[0].rows]"
+              ".filter(row => /^6[0-9]/.test(row.cells[2].textContent)).length === 4")
     workers[2].kill()
     page.see("worker-2", "#workers tr.lost")
     red = page.eval("getComputedStyle(document.querySelector('#workers tr.lost td')).color")
@@ -60,7 +62,7 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
         each.shot(name)
         each.shot(name + "-top", whole=False)
         assert each.eval("document.documentElement.scrollWidth <= innerWidth"), f"{name} is too wide"
-    page.see("not complete", "#state", 30)
+    page.see("not complete", "#state")
     # What the token allows: the dead letter gets another try.
     write_file(good)
     spawn([TTG, "worker", "--queue", node.queue, "--job", "sweep", "--name", "worker-4", "--stay",
@@ -68,7 +70,7 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
     page.click('role=button[name="Redrive chunk 3"]')
     page.see("1 chunk will be tried again", "#note")
     page.see("None.", "#nodead")
-    page.see("100 %", "#percent", 30)
+    page.see("100 %", "#percent")
     page.see("finished", "#state")
     page.wait("parseFloat(document.querySelector('#tiles dd').innerText) > 1")  # the mean
     assert TOKEN not in page.eval("location.href")
@@ -81,7 +83,8 @@ def a_killed_worker_turns_red_and_its_chunk_moves():
 
 @test
 def it_comes_back_after_a_restart_of_the_node():
-    node = Web("--http", "127.0.0.1:0")
+    # Not port 0: while nobody listens there, a connection of somebody else may get that number.
+    node = Web("--http", f"127.0.0.1:{free_port()}")
     ttg("submit", "j", "--queue", node.queue, "--params", "100", "--chunk", "1")
     page = browser().page(node.url)
     page.see("live", "#link")
@@ -94,9 +97,8 @@ def it_comes_back_after_a_restart_of_the_node():
     page.wait("document.querySelector('#away').hidden")
     ttg("submit", "k", "--queue", again.queue, "--params", "100", "--chunk", "1")
     page.wait("document.querySelector('#jobs').innerText.includes('k (newest)')")
-    # The browser itself says that the connection was refused; nothing else may be wrong.
-    assert all("ERR_CONNECTION_REFUSED" in e or "ERR_INCOMPLETE" in e or "ERR_EMPTY" in e
-               or "ERR_CONNECTION_RESET" in e for e in page.errors), page.errors
+    # The browser itself says how the connection ended or failed; nothing else may be wrong.
+    assert all("net::ERR_" in e for e in page.errors), page.errors
     page.close()
 
 
@@ -222,7 +224,7 @@ def a_million_chunks_stay_readable():
     worker = spawn([TTG, "worker", "--queue", node.queue, "--job", "big", "--simulate-ms", "0"])
     page = browser().page(node.url)
     page.see("489 chunks a square", "#percell")
-    page.wait("parseFloat(document.querySelector('#percent').innerText) > 10", 60)
+    page.wait("parseFloat(document.querySelector('#percent').innerText) > 3")
     page.shot("million")
     assert page.eval("document.querySelector('#map').getBoundingClientRect().height") < 400
     page.check(node.http)

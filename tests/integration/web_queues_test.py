@@ -33,7 +33,7 @@ def it_watches_a_plain_redis_too():
     workers[1].kill()
     page.see("worker-1", "#workers tr.lost")
     write_file(go)
-    page.see("finished", "#state", 30)
+    page.see("finished", "#state")
     page.check(int(re.search(r":(\d+)/", url).group(1)))
     monitor.kill(signal.SIGTERM)
     assert monitor.wait() == 0
@@ -68,13 +68,13 @@ _broker = []
 
 
 def broker_with_jobs():
-    """A broker with two jobs and none of the name "default"; `sweep` has workers."""
+    """A broker with two jobs and none of the name "default"; `sweep` has workers, for minutes."""
     if not _broker:
         rabbit = Rabbit()
         for name in ("sweep", "other"):
-            ttg("submit", name, "--queue", rabbit.url, "--params", "5000", "--chunk", "1", "--simulate-ms", "30")
+            ttg("submit", name, "--queue", rabbit.url, "--params", "5000", "--chunk", "1", "--simulate-ms", "300")
         keep(*[spawn([TTG, "worker", "--queue", rabbit.url, "--job", "sweep", "--name", f"worker-{i}",
-                      "--simulate-ms", "30"]) for i in range(2)])
+                      "--simulate-ms", "300"]) for i in range(2)])
         _broker.append(rabbit)
     return _broker[0]
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* clock - a wall clock that somebody sets: LD_PRELOAD it, and it is off by as many seconds as the
- * file $TTG_SHIM_CLOCK holds, an int64 in the machine's order. The monotonic clock stays right. */
+ * file $TTG_SHIM_CLOCK holds, an int64 in the machine's order. With a second one, not 0, it stands
+ * at so many milliseconds of the epoch. The monotonic clock stays right. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -13,19 +14,19 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-static int64_t offset_s(void)
+static const volatile int64_t *set(void) /* offset_s, stands_ms */
 {
     static const volatile int64_t *at;
-    static const int64_t none;
+    static const int64_t none[2];
     if (!at) {
         const char *path = getenv("TTG_SHIM_CLOCK");
         int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-        void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *at, PROT_READ, MAP_SHARED, fd, 0);
+        void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof none, PROT_READ, MAP_SHARED, fd, 0);
         if (fd >= 0)
             close(fd);
-        at = map == MAP_FAILED ? &none : map;
+        at = map == MAP_FAILED ? none : map;
     }
-    return *at;
+    return at;
 }
 
 EXPORT int clock_gettime(clockid_t id, struct timespec *t)
@@ -36,8 +37,13 @@ EXPORT int clock_gettime(clockid_t id, struct timespec *t)
         memcpy(&real, &at, sizeof real);
     }
     int rc = real(id, t);
-    if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
-        t->tv_sec += offset_s();
+    if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) {
+        int64_t stands_ms = set()[1];
+        if (stands_ms != 0)
+            *t = (struct timespec){.tv_sec = stands_ms / 1000,
+                                   .tv_nsec = stands_ms % 1000 * 1000000};
+        t->tv_sec += set()[0];
+    }
     return rc;
 }
 
