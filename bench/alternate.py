@@ -4,8 +4,8 @@ to all of them, and refuses figures of work that was not done or not kept as it 
 import sys
 import traceback
 
+import meter
 import results
-from meter import Meter
 from peers.base import Unavailable
 
 
@@ -67,19 +67,21 @@ class Job:
 
 def one_round(place, job, memory=False):
     """Starts the system, gives it the work, checks, stops it; what it used."""
+    before = meter.tree()
     instance = job.open(place)
     try:
         instance.start()
         sync_us = place.wait_for_disk()
-        with Meter(instance.data_dir(), place.counters(instance.broker), memory,
-                   place.beside(instance.broker)) as meter:
+        with meter.Meter(instance.data_dir(), place.counters(instance.broker), memory,
+                         place.beside(instance.broker, before)) as measured:
             outcome = instance.work(job.count)
+        used = measured.used
         check_sum(outcome, job.count)
         instance.check_durability()
-        check_syncs(job.durability, meter.used)
-        if meter.used["others"] > place.others:
-            raise Disturbed(f"others used {meter.used['others']} processors")
-        return {"seconds": round(outcome.seconds, 6), **meter.used, "sync_us": sync_us}
+        check_syncs(job.durability, used)
+        if used["others"] > place.others:
+            raise Disturbed(f"others used {used['others']} processors")
+        return {"seconds": round(outcome.seconds, 6), **used, "sync_us": sync_us}
     finally:
         instance.stop()
 

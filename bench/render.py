@@ -236,6 +236,12 @@ GROWTH_PLOTS = {
                  lambda e: rate(e) * e["parameters"]["payload"] / 1e6)]}
 
 
+def memory(entry):
+    """Nothing where the work was over before the first look."""
+    found = results.median(entry, "memory_bytes")
+    return f"{found / 1e6:.0f}" if found else ""
+
+
 def left_out(entry):
     return work_growth.TOO_LONG in entry.get("unavailable", "")
 
@@ -270,7 +276,7 @@ def growth(entries):
             body.append([name_of(e), e["class"], f"{e['parameters'][axis]:,}",
                          f"{results.median(e, 'seconds'):.3g}", count(rate(e)),
                          per_task(e, "cpu_s", tasks, 1e6),
-                         f"{results.median(e, 'memory_bytes') / 1e6:.0f}",
+                         memory(e),
                          per_task(e, "written_bytes", tasks),
                          f"{results.median(e, 'disk_bytes') / 1e6:.1f}",
                          f"{results.median(e, 'syncs'):,.0f}"])

@@ -77,9 +77,11 @@ class Place:
         """Of syncs, of a system that uses this broker or none."""
         return [self.syncs, *([mine.syncs] if mine else [])] if self.counting else []
 
-    def beside(self, mine):
-        """Processes of the brokers that a system does not use."""
-        return {pid for b in self.brokers.values() if b is not mine for pid in b.pids}
+    def beside(self, mine, before=()):
+        """The harness's own process, those of the brokers that a system does not use, and what
+        others left `before` (a daemon of theirs that outlives them)."""
+        others = {pid for b in self.brokers.values() if b is not mine for pid in b.pids}
+        return others | {harness.guard_pid()} | set(before) - set(mine.pids if mine else ())
 
     def close(self):
         for broker in self.brokers.values():
