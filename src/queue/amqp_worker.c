@@ -419,28 +419,27 @@ static void left(struct amqp_engine *e)
     queue_finish(&l->call.request, 0, NULL);
 }
 
-static void on_left(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
+static void on_canceled(struct amqp_engine *e, void *ctx, int rc, const struct amqp_event *event)
 {
     (void)event;
-    (void)ctx;
     if (rc == TTG_ECLOSED || rc == TTG_ECANCELED)
         return;
+    e->worker->leave = ctx;
     give_back_all(e, true);
     left(e);
 }
 
+/* Until the broker has stopped to deliver, something may be on its way to us. */
 static void leave(struct amqp_engine *e, struct queue_leave *l)
 {
     struct amqp_worker *w = e->worker;
-    w->leave = l;
-    if (!w->consuming) {
-        give_back_all(e, true);
-        left(e);
+    struct amqp_call call = {.op = AMQP_CANCEL, .tag = w->consumer};
+    if (w->consumer == 0) {
+        on_canceled(e, l, 0, NULL);
         return;
     }
     w->consuming = false;
-    struct amqp_call call = {.op = AMQP_CANCEL, .tag = w->consumer};
-    amqp_post(e, &call, on_left, NULL);
+    amqp_post(e, &call, on_canceled, l);
 }
 
 static void beat(struct amqp_engine *e, struct queue_beat *b)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """amqprelay - a network between a client and a RabbitMQ broker that knows where AMQP's frames end: it
-tells what passed, and can keep the broker's confirms back."""
+tells what passed, and can keep either side's words back."""
 import struct
 
 from faultrig import Proxy
@@ -21,6 +21,7 @@ class AmqpRelay(Proxy):
     def __init__(self, broker):
         self.passed, self.holding, self.hold_after, self.held = [], False, None, []
         self.cut_before, self.refused, self.refuse_after = None, [], None
+        self.stall_at, self.stalled = None, None
         super().__init__(broker.port)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
@@ -41,6 +42,15 @@ class AmqpRelay(Proxy):
     def cut_once_before(self, name, queue):
         """The next client that says so to that queue loses its connection, and the broker has not heard it."""
         self.cut_before = (name, queue)
+
+    def stall_once_at(self, name):
+        """The broker does not hear when a client says so next, nor what comes behind it; the client hears all."""
+        self.stall_at = name
+
+    def go_on(self):
+        """Now it hears it."""
+        with self.lock:
+            self.stalled.frozen_until = 0.0
 
     def refuse_confirms(self):
         """From now on the clients that are connected hear that the broker could not keep what they publish."""
@@ -68,6 +78,9 @@ class AmqpRelay(Proxy):
             frame, buffer = buffer[:size + 8], buffer[size + 8:]
             passed = len(self.passed)
             what = self._look(">" if from_client else "<", kind, frame[7:-1])
+            if what == (">", self.stall_at):
+                self.stalled, self.stall_at = side, None
+                side.frozen_until = float("inf")
             if self.passed[passed:] == [(">", "publish", self.refuse_after)]:
                 self.refused, self.refuse_after = [side.peer], None
             if what == ("<", "ack") and side in self.refused:

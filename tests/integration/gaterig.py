@@ -26,7 +26,11 @@ class Gate:
         with open(self.path, "r+b") as file:
             file.write(struct.pack("=q", chunks))
 
+    def begun(self):
+        """How many chunks were to begin, those that wait among them."""
+        with open(self.path, "rb") as file:
+            return struct.unpack("=qq", file.read())[1]
+
     def more(self, chunks):
         """So many from now on, and those that wait."""
-        with open(self.path, "rb") as file:
-            self.open(struct.unpack("=qq", file.read())[1] + chunks)
+        self.open(self.begun() + chunks)
