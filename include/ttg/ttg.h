@@ -233,8 +233,8 @@ TTG_API const char *ttg_worker_message(const ttg_worker *w);
 
 /* Takes chunks, computes and commits them. 0: the job has ended. TTG_ECANCELED: it was stopped, all
  * is committed or given back. TTG_ETIMEOUT: no such job within idle_ms. TTG_EBUSY: a newer worker
- * of this name came. TTG_EUNREACH and the other codes of jobs: lost; what was not committed will be
- * computed elsewhere. Once for each handle. */
+ * of this name came. TTG_EUNREACH and the other codes of jobs: lost, or stopped while the queue did
+ * not answer; what was not committed will be computed elsewhere. Once for each handle. */
 TTG_API int ttg_worker_run(ttg_worker *w);
 
 /* From any thread, and from signal handlers. The first time: running chunks end, the rest goes

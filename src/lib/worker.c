@@ -167,6 +167,8 @@ static int outcome(struct ttg_worker *w)
     case WORKER_IDLE:
         return err_set(&w->err, TTG_ETIMEOUT, "the job did not appear in time");
     case WORKER_STOPPED:
+        if (w->err.code)
+            break;
         return err_set(&w->err, TTG_ECANCELED, "stopped; all is committed or given back");
     case WORKER_REPLACED:
         return err_set(&w->err, TTG_EBUSY, "replaced by a newer worker of this name");

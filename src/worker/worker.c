@@ -44,6 +44,9 @@ static void on_finish(struct loop_timer *t)
     uint64_t pending = w->outbox ? outbox_pending(w->outbox) : 0;
     if (pending > 0)
         log_warn("worker.gave_up", kv_u64("results_not_told", pending));
+    if (w->end == WORKER_STOPPED && (pending > 0 || !w->left))
+        err_set(&w->err, TTG_EUNREACH,
+                "stopped, and the queue did not answer: what it has not heard of runs again");
     w->totals.committed = o.accepted;
     w->totals.stale += o.stale;
     w->config.on_end(w->config.ctx, w->end, &w->totals, &w->err);

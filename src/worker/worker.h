@@ -42,7 +42,7 @@ struct worker_figures {
 enum worker_end {
     WORKER_FINISHED, /* the job has ended */
     WORKER_IDLE,     /* nothing to do for idle_ms */
-    WORKER_STOPPED,  /* worker_stop, everything finished or given back */
+    WORKER_STOPPED,  /* worker_stop, everything finished or given back; or `err` says what not */
     WORKER_REPLACED, /* a newer worker has this name */
     WORKER_LOST,     /* queue or job gone */
     WORKER_BROKEN,   /* kernel, input or memory: see the error */

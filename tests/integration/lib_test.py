@@ -231,6 +231,22 @@ def a_stopped_worker_gives_back_what_it_has(probe, url):
     assert worker.wait() == 1 and "TTG_ECANCELED" in worker.out(), worker.out()
 
 
+@test
+def a_worker_is_stopped_while_the_queue_does_not_answer():
+    probe, node, running = Probe(), Node("--log-level", "ERROR"), os.path.join(temp_dir(), "running")
+    url = f"ttg+unix:{node.unix}"
+    probe("submit", url, "mute", "1000", "10")
+    worker = probe.spawn("worker", url, "mute", "w", "hang", running)
+    wait_until(lambda: os.path.exists(running))
+    node.process.stop()
+    worker.kill(signal.SIGTERM)
+    worker.kill(signal.SIGINT)
+    assert worker.wait() == 1 and "TTG_EUNREACH: stopped, and" in worker.out(), worker.out()
+    node.process.cont()
+    probe("worker", url, "mute", "w2", "square")
+    assert "completed 100 dead 0" in probe("status", url, "mute")
+
+
 @on_each
 def jobs_are_paused_canceled_and_forgotten(probe, url):
     assert "TTG_ENOENT" in probe("status", url, "ctl", code=1)
