@@ -321,6 +321,8 @@ static void on_event(struct amqp_engine *e, const struct amqp_event *event)
         amqp_collect_event(e, event);
         break;
     case AMQP_DELIVERY:
+        amqp_astray_came(&e->astray);
+        __attribute__((fallthrough));
     case AMQP_HEARD:
         e->useful = true;
         amqp_worker_event(e, event);
@@ -360,6 +362,14 @@ static void on_timer(struct loop_timer *t)
     engine_connect(container_of(t, struct amqp_engine, timer));
 }
 
+static void look_for_astray(struct amqp_engine *e)
+{
+    bool waits = e->marker.quorum && (amqp_worker_waits(e) || amqp_collect_waits(e));
+    struct err err;
+    if (amqp_astray_look(&e->astray, &e->prng, waits, loop_now_ms(e->queue.loop), &err))
+        amqp_cut(e, &err);
+}
+
 static void on_tick(struct loop_timer *t)
 {
     struct amqp_engine *e = container_of(t, struct amqp_engine, tick);
@@ -369,6 +379,8 @@ static void on_tick(struct loop_timer *t)
         amqp_worker_tick(e);
     if (e->queue.up)
         amqp_collect_tick(e);
+    if (e->queue.up)
+        look_for_astray(e);
 }
 
 /* --- life --- */

@@ -9,6 +9,7 @@
  *                     amqp_collect.c: its results; amqp_state.c: what it knew before
  *     amqp_verbs.c    questions about a job, answered from the collector's ledger;
  *                     amqp_visit.c: asked there, or by the asker itself when nobody collects
+ *     amqp_astray.c   what was lost between a broker and us
  *     amqp_wire.c     messages to and from a thread; amqp_link*.c: librabbitmq, in that thread
  *
  * A broker keeps messages and knows nothing of jobs. So the ledger lives in the one process that
@@ -22,6 +23,7 @@
 #include "base/map.h"
 #include "base/prng.h"
 #include "io/loop.h"
+#include "queue/amqp_astray.h"
 #include "queue/amqp_wire.h"
 #include "queue/engine.h"
 
@@ -106,6 +108,7 @@ struct amqp_engine {
     uint32_t host;
     bool again, blocked; /* blocked: the broker takes nothing for now */
     struct list waits;
+    struct amqp_astray astray;
     struct amqp_names names;
     bool named, marker_known;
     struct amqp_marker marker;
@@ -131,6 +134,8 @@ bool amqp_worker_send(struct amqp_engine *e, struct queue_request *r);
 void amqp_worker_event(struct amqp_engine *e, const struct amqp_event *event);
 void amqp_worker_down(struct amqp_engine *e);
 void amqp_worker_tick(struct amqp_engine *e);
+/* Whether it has nothing, and a delivery would change that. */
+bool amqp_worker_waits(const struct amqp_engine *e);
 void amqp_worker_free(struct amqp_engine *e);
 
 void amqp_depths_send(struct amqp_engine *e, struct queue_request *r);
@@ -140,6 +145,7 @@ void amqp_collect_event(struct amqp_engine *e, const struct amqp_event *event);
 void amqp_collect_up(struct amqp_engine *e);
 void amqp_collect_down(struct amqp_engine *e, const struct err *why);
 void amqp_collect_tick(struct amqp_engine *e);
+bool amqp_collect_waits(const struct amqp_engine *e);
 void amqp_collect_free(struct amqp_engine *e);
 
 #endif

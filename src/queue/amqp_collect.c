@@ -472,6 +472,12 @@ void amqp_collect_tick(struct amqp_engine *e)
         collector_answer(e, true);
 }
 
+bool amqp_collect_waits(const struct amqp_engine *e)
+{
+    const struct amqp_collector *c = e->collector;
+    return c && c->stage == RUNNING && c->locked && !c->visiting && c->open > 0;
+}
+
 void amqp_collect_free(struct amqp_engine *e)
 {
     struct amqp_collector *c = e->collector;

@@ -566,6 +566,12 @@ void amqp_worker_tick(struct amqp_engine *e)
     w->dry = false;
 }
 
+bool amqp_worker_waits(const struct amqp_engine *e)
+{
+    const struct amqp_worker *w = e->worker;
+    return w && w->consuming && !w->ended && w->deliveries.count == 0;
+}
+
 void amqp_worker_free(struct amqp_engine *e)
 {
     struct amqp_worker *w = e->worker;

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/prng.h"
 #include "io/loop.h"
+#include "queue/amqp_astray.h"
 #include "queue/amqp_wire.h"
 #include "queue/pipe_impl.h"
 #include "queue/queue.h"
@@ -22,6 +23,7 @@ enum {
     PAUSE_MS_MIN = 20,
     PAUSE_MS_MAX = 1000,
     TAKEN_PAUSE_MS = 100, /* the last owner's connection is still open */
+    WAIT_MS = 1000,       /* between looks whether a delivery went astray */
     LOOK_MS = 100,        /* a length older than that is asked for with a commit */
     NAME_BYTES = PIPE_NAME_BYTES + 80,
 };
@@ -33,7 +35,8 @@ struct pipe_amqp {
     struct pipe pipe;
     struct amqp_wire *wire;
     struct loop_async news;
-    struct loop_timer timer, soon;
+    struct loop_timer timer, soon, wait;
+    struct amqp_astray astray;
     struct prng prng;
     uint64_t gen, cut_ms, tries, looked_ms;
     uint32_t host;
@@ -95,6 +98,7 @@ static void cut(struct pipe_amqp *p, const struct err *why)
         p->tries = 0;
     }
     loop_timer_stop(&p->soon);
+    loop_timer_stop(&p->wait);
     p->up = p->locked = p->looking = false;
     p->pipe.ready = p->pipe.committing = false;
     p->gen++; /* late events do not count */
@@ -112,6 +116,17 @@ static void cut(struct pipe_amqp *p, const struct err *why)
         pause_ms *= 2;
     log_debug("queue.retry", kv_u64("tries", p->tries), kv_str("reason", why->text));
     loop_timer_after_ms(&p->timer, pause_ms / 2 + prng_below(&p->prng, pause_ms + 1));
+}
+
+static void on_wait(struct loop_timer *t)
+{
+    struct pipe_amqp *p = container_of(t, struct pipe_amqp, wait);
+    bool has_some = p->last_tag > 0 && p->last_tag - p->tag_base > p->acked;
+    bool waits = p->locked && p->pipe.ready && !p->pipe.committing && !has_some;
+    struct err err;
+    loop_timer_after_ms(&p->wait, WAIT_MS);
+    if (amqp_astray_look(&p->astray, &p->prng, waits, loop_now_ms(p->pipe.loop), &err))
+        cut(p, &err);
 }
 
 static void declare_downs(struct pipe_amqp *p)
@@ -132,7 +147,9 @@ static void on_up(struct pipe_amqp *p)
 {
     p->up = p->was_up = true;
     p->downs_due = p->unconfirmed = 0;
-    p->last_tag = p->tag_base = 0;
+    p->last_tag = p->tag_base = p->acked = 0;
+    if (kind_flags(p) & AMQP_QUORUM)
+        loop_timer_after_ms(&p->wait, WAIT_MS);
     declare_downs(p);
     if (p->pipe.config.inbox)
         on_timer(&p->timer);
@@ -238,6 +255,7 @@ static void on_delivery(struct pipe_amqp *p, const struct amqp_event *e)
         cut(p, &err);
         return;
     }
+    amqp_astray_came(&p->astray);
     if (p->last_tag == 0)
         p->tag_base = e->tag - 1;
     p->last_tag = e->tag;
@@ -340,6 +358,7 @@ static void amqp_pipe_close(struct pipe *pipe)
     struct pipe_amqp *p = amqp_of(pipe);
     loop_timer_stop(&p->timer);
     loop_timer_stop(&p->soon);
+    loop_timer_stop(&p->wait);
     amqp_wire_close(p->wire);
     loop_async_stop(&p->news);
     mem_free(p);
@@ -367,6 +386,7 @@ struct pipe *pipe_amqp_new(struct loop *loop, const struct pipe_config *config, 
     prng_init(&p->prng, config->queue->seed);
     loop_timer_init(&p->timer, loop, on_timer);
     loop_timer_init(&p->soon, loop, on_soon);
+    loop_timer_init(&p->wait, loop, on_wait);
     loop_async_start(&p->news, loop, on_news);
     if (amqp_wire_open(&p->wire, config->queue, &p->news, err)) {
         loop_async_stop(&p->news);

@@ -49,7 +49,8 @@ class Job:
         """Where the chunks are that a job waits for."""
         keys = ("messages_ready", "messages_unacknowledged", "consumers", "leader", "online", "state")
         found = [f"{count_lines(self.out)} results"]
-        for name, queue in sorted(cluster().nodes[0].queues().items()):
+        alive = next(n for n in cluster().nodes if n.members())
+        for name, queue in sorted(alive.queues().items()):
             if name.startswith(f"ttg.{self.name}."):
                 found.append(f"{name} {({k: queue.get(k) for k in keys})}")
         return "\n".join(found)

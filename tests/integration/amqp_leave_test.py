@@ -19,7 +19,7 @@ def what_comes_while_it_leaves_is_given_back():
     first = spawn([TTG, "worker", *words, *held.words])
     wait_until(held.begun, what="its chunk has begun")
     leaving = spawn([TTG, "worker", "--queue", relay.url, "--job", "leave", *free.words])
-    wait_until(lambda: run.out().count("\n") == 1, what="the other chunk's result")
+    wait_until(lambda: run.out().count("\n") == 1 and relay.count(">", "ack") == 1, what="the other chunk's result")
     relay.stall_once_at("cancel")
     leaving.kill(signal.SIGTERM)
     wait_until(lambda: relay.stalled, what="it stops to consume")

@@ -6,7 +6,8 @@ import struct
 from faultrig import Proxy
 
 GREETING = b"AMQP\x00\x00\x09\x01"  # a client's, before its first frame
-METHOD = 1                          # type of a frame
+METHOD, HEADER, BODY = 1, 2, 3      # types of frames
+FIRST = b"\x05ttg-1"                # the consumer of a worker that has just come, of a collector's results, of a pipe
 NACK = struct.pack(">H", 120)       # in place of ACK's number
 NAMES = {(20, 10): "channel.open", (50, 10): "queue.declare", (50, 40): "queue.delete", (60, 10): "qos",
          (60, 20): "consume", (60, 30): "cancel",
@@ -21,7 +22,8 @@ class AmqpRelay(Proxy):
     def __init__(self, broker):
         self.passed, self.holding, self.hold_after, self.held = [], False, None, []
         self.cut_before, self.refused, self.refuse_after = None, [], None
-        self.stall_at, self.stalled = None, None
+        self.stall_at, self.stalled, self.unsaid = None, None, b""
+        self.lose_next, self.lost = False, 0
         super().__init__(broker.port)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
@@ -50,7 +52,12 @@ class AmqpRelay(Proxy):
     def go_on(self):
         """Now it hears it."""
         with self.lock:
-            self.stalled.frozen_until = 0.0
+            self.stalled.pending.append((0.0, self.unsaid))
+            self.stalled, self.unsaid = None, b""
+
+    def lose_deliveries(self):
+        """Who is to get a chunk, a result or a message next does not hear of it, nor of any other behind it."""
+        self.lose_next = True
 
     def refuse_confirms(self):
         """From now on the clients that are connected hear that the broker could not keep what they publish."""
@@ -78,9 +85,16 @@ class AmqpRelay(Proxy):
             frame, buffer = buffer[:size + 8], buffer[size + 8:]
             passed = len(self.passed)
             what = self._look(">" if from_client else "<", kind, frame[7:-1])
+            if what == ("<", "deliver") and frame[11:].startswith(FIRST) and self._loses(side):
+                side.losing = -1
+            if getattr(side, "losing", 0):
+                side.losing = self._left(side.losing, kind, frame[7:-1])
+                continue
             if what == (">", self.stall_at):
                 self.stalled, self.stall_at = side, None
-                side.frozen_until = float("inf")
+            if side is self.stalled:
+                self.unsaid += frame
+                continue
             if self.passed[passed:] == [(">", "publish", self.refuse_after)]:
                 self.refused, self.refuse_after = [side.peer], None
             if what == ("<", "ack") and side in self.refused:
@@ -91,6 +105,19 @@ class AmqpRelay(Proxy):
                 passing += frame
         side.frames = buffer
         return passing
+
+    def _loses(self, side):
+        if self.lose_next:
+            self.lose_next, side.deaf = False, True
+        self.lost += getattr(side, "deaf", False)
+        return getattr(side, "deaf", False)
+
+    @staticmethod
+    def _left(before, kind, payload):
+        """Of a message that is being lost: how many bytes of its body are to come, -1 before that is known."""
+        if kind == HEADER:
+            return struct.unpack(">Q", payload[4:12])[0]
+        return before - len(payload) if kind == BODY else before
 
     def _look(self, way, kind, payload):
         if kind != METHOD:
