@@ -321,10 +321,10 @@ static void on_event(struct amqp_engine *e, const struct amqp_event *event)
         amqp_collect_event(e, event);
         break;
     case AMQP_DELIVERY:
-        amqp_astray_came(&e->astray);
-        __attribute__((fallthrough));
     case AMQP_HEARD:
         e->useful = true;
+        if (event->kind == AMQP_DELIVERY)
+            amqp_astray_came(&e->astray);
         amqp_worker_event(e, event);
         amqp_collect_event(e, event);
         break;

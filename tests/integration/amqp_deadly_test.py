@@ -145,6 +145,8 @@ def a_suspect_is_not_fetched_ahead_of_its_start():
     told()
     write_file(j.path("go11"))
     j.wait_for_start(last)
+    results = j.queue("results")
+    wait_until(lambda: broker().queues()[results].get("messages") == last, what="the broker has what was done before")
     write_file(j.path(f"go{last}"))
     assert worker.wait() == -9, worker.err()
     assert suspect not in j.starts(), j.starts()
