@@ -20,7 +20,7 @@ def three_workers_and_the_same_digest_as_on_a_node():
     assert [w.wait() for w in workers] == [0, 0, 0]
     s = job.check()
     if s["workers_lost"] == 0:  # as it is, unless the machine is so busy that one is silent for 2 s
-        assert s["attempts"] == 2001 and s["reclaimed"] == s["stale_dropped"] == 0, s
+        assert s["attempts"] == 2001 and s["reclaimed"] == 0 and s["stale_dropped"] <= s["stolen"], s
     names = {r["worker_id"] for r in job.results()}
     assert names <= {"worker-0", "worker-1", "worker-2"}, names
     path = os.path.join(temp_dir(), "n.sock")
@@ -133,7 +133,8 @@ def the_server_killed_in_the_middle():
     assert [w.wait() for w in workers] == [0, 0, 0]
     s = job.check()
     if s["workers_lost"] == 0:  # as it is, unless the machine is so busy that one is silent for 2 s
-        assert s["reclaimed"] == 0 and s["stale_dropped"] == 0, s
+        # A worker that was stopped for a moment begins what an idle one has taken over from it.
+        assert s["reclaimed"] == 0 and s["stale_dropped"] <= s["stolen"], s
         assert s["attempts"] == s["completed"], "a chunk was charged for the server's outage"
 
 
