@@ -97,12 +97,18 @@ static int make_row(struct state *s, const struct state_message *m, struct state
     return 0;
 }
 
+/* It could not be cut, as the clients' files could not be written. */
+static bool is_log_full(const struct state *s)
+{
+    return journal_bytes(s) > s->o.log_bytes * STATE_LOG_FACTOR;
+}
+
 /* Room for everything, so that nothing can fail once the user has counted the row. */
 static int make_room(struct state *s, struct client *c, const struct state_message *m,
                      struct err *e)
 {
     char *at;
-    if (journal_bytes(s) > s->o.log_bytes * STATE_LOG_FACTOR)
+    if (is_log_full(s))
         return state_failed(s, TTG_ENOSPC, e, "the clients' files cannot be written");
     int rc = journal_reserve(s, m->client, buf_len(&s->row), e);
     if (rc)
@@ -155,7 +161,9 @@ int state_process(struct state *s, const struct state_message *m, enum state_out
 {
     struct client *c;
     int rc = check_message(s, m, e);
-    if (rc)
+    if (!rc && is_log_full(s)) /* room may be back, and who can take nothing commits nothing */
+        rc = state_cut_log(s, e);
+    if (rc && rc != TTG_ENOSPC)
         return rc;
     if (tombs_has(&s->tombs, m->client)) {
         s->stats.finished++;

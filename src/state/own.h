@@ -105,6 +105,8 @@ static inline struct str state_client_id(const struct client *c)
 
 /* Sets the sticky failure, except for what may pass (no room, no memory). Returns rc. */
 int state_failed(struct state *s, int rc, struct err *e, const char *what);
+/* A checkpoint, but none within a second after there was no room for one. */
+int state_cut_log(struct state *s, struct err *e);
 
 /* ---- message.c: values of a row (a message's is made by state_process) ---- */
 

@@ -272,11 +272,18 @@ int state_commit(struct state *s, struct err *e)
         rc = flush_files(s, idle ? SIZE_MAX : STATE_FLUSHES_PER_COMMIT, e);
     if (!rc)
         rc = state_clients_evict(s, NULL, e);
-    if (!rc && journal_bytes(s) > s->o.log_bytes && clock_mono_ms(s->clock) >= s->cut_again_ms) {
-        rc = state_checkpoint(s, e);
-        s->cut_again_ms = rc ? clock_mono_ms(s->clock) + CUT_AGAIN_MS : 0;
-    }
+    if (!rc && journal_bytes(s) > s->o.log_bytes)
+        rc = state_cut_log(s, e);
     return s->failed ? rc : 0;
+}
+
+int state_cut_log(struct state *s, struct err *e)
+{
+    if (clock_mono_ms(s->clock) < s->cut_again_ms)
+        return 0;
+    int rc = state_checkpoint(s, e);
+    s->cut_again_ms = rc ? clock_mono_ms(s->clock) + CUT_AGAIN_MS : 0;
+    return rc;
 }
 
 int state_checkpoint(struct state *s, struct err *e)
