@@ -45,6 +45,7 @@ struct pipe_amqp {
     bool looking;       /* on_looked is due */
     size_t unconfirmed; /* of the commit */
     uint64_t acked, last_tag, tag_base;
+    uint64_t settled; /* acknowledged by an earlier commit */
 };
 
 static struct pipe_amqp *amqp_of(struct pipe *p)
@@ -121,7 +122,7 @@ static void cut(struct pipe_amqp *p, const struct err *why)
 static void on_wait(struct loop_timer *t)
 {
     struct pipe_amqp *p = container_of(t, struct pipe_amqp, wait);
-    bool has_some = p->last_tag > 0 && p->last_tag - p->tag_base > p->acked;
+    bool has_some = p->last_tag > 0 && p->last_tag - p->tag_base > p->settled;
     bool waits = p->locked && p->pipe.ready && !p->pipe.committing && !has_some;
     struct err err;
     loop_timer_after_ms(&p->wait, WAIT_MS);
@@ -147,7 +148,7 @@ static void on_up(struct pipe_amqp *p)
 {
     p->up = p->was_up = true;
     p->downs_due = p->unconfirmed = 0;
-    p->last_tag = p->tag_base = p->acked = 0;
+    p->last_tag = p->tag_base = p->settled = 0;
     if (kind_flags(p) & AMQP_QUORUM)
         loop_timer_after_ms(&p->wait, WAIT_MS);
     declare_downs(p);
@@ -177,9 +178,11 @@ static void start_consuming(struct pipe_amqp *p)
 
 static void end_commit(struct pipe_amqp *p)
 {
-    if (p->acked > 0)
+    if (p->acked > 0) {
         post(p, &(struct amqp_call){
                     .op = AMQP_ACK, .tag = p->acked + p->tag_base, .flags = AMQP_MULTIPLE});
+        p->settled = p->acked;
+    }
     p->pipe.committing = false;
     p->pipe.config.on_committed(p->pipe.config.ctx);
 }
