@@ -197,11 +197,7 @@ static int count_record(void *ctx, const struct store_record *record)
 
 static uint64_t start_counting(void)
 {
-    uint64_t count = 0;
-    const struct store_recovery recovery = {&count, NULL, count_record};
-    if (store_open(&r.o, &r.store, &r.e) || store_recover(r.store, &recovery, NULL, &r.e))
-        fail_msg("%s", r.e.text);
-    return count;
+    return rig_start_counting(&r, count_record);
 }
 
 /* However large the batch was, and also the one before when both share a sync. */

@@ -51,11 +51,7 @@ static int check_record(void *ctx, const struct store_record *record)
 
 static uint64_t start(void)
 {
-    uint64_t count = 0;
-    const struct store_recovery recovery = {&count, NULL, check_record};
-    if (store_open(&r.o, &r.store, &r.e) || store_recover(r.store, &recovery, NULL, &r.e))
-        fail_msg("%s", r.e.text);
-    return count;
+    return rig_start_counting(&r, check_record);
 }
 
 /* A batch of RECORDS records. */
